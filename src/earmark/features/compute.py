@@ -1,0 +1,80 @@
+"""Compute one item: decode once per rate, run its groups, keep what succeeded and say what did not.
+
+This is the only place where feature code runs, in this process or in a worker; a failure of one group leaves the
+others' results standing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from earmark.audio.clip import Clip
+from earmark.audio.decode import decode
+from earmark.errors import EarmarkError, InputError
+from earmark.features.group import FeatureGroup
+
+__all__ = ["ItemError", "ItemResult", "compute_clip", "compute_item"]
+
+DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """One failure: the sentence to show, its class, and whether trying the same bytes and code again is pointless."""
+
+    message: str
+    kind: str
+    lasting: bool
+
+
+@dataclass(slots=True)
+class ItemResult:
+    """What one item gave: arrays and errors by group name, seconds by group name and ``decode``."""
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    errors: dict[str, ItemError] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def compute_item(uri: str, groups: Sequence[FeatureGroup]) -> ItemResult:
+    """Decode `uri` at each rate the groups ask for and run them.
+
+    Only what the user's code or a broken file can cause becomes an entry of ``errors``; an interrupt passes through.
+    """
+    result = ItemResult()
+    for rate in sorted({group.sample_rate for group in groups}):
+        at_rate = [group for group in groups if group.sample_rate == rate]
+        started = time.perf_counter()
+        try:
+            clip = decode(uri, sample_rate=rate)
+        except Exception as error:  # noqa: BLE001  a decoder may raise anything on hostile bytes; the row carries it
+            result.errors.update({group.name: describe(error) for group in at_rate})
+            continue
+        finally:
+            result.seconds[DECODE] = result.seconds.get(DECODE, 0.0) + time.perf_counter() - started
+        compute_clip(clip, at_rate, result)
+    return result
+
+
+def compute_clip(clip: Clip, groups: Sequence[FeatureGroup], result: ItemResult | None = None) -> ItemResult:
+    """Run groups on a decoded clip; batch, stream and live all come through here."""
+    result = result if result is not None else ItemResult()
+    for group in groups:
+        started = time.perf_counter()
+        try:
+            result.arrays[group.name] = group(clip)
+        except Exception as error:  # noqa: BLE001  feature code is the user's; what it raises becomes a failure row
+            result.errors[group.name] = describe(error)
+        result.seconds[group.name] = time.perf_counter() - started
+    return result
+
+
+def describe(error: BaseException) -> ItemError:
+    """An exception as a failure row; errors of earmark carry their own sentence, others get their class as prefix."""
+    kind = type(error).__name__
+    message = str(error) if isinstance(error, EarmarkError) else f"{kind}: {error}"
+    return ItemError(message, kind, lasting=isinstance(error, InputError))

@@ -1,0 +1,98 @@
+"""The worker's side of a parallel extraction.
+
+A worker gets the groups once, as bytes, and refuses to compute unless its own fingerprints of them equal those of
+the process that started it: a source edited between the two imports would otherwise store new results under the old
+key. While it computes an item it leaves a marker file, so that a crash can be laid at the right item's door.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from joblib.externals import cloudpickle
+
+from earmark.cache.data_files import reads_by_function, watch
+from earmark.errors import WorkerError
+from earmark.features.compute import ItemResult, compute_item
+from earmark.features.group import FeatureGroup
+
+__all__ = ["Job", "Outcome", "WorkerContext", "pack_groups", "run_job", "start_worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One item to compute: its place in the plan, where its bytes are, and which groups are missing."""
+
+    index: int
+    uri: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a worker sends back; ``refusal`` instead of a result when it runs other code than the driver."""
+
+    job: Job
+    result: ItemResult
+    reads: Mapping[str, Sequence[str]]
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """All that a worker needs besides the job: groups as bytes, the digests they must have, where to leave markers."""
+
+    payload: bytes
+    expected: tuple[tuple[str, bytes], ...]
+    known_reads: tuple[tuple[str, tuple[str, ...]], ...]
+    marker_dir: str | None = None
+
+
+def pack_groups(groups: Sequence[FeatureGroup]) -> bytes:
+    """Groups as bytes for a worker's memory (never for disk): by import path, or by value for notebooks and scripts."""
+    return bytes(cloudpickle.dumps(tuple(groups)))
+
+
+def start_worker() -> None:
+    """Leave Ctrl-C to the driver: it keeps finished work and ends the workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run_job(context: WorkerContext, job: Job) -> Outcome:
+    """Compute one job in this process."""
+    groups, refusal = _load(context.payload, context.expected, context.known_reads)
+    if refusal:
+        return Outcome(job, ItemResult(), {}, refusal)
+    marker = Path(context.marker_dir, str(job.index)) if context.marker_dir else None
+    if marker:
+        marker.touch()
+    result = compute_item(job.uri, [groups[name] for name in job.groups])
+    if marker:
+        marker.unlink(missing_ok=True)
+    return Outcome(job, result, reads_by_function())
+
+
+@lru_cache(maxsize=4)
+def _load(
+    payload: bytes, expected: tuple[tuple[str, bytes], ...], known_reads: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[dict[str, FeatureGroup], str | None]:
+    watch()
+    groups: dict[str, FeatureGroup] = {group.name: group for group in cloudpickle.loads(payload)}
+    for name, digest in expected:
+        if groups[name].fingerprint(dict(known_reads)).digest != digest:
+            return groups, (
+                f"the code of `{name}` that a worker imported differs from the code of this process: its source was "
+                "edited, or an object was replaced, after this process imported it. Nothing was stored. Start the "
+                "process again, or use workers=0 to compute with the code that is loaded here."
+            )
+    return groups, None
+
+
+def refuse(outcome: Outcome) -> None:
+    """Raise the worker's refusal, if there is one."""
+    if outcome.refusal:
+        raise WorkerError(outcome.refusal)
