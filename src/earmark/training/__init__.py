@@ -1,0 +1,1 @@
+"""Cross-validation, final fits, resumable searches and the run folders they leave."""
