@@ -1,0 +1,159 @@
+"""A task: one declaration of what the verbs of the command line need to know, about one screen long.
+
+The smallest useful task names its groups::
+
+    task = Task(name="mine", groups=[loudness])
+
+A file that defines ``task`` like this is a task of the command line: ``earmark extract mine.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earmark.errors import UsageError
+from earmark.features.group import FeatureGroup
+from earmark.features.sets import FeatureSet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from earmark.data.manifest import Manifest
+    from earmark.data.splits import SplitPolicy
+
+__all__ = ["Goal", "ImportRequest", "Imported", "ModelSpec", "RuleBaseline", "Task"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A score the task set out to reach; the report says for each whether it was."""
+
+    metric: str
+    at_least: float
+    class_name: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """An estimator by its registry name, with parameters and the grid that `grid` searches."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RuleBaseline:
+    """A baseline without training: ``predict(values, columns)`` gives class indices, shape (n_items,)."""
+
+    name: str
+    features: str
+    columns: tuple[str, ...]
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What `prepare` was asked to read: sources, the project folder, how to name content, and the importer's options."""
+
+    sources: tuple[str, ...]
+    root: Path
+    identify: Callable[[str], bytes]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an importer gives back: the manifest and its own account of rows kept and rejected."""
+
+    manifest: Manifest
+    report: Any
+
+
+@dataclass(frozen=True)
+class Task:
+    """Declaration of a task; every verb works from it.
+
+    Parameters
+    ----------
+    name : str
+        Folder name of its data and runs.
+    groups : sequence of FeatureGroup
+        For a task with one feature set, called ``default``.
+    feature_sets : mapping of str to FeatureSet
+        Named sets; the first is the default unless `default_features` names another.
+    classes : tuple of str
+        In the order of every table and matrix; empty takes the labels found, sorted.
+    label_column : str
+        Column of the manifest that holds the class.
+    models : sequence of ModelSpec
+        Trained by default, best by `metric` becomes the run's model.
+    metric : str
+        Ranks models; a name of `earmark.evaluation.metrics.METRICS`.
+    baselines : sequence of str
+        Feature sets whose default model is trained on the same folds as a baseline.
+    rules : sequence of RuleBaseline
+    goals : sequence of Goal
+    importer : callable or None
+        ``importer(ImportRequest) -> Imported``; None reads CSV files with ``path`` and ``label`` and folders.
+    extras : mapping of str to (feature set, column)
+        Fields of a prediction that are features, such as the tempo.
+    uncertain : str or None
+        Label of a prediction whose confidence is below the threshold.
+    class_colours : tuple of str
+        One per class, for plots.
+    demo : callable or None
+        ``demo(folder) -> path of a label file``; makes the built-in data.
+    """
+
+    name: str
+    groups: Sequence[FeatureGroup] = ()
+    feature_sets: Mapping[str, FeatureSet] = field(default_factory=dict)
+    default_features: str = ""
+    classes: tuple[str, ...] = ()
+    label_column: str = "label"
+    split: SplitPolicy | None = None
+    models: Sequence[ModelSpec] = (ModelSpec("xgboost"),)
+    metric: str = "balanced_accuracy"
+    baselines: Sequence[str] = ()
+    rules: Sequence[RuleBaseline] = ()
+    goals: Sequence[Goal] = ()
+    importer: Callable[[ImportRequest], Imported] | None = None
+    extras: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    uncertain: str | None = None
+    class_colours: tuple[str, ...] = ()
+    title: str = ""
+    demo: Callable[[Path], Path] | None = None
+
+    def __post_init__(self) -> None:
+        if self.groups and not self.feature_sets:
+            object.__setattr__(self, "feature_sets", {"default": FeatureSet("default", tuple(self.groups))})
+        if not self.feature_sets:
+            raise UsageError(f"task `{self.name}` has no features; give groups=[...] or feature_sets={{...}}.")
+        if not self.default_features:
+            object.__setattr__(self, "default_features", next(iter(self.feature_sets)))
+        self.features(self.default_features)
+
+    def features(self, name: str | None = None) -> FeatureSet:
+        """The feature set called `name`, or the default one."""
+        chosen = name or self.default_features
+        if chosen not in self.feature_sets:
+            from earmark.models.constraints import closest
+
+            hint = closest(chosen, self.feature_sets)
+            raise UsageError(
+                f"task `{self.name}` has no feature set {chosen!r}. {hint}Known: {', '.join(self.feature_sets)}."
+            )
+        return self.feature_sets[chosen]
+
+    @property
+    def all_groups(self) -> tuple[FeatureGroup, ...]:
+        """Every group of every feature set, once, in order of first mention."""
+        seen: dict[str, FeatureGroup] = {}
+        for feature_set in self.feature_sets.values():
+            for group in feature_set.groups:
+                seen.setdefault(group.name, group)
+        return tuple(seen.values())
