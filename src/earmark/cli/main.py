@@ -1,0 +1,191 @@
+"""The entry point: which commands there are, and what becomes of errors.
+
+A command's module is imported when the command is named, and imports what it needs when it runs, so that help
+and completion answer at once. Exit codes: 0 done; 1 some inputs failed (they are listed); 2 usage; 3 a gate
+failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from earmark.cli.options import EarmarkGroup, Invocation, common_options, debugging
+from earmark.errors import EarmarkError
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+# Name -> module and attribute, in the order of a project's life; `earmark --help` keeps this order.
+COMMANDS = {
+    "init": "earmark.cli.init:init",
+    "doctor": "earmark.cli.doctor:doctor",
+    "schema": "earmark.cli.schema:schema",
+}
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+EXIT_STDOUT_CLOSED = 141  # 128 + SIGPIPE, as a shell reports a writer whose reader has left
+_COMPLETION_VARIABLE = "_EARMARK_COMPLETE"
+
+
+class LazyGroup(EarmarkGroup):
+    """A group whose commands are imported when they are named."""
+
+    def __init__(self, *args: object, lazy: dict[str, str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in declared order."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command named ``cmd_name``; None if there is none."""
+        if cmd_name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[cmd_name].partition(":")
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
+
+
+def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if not value or context.resilient_parsing:
+        return
+    import earmark
+
+    click.echo(f"earmark {earmark.__version__}")
+    context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    params=common_options(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+def cli() -> None:
+    """Train, test and run classifiers of signals: features computed once, the test set sealed.
+
+    \b
+    Examples:
+      earmark demo zones                          the whole job on generated tracks
+      earmark init zones                          start a project here
+      earmark prepare zones labels.csv            manifest, folds, sealed test set
+      earmark extract zones                       features, computed once
+      earmark train zones                         models and a report
+      earmark predict zones ~/Music --format json what they say of new tracks
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program and leave with its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments, default ``sys.argv[1:]``.
+    """
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the program with ``argv`` and return its exit code; an error becomes one message on stderr."""
+    invocation = Invocation()
+    try:
+        return _dispatch(argv, invocation)
+    except (KeyboardInterrupt, click.Abort):
+        _say("Interrupted. Finished work is kept; the same command goes on from there.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _abandon_stdout()
+        return EXIT_STDOUT_CLOSED
+    except click.ClickException as error:
+        return _report_usage(error)
+    except (EarmarkError, OSError, MemoryError) as error:
+        return _report(error, invocation)
+    except Exception as error:  # noqa: BLE001 (the last place that can say it in one sentence)
+        return _report_bug(error, invocation)
+
+
+def _dispatch(argv: Sequence[str], invocation: Invocation) -> int:
+    if _COMPLETION_VARIABLE in os.environ:
+        cli.main(list(argv), prog_name="earmark", complete_var=_COMPLETION_VARIABLE)
+    try:
+        with cli.make_context("earmark", list(argv), obj=invocation) as context:
+            code = cli.invoke(context)
+    except click.exceptions.Exit as leaving:
+        code = leaving.exit_code
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _report_usage(error: click.ClickException) -> int:
+    _say(f"error: {error.format_message()}")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        _say(f"See: {context.command_path} --help")
+    return EXIT_USAGE
+
+
+def _report(error: BaseException, invocation: Invocation) -> int:
+    _trace(error, invocation)
+    _say(f"error: {_sentence(error)}")
+    return error.exit_code if isinstance(error, EarmarkError) else EXIT_USAGE
+
+
+def _report_bug(error: Exception, invocation: Invocation) -> int:
+    _trace(error, invocation)
+    _say(f"error: {type(error).__name__}: {error}")
+    if not debugging(invocation):
+        _say(
+            "This should not happen, and is a defect of earmark. Run again with -v and report the traceback."
+        )
+    return EXIT_USAGE
+
+
+def _sentence(error: BaseException) -> str:
+    """What happened, what to do, for errors of the system that reach the top."""
+    if isinstance(error, MemoryError):
+        return "The memory is full. Run again with fewer --workers; finished work is kept."
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    where = f"`{error.filename}`: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}The disk is full. Free some space and run again; finished work is kept."
+    return f"{where}{error.strerror}."
+
+
+def _trace(error: BaseException, invocation: Invocation) -> None:
+    if debugging(invocation):
+        import traceback
+
+        traceback.print_exception(error, file=sys.stderr)
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        return  # standard error is closed as well: the exit code still tells
+
+
+def _abandon_stdout() -> None:
+    """Let the interpreter's last flush go nowhere, since the reader of standard output has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What all commands share: the common options, the classes that carry them, and the argument for tasks.
+
+The common options may stand before or after the command's name; the later one wins::
+
+    earmark -C library extract zones --format json
+    earmark extract zones -C library --format json
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from earmark.tasks.settings import EffectiveSettings
+
+__all__ = [
+    "FORMATS",
+    "EarmarkCommand",
+    "Invocation",
+    "command",
+    "common_options",
+    "debugging",
+    "task_argument",
+]
+
+FORMATS = ("table", "json", "csv")
+
+
+@dataclass
+class Invocation:
+    """The common options of this run of the program; commands receive it by ``click.pass_obj``."""
+
+    folder: Path = Path()
+    format: str = "table"
+    verbose: bool = False
+    quiet: bool = False
+
+    def settings(self, **overrides: object) -> EffectiveSettings:
+        """Effective settings of the project folder; ``split__folds=3`` stands for ``split.folds``."""
+        from earmark.errors import UsageError
+        from earmark.tasks.settings import load_settings
+
+        if not self.folder.is_dir():
+            raise UsageError(
+                f"The project folder `{self.folder}` does not exist. "
+                f"Correct -C, or create it: earmark -C {self.folder} init TASK"
+            )
+        return load_settings(
+            self.folder, {name.replace("__", "."): value for name, value in overrides.items()}
+        )
+
+
+def debugging(invocation: Invocation) -> bool:
+    """True where the user asked to see tracebacks: ``-v`` or ``EARMARK_DEBUG=1``."""
+    return invocation.verbose or os.environ.get("EARMARK_DEBUG", "0") not in ("", "0")
+
+
+def common_options() -> list[click.Option]:
+    """The one block of options that every command has."""
+    return [
+        click.Option(
+            ["-C", "folder"],
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Project folder (default: here).",
+            expose_value=False,
+            callback=_remember,
+        ),
+        click.Option(
+            ["--format"],
+            type=click.Choice(FORMATS),
+            help="Form of what goes to standard output (default: table).",
+            expose_value=False,
+            callback=_remember,
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            default=None,
+            help="Log more, and show tracebacks.",
+            expose_value=False,
+            callback=_remember,
+        ),
+        click.Option(
+            ["--quiet"],
+            is_flag=True,
+            default=None,
+            help="No progress, no notes: errors only.",
+            expose_value=False,
+            callback=_remember,
+        ),
+    ]
+
+
+class EarmarkCommand(click.Command):
+    """A command with the common options, shown after its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += common_options()
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, with logs going to standard error at the level that was asked for."""
+        configure_logging(ctx.ensure_object(Invocation))
+        return super().invoke(ctx)
+
+
+class EarmarkGroup(click.Group):
+    """A group that names the likely command for one that it does not have."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of ``args``, or name the likely one."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(args[0], names, n=1)
+            advice = f"Did you mean `{close[0]}`?" if close else f"Commands: {', '.join(names)}."
+            raise click.UsageError(f"`{args[0]}` is not a command. {advice}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def command(name: str | None = None, **kwargs: Any) -> Callable[[Callable[..., int | None]], EarmarkCommand]:
+    """Declare a command whose function returns its exit code (None: 0)."""
+    return click.command(name, cls=EarmarkCommand, **kwargs)
+
+
+def configure_logging(invocation: Invocation) -> None:
+    """Send the package's log to standard error: warnings, with ``-v`` also notes, with ``--quiet`` errors."""
+    level = logging.INFO if invocation.verbose else logging.ERROR if invocation.quiet else logging.WARNING
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("earmark").setLevel(level)
+
+
+def task_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The argument TASK; not required where ``earmark.toml`` can name it."""
+    return click.argument("task", shell_complete=_complete_task, required=required)
+
+
+def _complete_task(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the names of installed tasks, and files where none of them fits."""
+    from click.shell_completion import CompletionItem
+
+    from earmark.tasks.registry import task_names
+
+    names = [CompletionItem(name) for name in task_names() if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    """Keep a common option that was given; that of the command is read after that of the group and wins."""
+    if value is not None and parameter.name is not None:
+        setattr(context.ensure_object(Invocation), parameter.name, value)
