@@ -87,7 +87,9 @@ class Clip:
 
 
 @lru_cache(maxsize=1024)
-def _bound(function: Callable[..., Any], parameters: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
+def _bound(
+    function: Callable[..., Any], parameters: tuple[tuple[str, Any], ...]
+) -> tuple[tuple[str, Any], ...]:
     """All parameters of a call after the clip, defaults included."""
     call = inspect.signature(function).bind(None, **dict(parameters))
     call.apply_defaults()

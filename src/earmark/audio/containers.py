@@ -85,7 +85,9 @@ def is_encrypted(stream: BinaryIO, size: int) -> bool:
     """True if an mp4 file has an encrypted sample entry (``enca``, or ``drms`` of older shops)."""
     for kind, start, end in _boxes(stream, 0, size):
         if kind == b"moov":
-            return any(entry in (b"enca", b"drms") for entry in _sample_entries(stream, start, min(end, size)))
+            return any(
+                entry in (b"enca", b"drms") for entry in _sample_entries(stream, start, min(end, size))
+            )
     return False
 
 

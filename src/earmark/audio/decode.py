@@ -28,7 +28,21 @@ from earmark.errors import DecodeError, UsageError
 
 AUDIO_SUFFIXES: frozenset[str] = frozenset(
     {
-        *(".wav", ".wave", ".aif", ".aiff", ".aifc", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".caf", ".au"),
+        *(
+            ".wav",
+            ".wave",
+            ".aif",
+            ".aiff",
+            ".aifc",
+            ".flac",
+            ".ogg",
+            ".oga",
+            ".opus",
+            ".mp3",
+            ".mp2",
+            ".caf",
+            ".au",
+        ),
         *(".m4a", ".m4b", ".mp4", ".aac", ".wma", ".mka", ".webm", ".ac3", ".ape", ".wv", ".mov", ".mkv"),
     }
 )
@@ -103,7 +117,9 @@ def probe(source: Source) -> AudioInfo:
         if container in ("other", "mp4", "opus"):
             return _probe_av(file, name)
         with _sound_file(file, name) as sound:
-            return AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels, sound.format.lower())
+            return AudioInfo(
+                sound.frames / sound.samplerate, sound.samplerate, sound.channels, sound.format.lower()
+            )
 
 
 def _error(name: str, happened: str, expected: str = EXPECTED, advice: str = ADVICE) -> DecodeError:
@@ -131,7 +147,9 @@ def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
                 yield remote
         else:
             if path.is_dir():
-                raise _error(name, "is a folder", advice="Name the files in it, or pass the folder to `prepare`.")
+                raise _error(
+                    name, "is a folder", advice="Name the files in it, or pass the folder to `prepare`."
+                )
             with path.open("rb") as local:
                 yield local
     except FileNotFoundError:
@@ -157,7 +175,12 @@ def _examine(file: BinaryIO, name: str) -> str:
 
 
 def _cut(name: str, damage: str) -> DecodeError:
-    return _error(name, f"is cut short: {damage}", "Expected a complete file", "Copy or download it again, or remove it.")
+    return _error(
+        name,
+        f"is cut short: {damage}",
+        "Expected a complete file",
+        "Copy or download it again, or remove it.",
+    )
 
 
 @contextmanager
@@ -240,7 +263,9 @@ def _av_container(file: BinaryIO, name: str) -> Iterator[Any]:
 
     av.logging.set_level(None)
     try:
-        with av.open(file, mode="r", metadata_errors="ignore", options={"protocol_whitelist": "none"}) as container:
+        with av.open(
+            file, mode="r", metadata_errors="ignore", options={"protocol_whitelist": "none"}
+        ) as container:
             if not container.streams.audio:
                 raise _error(name, "has no audio track", advice=ADVICE)
             yield container

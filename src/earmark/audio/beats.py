@@ -1,0 +1,112 @@
+"""Beat tracking by dynamic programming: the best chain of onsets at a nearly constant interval.
+
+Conventions: everything in frames; scores in double precision.
+
+Reference: D. Ellis, Beat tracking by dynamic programming, J. New Music Research 36(1), 2007.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+SMOOTHING = 32.0  # the Gaussian on the envelope has a standard deviation of 1/32 beat
+FIRST_BEAT_SHARE = 0.01  # of the highest local score: before this nothing starts a chain
+
+
+def track_beats(envelope: NDArray[np.float32], frames_per_beat: float, tightness: float) -> Int64:
+    """Frames of the beats.
+
+    Parameters
+    ----------
+    envelope : np.ndarray, shape (n_frames,)
+        Onset strength, >= 0.
+    frames_per_beat : float
+        Whole number of frames, >= 1.
+    tightness : float
+        Weight of the squared log deviation from that interval.
+
+    Returns
+    -------
+    np.ndarray, int64, shape (n_beats,)
+        Ascending; empty if the envelope is constant.
+    """
+    spread = envelope.std(ddof=1) if len(envelope) > 1 else np.float32(0)
+    if not spread > 0:
+        return np.empty(0, dtype=np.int64)
+    scaled = (envelope / (spread + np.finfo(np.float32).tiny)).astype(np.float64)
+    score = _local_score(scaled, frames_per_beat)
+    backlink, total = _chain_scores(score, frames_per_beat, tightness)
+    return _trimmed(_backtracked(backlink, _last_beat(total)), score)
+
+
+@njit(cache=True)
+def _local_score(envelope: Float64, frames_per_beat: float) -> Float64:
+    """The envelope smoothed by a Gaussian of 1/32 beat."""
+    half = int(frames_per_beat)
+    window = np.exp(-0.5 * (np.arange(-half, half + 1) * SMOOTHING / frames_per_beat) ** 2)
+    n = len(envelope)
+    score = np.empty(n)
+    for i in range(n):
+        total = 0.0
+        for k in range(max(0, i + half - n + 1), min(i + half + 1, 2 * half + 1)):
+            total += window[k] * envelope[i + half - k]
+        score[i] = total
+    return score
+
+
+@njit(cache=True)
+def _chain_scores(score: Float64, frames_per_beat: float, tightness: float) -> tuple[Int64, Float64]:
+    """Best predecessor of each frame (-1: none) and the score of the best chain that ends there."""
+    n = len(score)
+    nearest = int(np.round(frames_per_beat / 2))
+    farthest = int(2 * frames_per_beat)
+    penalty = np.zeros(farthest + 1)
+    for lag in range(1, farthest + 1):
+        penalty[lag] = tightness * (np.log(lag) - np.log(frames_per_beat)) ** 2
+    backlink = np.empty(n, dtype=np.int64)
+    total = np.empty(n)
+    threshold = FIRST_BEAT_SHARE * score.max()
+    started = False
+    for i in range(n):
+        best, place = -np.inf, -1
+        for lag in range(max(nearest, 1), min(farthest, i) + 1):
+            candidate = total[i - lag] - penalty[lag]
+            if candidate > best:
+                best, place = candidate, i - lag
+        total[i] = score[i] + best if place >= 0 else score[i]
+        started = started or score[i] >= threshold
+        backlink[i] = place if started and i > 0 else -1
+    return backlink, total
+
+
+def _last_beat(total: Float64) -> int:
+    """Last local maximum that reaches half the median local maximum; the last frame if there is none."""
+    peak = np.zeros(len(total), dtype=bool)
+    peak[1:-1] = (total[1:-1] > total[:-2]) & (total[1:-1] >= total[2:])
+    peak[-1] = total[-1] > total[-2]
+    places = np.flatnonzero(peak)
+    if not len(places):
+        return len(total) - 1
+    enough = places[total[places] >= 0.5 * np.median(total[places])]
+    return int(enough[-1]) if len(enough) else len(total) - 1
+
+
+def _backtracked(backlink: Int64, tail: int) -> Int64:
+    beats = []
+    while tail >= 0:
+        beats.append(tail)
+        tail = int(backlink[tail])
+    return np.array(beats[::-1], dtype=np.int64)
+
+
+def _trimmed(beats: Int64, score: Float64) -> Int64:
+    """Without the beats before and after all frames that exceed half the RMS of the smoothed beat scores."""
+    smooth = np.convolve(score[beats], np.hanning(5))[2:]
+    strong = np.flatnonzero(score > 0.5 * np.sqrt(np.mean(smooth**2)))
+    if not len(strong):
+        return np.empty(0, dtype=np.int64)
+    return beats[(beats >= strong[0]) & (beats <= strong[-1])]
