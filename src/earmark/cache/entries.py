@@ -1,0 +1,390 @@
+"""`FeatureCache`: computed features by content x code, in LMDB.
+
+Conventions: a *fingerprint* (16 bytes) says which code, an *identity* (16 bytes) says which input; their concatenation is the key,
+so the entries of one version of a group lie side by side. Values are arrays, checked on every read: what does not check out
+is a miss, logged once, never a result. Returned arrays are the caller's own copies.
+
+What is cheap to lose (remembered identities, times of last use) is gathered in memory and written along with the next batch of
+entries, on `flush`, on `close`, or at the end of the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from earmark.cache import records
+from earmark.cache.entry_format import BadEntryError, decode, encode, samples
+from earmark.cache.identity import Identifier
+from earmark.cache.records import Failure, FingerprintRecord, Usage
+from earmark.cache.store import (
+    ENTRIES,
+    FAILURES,
+    IDENTITIES,
+    READS,
+    RECORDS,
+    Store,
+    delete_prefix,
+    iterate_prefix,
+    open_store,
+)
+from earmark.errors import CacheError, InputError
+
+if TYPE_CHECKING:
+    from earmark.cache.fingerprint import Fingerprint
+
+__all__ = ["CACHE_VARIABLE", "FeatureCache", "default_cache_path"]
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, Any]
+Result = TypeVar("Result")
+
+CACHE_VARIABLE: Final = "EARMARK_CACHE"
+DIGEST_BYTES: Final = records.DIGEST_BYTES
+PENDING_LIMIT: Final = 1024
+"""Remembered identities held in memory before they are written by themselves."""
+
+
+def default_cache_path(root: Path) -> Path:
+    """The cache folder of the project at ``root``: ``$EARMARK_CACHE``, else ``.earmark/cache``."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else root / ".earmark" / "cache"
+
+
+class FeatureCache:
+    """Features of inputs, computed once per content and code.
+
+    One object may be shared by threads; it may be pickled and survives ``fork``: each process opens its own environment.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the LMDB environment, created when missing.
+    read_only : bool
+        Never write. A folder that this user cannot write is opened so by itself; writing then raises.
+
+    Raises
+    ------
+    CacheError
+        On a network file system, a broken or newer store, or a read-only one that does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cache = FeatureCache(tempfile.mkdtemp())
+    >>> code, content = bytes(16), bytes(range(16))
+    >>> cache.put_many([(code, content, np.arange(3.0))])
+    >>> cache.get_many(code, [content, bytes(16)])
+    [array([0., 1., 2.]), None]
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self._store = open_store(Path(path), read_only=read_only)
+        self._read_only = read_only
+        self._notes = _Notes()
+        self._identifier = Identifier(self)
+        weakref.finalize(self, _flush_at_end, os.getpid(), self._store, self._notes, read_only)
+
+    def __reduce__(self) -> tuple[Callable[..., FeatureCache], tuple[str, bool]]:
+        return _reopened, (str(self.path), self._read_only)
+
+    def __repr__(self) -> str:
+        return f"FeatureCache({str(self.path)!r}, read_only={self.read_only})"
+
+    @property
+    def path(self) -> Path:
+        """The cache folder, absolute."""
+        return self._store.folder
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing raises, by request or because the folder cannot be written."""
+        return self._read_only or not self._store.writable
+
+    # Entries
+
+    def get_many(self, fingerprint: bytes, identities: Sequence[bytes]) -> list[Array | None]:
+        """The stored array of each input, ``None`` where there is none. Arrays are writable copies."""
+        prefix = ENTRIES + _check_digest(fingerprint)
+        found: list[Array | None] = []
+        with self._store.read() as transaction:
+            get = transaction.get
+            for identity in identities:
+                stored = get(prefix + identity)
+                if stored is None:
+                    found.append(None)
+                    continue
+                try:
+                    found.append(decode(stored))
+                except BadEntryError as error:
+                    self._log_bad(fingerprint + identity, error)
+                    found.append(None)
+        self._notes.use(fingerprint)
+        return found
+
+    def stack(
+        self, fingerprint: bytes, identities: Sequence[bytes], n_columns: int
+    ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
+        """The stored vectors of many inputs as one array.
+
+        Returns
+        -------
+        values : float32, shape (n_identities, n_columns)
+            NaN in the rows that were not found.
+        found : bool, shape (n_identities,)
+            False too for a stored array that is not a vector of ``n_columns``.
+        """
+        prefix = ENTRIES + _check_digest(fingerprint)
+        values = np.empty((len(identities), n_columns), np.float32)
+        found = np.zeros(len(identities), np.bool_)
+        with self._store.read() as transaction:
+            for row, identity in enumerate(identities):
+                stored = transaction.get(prefix + identity)
+                if stored is None:
+                    continue
+                try:
+                    vector = samples(stored)
+                    if vector.shape != (n_columns,):
+                        raise BadEntryError(f"shape {vector.shape}, expected ({n_columns},)")
+                    values[row] = vector
+                    found[row] = True
+                except BadEntryError as error:
+                    self._log_bad(fingerprint + identity, error)
+        values[~found] = np.nan
+        self._notes.use(fingerprint)
+        return values, found
+
+    def has_many(self, fingerprint: bytes, identities: Sequence[bytes]) -> list[bool]:
+        """Whether an entry exists for each input. Checksums are not read: a damaged entry shows only in `get_many`."""
+        prefix = ENTRIES + _check_digest(fingerprint)
+        with self._store.read() as transaction:
+            get = transaction.get
+            found = [get(prefix + identity) is not None for identity in identities]
+        self._notes.use(fingerprint)
+        return found
+
+    def put_many(self, entries: Iterable[tuple[bytes, bytes, Array]]) -> None:
+        """Store ``(fingerprint, identity, array)`` triples: all of them or, on an error, none.
+
+        One transaction and one flush to disk per call, so call it with batches. An earlier entry under the same key is
+        replaced and a failure recorded there is forgotten.
+
+        Raises
+        ------
+        CacheError
+            The cache is read-only, the disk is full, or an array is not of plain numbers.
+        """
+        pairs = [(ENTRIES + _key(code, content), encode(array)) for code, content, array in entries]
+        if not pairs:
+            return
+        pairs.sort(key=itemgetter(0))
+
+        def put(transaction: Any) -> None:
+            any_failure = next(iterate_prefix(transaction, FAILURES), None) is not None
+            transaction.cursor().putmulti(pairs)
+            for key, _ in pairs if any_failure else ():
+                transaction.delete(FAILURES + key[1:])
+
+        self._write(put)
+
+    # Identities
+
+    def identify(self, uri: str | os.PathLike[str]) -> bytes:
+        """Identity of the content behind a path or URI, 16 bytes; raises `InputError` when it cannot be read."""
+        return self._identifier.identify(uri)
+
+    def identify_many(self, uris: Sequence[str | os.PathLike[str]]) -> list[bytes | InputError]:
+        """Identity of each of ``uris``, the error in place of one that cannot be read; remembered in one transaction."""
+        identities = self._identifier.identify_many(uris)
+        if self._notes.identities:
+            self.flush()
+        return identities
+
+    def recall(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """What was remembered under each key (`earmark.cache.identity.Memory`)."""
+        with self._store.read() as transaction:
+            stored = [self._notes.identities.get(key) or transaction.get(IDENTITIES + key) for key in keys]
+            return [bytes(value) if value is not None else None for value in stored]
+
+    def remember(self, key: bytes, value: bytes) -> None:
+        """Remember an identity (`earmark.cache.identity.Memory`); written with the next batch."""
+        self._notes.identities[key] = value
+        if len(self._notes.identities) >= PENDING_LIMIT:
+            self.flush()
+
+    # Fingerprints, failures, data files
+
+    def record(
+        self,
+        group: str,
+        fingerprint: Fingerprint,
+        *,
+        columns: Sequence[str],
+        seconds: float,
+        bytes: int,
+        computed: int = 0,
+    ) -> None:
+        """Store what a fingerprint is made of, and add to its totals of computing time, bytes and items computed."""
+        digest = _check_digest(fingerprint.digest)
+        now_s = time.time()
+        content = records.describe(group, columns, fingerprint.parts, now_s)
+        usage = Usage(now_s, seconds, bytes, computed)
+
+        def write(transaction: Any) -> None:
+            transaction.put(RECORDS + digest, content, overwrite=False)
+            records.add_usage(transaction, digest, usage)
+
+        self._write(write)
+
+    def records(self, group: str | None = None) -> list[FingerprintRecord]:
+        """The versions known of ``group`` (of all groups when ``None``), the newest first."""
+        with self._store.read() as transaction:
+            known = list(records.iterate_records(transaction))
+        chosen = [record for record in known if group is None or record.group == group]
+        return sorted(chosen, key=lambda record: record.first_used_s, reverse=True)
+
+    def fail(self, fingerprint: bytes, identity: bytes, error: str) -> None:
+        """Record that computing failed, so that it is not tried again until the code or the input changes."""
+        self.fail_many([(fingerprint, identity, error)])
+
+    def fail_many(self, failures: Iterable[tuple[bytes, bytes, str]]) -> None:
+        """Record ``(fingerprint, identity, error)`` triples in one transaction."""
+        now_s = time.time()
+        pairs = [
+            (FAILURES + _key(code, content), records.pack_failure(error, now_s))
+            for code, content, error in failures
+        ]
+        self._write(lambda transaction: transaction.cursor().putmulti(sorted(pairs)))
+
+    def failure(self, fingerprint: bytes, identity: bytes) -> Failure | None:
+        """The recorded failure of one input, ``None`` if there is none."""
+        return self.failures(fingerprint, [identity])[0]
+
+    def failures(self, fingerprint: bytes, identities: Sequence[bytes]) -> list[Failure | None]:
+        """The recorded failure of each input, ``None`` where there is none."""
+        with self._store.read() as transaction:
+            stored = [transaction.get(FAILURES + _key(fingerprint, identity)) for identity in identities]
+            return [records.parse_failure(value) if value is not None else None for value in stored]
+
+    def clear_failures(self, fingerprint: bytes | None = None) -> int:
+        """Forget the failures under ``fingerprint`` (all when ``None``) and return how many there were."""
+        prefix = b"" if fingerprint is None else _check_digest(fingerprint)
+        return self._write(lambda transaction: delete_prefix(transaction, FAILURES + prefix))
+
+    def known_reads(self, function_key: bytes) -> tuple[str, ...] | None:
+        """The data files that a function was seen to read, ``None`` if it has not been watched."""
+        with self._store.read() as transaction:
+            stored = transaction.get(READS + function_key)
+            return records.parse_reads(stored) if stored is not None else None
+
+    def remember_reads(self, reads: Mapping[bytes, Iterable[str]]) -> None:
+        """Store, per function key (1 to 500 bytes), the data files that the function was seen to read."""
+        packed = {READS + key: records.pack_reads(paths) for key, paths in reads.items()}
+        self._write(lambda transaction: transaction.cursor().putmulti(sorted(packed.items())))
+
+    # Life
+
+    def flush(self) -> None:
+        """Write remembered identities and times of last use now. Does nothing in a read-only cache."""
+        if not self.read_only:
+            self._notes.flush(self._store)
+
+    def close(self) -> None:
+        """Flush. The environment itself closes when no object of this process uses the folder any more."""
+        self.flush()
+
+    def __enter__(self) -> FeatureCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, action: Callable[[Any], Result]) -> Result:
+        if self._read_only:
+            raise CacheError(
+                f"The cache {self.path} was opened with read_only=True and cannot be written. Open it without."
+            )
+        return self._notes.write_with(self._store, action)
+
+    def _log_bad(self, key: bytes, error: BadEntryError) -> None:
+        if key not in self._notes.logged:
+            self._notes.logged.add(key)
+            logger.warning(
+                "cache %s: entry %s is damaged and counts as missing: %s", self.path, key.hex(), error
+            )
+
+
+class _Notes:
+    """What waits in memory to be written: identities, and fingerprints that were used."""
+
+    def __init__(self) -> None:
+        self.identities: dict[bytes, bytes] = {}
+        self.used: dict[bytes, float] = {}
+        self.logged: set[bytes] = set()
+        self._noted: dict[bytes, float] = {}
+
+    def use(self, fingerprint: bytes) -> None:
+        now_s = time.time()
+        if now_s - self._noted.get(fingerprint, 0.0) > records.TOUCH_INTERVAL_S:
+            self._noted[fingerprint] = self.used[fingerprint] = now_s
+
+    def write_with(self, store: Store, action: Callable[[Any], Result]) -> Result:
+        """Run ``action`` in a write transaction that also stores what waits here, and forget that once it is committed."""
+        identities, used = dict(self.identities), dict(self.used)
+
+        def write(transaction: Any) -> Result:
+            result = action(transaction)
+            transaction.cursor().putmulti(
+                [(IDENTITIES + key, value) for key, value in sorted(identities.items())]
+            )
+            for digest, now_s in used.items():
+                records.touch(transaction, digest, now_s)
+            return result
+
+        result = store.write(write)
+        _discard(self.identities, identities)
+        _discard(self.used, used)
+        return result
+
+    def flush(self, store: Store) -> None:
+        if self.identities or self.used:
+            self.write_with(store, lambda transaction: None)
+
+
+def _discard(pending: dict[bytes, Result], written: Mapping[bytes, Result]) -> None:
+    """Remove from ``pending`` what was written, unless it changed meanwhile."""
+    for key, value in written.items():
+        if pending.get(key) == value:
+            del pending[key]
+
+
+def _flush_at_end(pid: int, store: Store, notes: _Notes, read_only: bool) -> None:
+    """At the end of a cache object's life; a forked child leaves the parent's notes to the parent."""
+    if pid == os.getpid() and not read_only and store.writable:
+        notes.flush(store)
+
+
+def _reopened(path: str, read_only: bool) -> FeatureCache:
+    return FeatureCache(path, read_only=read_only)
+
+
+def _check_digest(digest: bytes) -> bytes:
+    if len(digest) != DIGEST_BYTES:
+        raise CacheError(
+            f"A fingerprint or identity of {len(digest)} bytes was given; expected {DIGEST_BYTES}. "
+            "Pass Fingerprint.digest and what identify() returns."
+        )
+    return digest
+
+
+def _key(fingerprint: bytes, identity: bytes) -> bytes:
+    return _check_digest(fingerprint) + _check_digest(identity)

@@ -1,0 +1,107 @@
+"""How one array lies in the cache: a checksum, a header, the little-endian samples.
+
+::
+
+    offset  size      field
+    0       8         xxh3-64 of the samples, seeded with the xxh3-64 of the header (little-endian)
+    8       2         b"em"
+    10      1         version, 1
+    11      1         code of the dtype, see DTYPES
+    12      1         number of dimensions, at most 8
+    13      3         zero
+    16      8 each    shape, uint64 little-endian
+    16+8*d            samples in C order
+
+The seed makes the one checksum cover header and samples alike. Anything that does not fit raises `BadEntryError`; the caller
+counts it as a miss. Reference: xxHash fast digest algorithm, XXH3 (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import xxhash
+
+from earmark.errors import CacheError
+
+__all__ = ["BadEntryError", "decode", "encode", "samples"]
+
+MAGIC: Final = b"em"
+VERSION: Final = 1
+MAX_DIMENSIONS: Final = 8
+DTYPES: Final = ("f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16")
+"""A dtype's place is its code on disk: append only."""
+
+_CODES: Final = {np.dtype("<" + name): code for code, name in enumerate(DTYPES)}
+_FIXED: Final = struct.Struct("<2sBBB3x")
+_CHECKSUM: Final = struct.Struct("<Q")
+_HEADER_AT: Final = 8
+_SHAPE_AT: Final = 16
+
+
+class BadEntryError(Exception):
+    """Stored bytes that are not a sound entry. Stays inside the package: it becomes a miss."""
+
+
+def encode(array: np.ndarray[Any, Any]) -> bytes:
+    """The stored form of ``array``.
+
+    Raises
+    ------
+    CacheError
+        For a dtype that is not a plain number (objects, text, dates) or more than 8 dimensions.
+    """
+    plain = np.asarray(array)
+    plain = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<")).reshape(plain.shape)
+    header, seed = _header(plain.dtype, plain.shape)
+    data = plain.reshape(-1).view(np.uint8).data
+    return b"".join((_CHECKSUM.pack(xxhash.xxh3_64_intdigest(data, seed)), header, data))
+
+
+def decode(stored: memoryview) -> np.ndarray[Any, Any]:
+    """A writable copy of the array in ``stored``, which may be memory that vanishes later; raises `BadEntryError`."""
+    return samples(stored).copy()
+
+
+def samples(stored: memoryview) -> np.ndarray[Any, Any]:
+    """A read-only view of the checked array in ``stored``, valid as long as that memory; raises `BadEntryError`."""
+    try:
+        end = _SHAPE_AT + 8 * stored[12]
+        dtype, shape, count, seed = _layout(bytes(stored[_HEADER_AT:end]))
+        data = stored[end:]
+        if len(data) != count * dtype.itemsize:
+            raise BadEntryError(f"{len(data)} bytes of samples, expected {count * dtype.itemsize}")
+        if _CHECKSUM.unpack_from(stored)[0] != xxhash.xxh3_64_intdigest(data, seed):
+            raise BadEntryError("the checksum does not match")
+    except (IndexError, struct.error) as error:
+        raise BadEntryError(f"only {len(stored)} bytes") from error
+    flat = np.frombuffer(data, dtype) if count else np.empty(0, dtype)
+    return flat if len(shape) == 1 else flat.reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[bytes, int]:
+    if dtype not in _CODES:
+        raise CacheError(
+            f"An array of dtype {dtype} cannot be cached; expected plain numbers. Return float32 values."
+        )
+    if len(shape) > MAX_DIMENSIONS:
+        raise CacheError(
+            f"An array of {len(shape)} dimensions cannot be cached; expected at most {MAX_DIMENSIONS}."
+        )
+    header = _FIXED.pack(MAGIC, VERSION, _CODES[dtype], len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
+    return header, xxhash.xxh3_64_intdigest(header)
+
+
+@lru_cache(maxsize=4096)
+def _layout(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    """dtype, shape, number of samples and checksum seed that ``header`` states."""
+    magic, version, code, dimensions = _FIXED.unpack_from(header)
+    if magic != MAGIC or version != VERSION or code >= len(DTYPES) or dimensions > MAX_DIMENSIONS:
+        raise BadEntryError(f"unknown header {header[:8].hex()}")
+    shape = struct.unpack(f"<{dimensions}Q", header[_FIXED.size :])
+    return np.dtype("<" + DTYPES[code]), shape, math.prod(shape), xxhash.xxh3_64_intdigest(header)
