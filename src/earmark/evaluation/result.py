@@ -1,0 +1,385 @@
+"""`Evaluation`: one evaluation of one run on one split, all that its report, files and JSON are made from.
+
+The caller fills in what it knows (predictions, baselines, goals, costs, hashes, openings of the test set);
+scores and intervals are derived from the predictions when asked for, and nothing is kept twice.
+
+Conventions: all per-item fields are in the same order; ``y`` and the columns of ``p`` follow ``classes``;
+seconds are wall-clock; undefined scores are ``nan`` here and null in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.errors import UsageError
+from earmark.evaluation.baselines import Baseline, ComparisonRow, compare
+from earmark.evaluation.importance import Importance
+from earmark.evaluation.intervals import Interval, bootstrap_intervals, per_class_intervals
+from earmark.evaluation.metrics import METRICS, confusion_matrix, validate
+
+__all__ = [
+    "Evaluation",
+    "Goal",
+    "GoalOutcome",
+    "Opening",
+    "PredictionError",
+    "SetAside",
+    "Stage",
+    "show_interval",
+    "words_of",
+]
+
+_PER_CLASS = ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A score that the task wants: above ``target`` where higher is better, below it where lower is.
+
+    ``metric`` is a name of `METRICS`, or ``precision``, ``recall`` or ``f1`` of the class ``label``.
+    """
+
+    metric: str
+    target: float
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        known = _PER_CLASS if self.label is not None else tuple(METRICS)
+        if self.metric not in known:
+            raise UsageError(f"There is no goal for `{self.metric}`; expected one of {', '.join(known)}.")
+
+    @property
+    def name(self) -> str:
+        """``PURPLE recall`` or ``balanced accuracy``."""
+        words = words_of(self.metric)
+        return words if self.label is None else f"{self.label} {words}"
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether higher is better."""
+        return self.label is not None or METRICS[self.metric].direction == "higher"
+
+
+@dataclass(frozen=True)
+class GoalOutcome:
+    """A goal beside what was measured."""
+
+    goal: Goal
+    measured: Interval
+
+    @property
+    def reached(self) -> bool:
+        """Whether the measured value itself is beyond the target; an undefined value is not."""
+        value, target = self.measured.value, self.goal.target
+        return value > target if self.goal.wants_more else value < target
+
+    @property
+    def certain(self) -> bool:
+        """Whether the whole interval lies on one side of the target."""
+        return self.measured.low > self.goal.target or self.measured.high < self.goal.target
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage of the pipeline cost: seconds, and how many items were computed or came from the
+    cache.
+    """
+
+    name: str
+    seconds: float
+    computed: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """An input that was left out, with the sentence that says why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opening of the sealed test set."""
+
+    when: str
+    run: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PredictionError:
+    """An item predicted wrong; ``probability_of_truth`` is what the true class was given."""
+
+    id: str
+    path: str
+    actual: str
+    predicted: str
+    confidence: float
+    probability_of_truth: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """An evaluation and all that its report shows.
+
+    Parameters
+    ----------
+    task, run, split : str
+        What was evaluated and on which rows: ``val`` (out of fold) or ``test``.
+    classes : tuple of str
+        Class names in order.
+    ids, paths : tuple of str
+        Each item's name and where its bytes are.
+    y : array of int, shape (n_items,)
+        True classes.
+    p : array, shape (n_items, n_classes)
+        Probabilities: out of fold, or of the test set.
+    groups : array, shape (n_items,), optional
+        What intervals resample; each item alone when absent.
+    baselines : tuple of Baseline
+        Predictions for the same items.
+    headline : str
+        The task's metric, named first and compared with the baselines.
+    goals : tuple of Goal
+        What the task wants; the report says which are missed.
+    importance : tuple of Importance
+        Permutation importance, most important first.
+    set_aside : tuple of SetAside
+        Inputs excluded or failed.
+    stages : tuple of Stage
+        Cost per stage.
+    openings : tuple of Opening
+        Every opening of this test set so far, this one included.
+    facts : mapping of str to mapping
+        Tables for readers, by title: model and parameters, data, hashes, versions, seeds.
+    class_colours : mapping of str to str
+        ``#RRGGBB`` per class, for figures.
+    item_noun : str
+        What one item is called, in the plural.
+    created : str
+        Date and time, ISO 8601; given by the caller, so that the same inputs make the same bytes.
+    seed : int
+        Seed of the bootstrap.
+    warnings : tuple of str
+        What a reader must know before trusting the scores.
+    """
+
+    task: str
+    run: str
+    split: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    y: NDArray[np.intp]
+    p: NDArray[np.floating]
+    groups: NDArray[Any] | None = None
+    baselines: tuple[Baseline, ...] = ()
+    headline: str = "balanced_accuracy"
+    goals: tuple[Goal, ...] = ()
+    importance: tuple[Importance, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    openings: tuple[Opening, ...] = ()
+    facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    class_colours: Mapping[str, str] = field(default_factory=dict)
+    item_noun: str = "items"
+    created: str = ""
+    seed: int = 42
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        y, p, _ = validate(self.y, self.p)
+        counts = {"ids": len(self.ids), "paths": len(self.paths), "y": len(y)}
+        if len(set(counts.values())) > 1 or p.shape[1] != len(self.classes):
+            raise UsageError(
+                f"An evaluation has {counts} and {p.shape[1]} probabilities for {len(self.classes)} classes."
+            )
+        if self.headline not in METRICS:
+            raise UsageError(f"There is no metric `{self.headline}`; expected one of {', '.join(METRICS)}.")
+        unknown = sorted({goal.label for goal in self.goals if goal.label is not None} - set(self.classes))
+        if unknown:
+            raise UsageError(
+                f"Goals name the classes {', '.join(unknown)}; expected some of {', '.join(self.classes)}."
+            )
+
+    @property
+    def n(self) -> int:
+        """Number of items scored."""
+        return len(self.ids)
+
+    @property
+    def test_openings(self) -> int:
+        """How many times this test set has been opened."""
+        return len(self.openings)
+
+    @property
+    def test_runs(self) -> int:
+        """By how many different runs."""
+        return len({opening.run for opening in self.openings})
+
+    @cached_property
+    def metrics(self) -> dict[str, Interval]:
+        """Every metric with its interval."""
+        return bootstrap_intervals(self.y, self.p, self.groups, self.seed)
+
+    @cached_property
+    def per_class(self) -> dict[str, dict[str, Interval]]:
+        """Precision, recall and F1 of each class with their intervals."""
+        return per_class_intervals(self.y, self.p, self.classes, self.groups, self.seed)
+
+    @cached_property
+    def comparison(self) -> tuple[ComparisonRow, ...]:
+        """The model's row, then one per baseline."""
+        return compare(
+            self.p, self.baselines, self.y, self.groups, self.seed, name=self.run, headline=self.headline
+        )
+
+    @cached_property
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts, shape (n_classes, n_classes), rows true and columns predicted."""
+        return confusion_matrix(self.y, self.p).astype(np.int64)
+
+    @property
+    def support(self) -> dict[str, int]:
+        """Items per true class."""
+        return dict(zip(self.classes, map(int, self.confusion.sum(axis=1)), strict=True))
+
+    @property
+    def best_baseline(self) -> ComparisonRow | None:
+        """The baseline with the best headline score; None if no baseline has that score."""
+        rows = [row for row in self.comparison[1:] if self.headline in row.metrics]
+        sign = 1 if METRICS[self.headline].direction == "higher" else -1
+        return max(rows, key=lambda row: sign * row.metrics[self.headline].value, default=None)
+
+    @property
+    def goal_outcomes(self) -> tuple[GoalOutcome, ...]:
+        """Each goal beside what was measured."""
+        return tuple(GoalOutcome(goal, self._measured(goal)) for goal in self.goals)
+
+    @cached_property
+    def errors(self) -> tuple[PredictionError, ...]:
+        """Items predicted wrong, the most confident first."""
+        p = np.asarray(self.p, dtype=np.float64)
+        predicted = p.argmax(axis=1) if p.size else np.zeros(0, dtype=np.intp)
+        wrong = np.flatnonzero(predicted != self.y)
+        confidence = p[wrong, predicted[wrong]]
+        return tuple(
+            PredictionError(
+                self.ids[i],
+                self.paths[i],
+                self.classes[self.y[i]],
+                self.classes[predicted[i]],
+                float(p[i, predicted[i]]),
+                float(p[i, self.y[i]]),
+            )
+            for i in wrong[np.argsort(-confidence, kind="stable")]
+        )
+
+    def verdict(self) -> str:
+        """Say in plain sentences how good the model is, against the best baseline and the goals."""
+        return " ".join(part for part in (self._headline_sentence(), self._goal_sentence()) if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``evaluate --format json`` prints; its shape is stable.
+
+        Returns
+        -------
+        dict
+            ``task``, ``run``, ``split``, ``n``; ``metrics`` {name: {value, low, high}}; ``baselines``
+            {name: {metric: {value, low, high}}}; ``per_class`` {class: {precision, recall, f1: {value, low,
+            high}, support}}; ``test_openings``.
+        """
+        return {
+            "task": self.task,
+            "run": self.run,
+            "split": self.split,
+            "n": self.n,
+            "metrics": _intervals_to_json(self.metrics),
+            "baselines": {row.name: _intervals_to_json(row.metrics) for row in self.comparison[1:]},
+            "per_class": {
+                label: _intervals_to_json(row) | {"support": self.support[label]}
+                for label, row in self.per_class.items()
+            },
+            "test_openings": self.test_openings,
+        }
+
+    def to_json_text(self) -> str:
+        """Return `to_json` as text, with a final newline."""
+        return json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _measured(self, goal: Goal) -> Interval:
+        return self.metrics[goal.metric] if goal.label is None else self.per_class[goal.label][goal.metric]
+
+    def _headline_sentence(self) -> str:
+        own = self.metrics[self.headline]
+        if math.isnan(own.value):
+            return f"Nothing was scored: no {self.item_noun}."
+        name = words_of(self.headline)
+        start = f"{name[0].upper()}{name[1:]} {show_interval(own)} on {self.n} {self.item_noun}"
+        best = self.best_baseline
+        if best is None or best.behind is None:
+            return f"{start}; no baseline to compare with."
+        gap = best.behind
+        better = gap.value > 0 if METRICS[self.headline].direction == "higher" else gap.value < 0
+        side = "level with" if gap.value == 0 else "better than" if better else "worse than"
+        doubt = "" if gap.is_clear else ": not a clear difference"
+        return (
+            f"{start}, {side} the best baseline ({best.name}, {best.metrics[self.headline].value:.2f}) by "
+            f"{abs(gap.value):.2f} (difference {gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]{doubt})."
+        )
+
+    def _goal_sentence(self) -> str:
+        outcomes = self.goal_outcomes
+        if not outcomes:
+            return ""
+        missed = [outcome for outcome in outcomes if not outcome.reached]
+        reached = [outcome for outcome in outcomes if outcome.reached]
+        parts = [
+            f"{word}: {', '.join(map(_show_outcome, some))}."
+            for word, some in (("Goals missed", missed), ("Goals reached", reached))
+            if some
+        ]
+        return " ".join(parts)
+
+
+def words_of(metric: str) -> str:
+    """Name a metric for readers: ``balanced_accuracy`` -> ``balanced accuracy``."""
+    special = {
+        "macro_f1": "macro F1",
+        "weighted_f1": "weighted F1",
+        "f1": "F1",
+        "ece": "ECE",
+        "brier": "Brier score",
+    }
+    return special.get(metric, metric.replace("_", " "))
+
+
+def show_interval(interval: Interval, digits: int = 2) -> str:
+    """Show a score for readers: ``0.62 [0.52, 0.71]``, or the value alone without bounds."""
+    if math.isnan(interval.value):
+        return "undefined"
+    value = f"{interval.value:.{digits}f}"
+    if math.isnan(interval.low):
+        return value
+    return f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _show_outcome(outcome: GoalOutcome) -> str:
+    goal, value = outcome.goal, outcome.measured.value
+    sign = ">" if goal.wants_more else "<"
+    got = "undefined" if math.isnan(value) else f"{value:.2f}"
+    return f"{goal.name} {sign} {goal.target:.2f} (measured {got})"
+
+
+def _intervals_to_json(intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    return {name: interval.to_json() for name, interval in intervals.items()}

@@ -1,0 +1,75 @@
+"""A made-up evaluation of 60 tracks in three zones, with one of everything a report shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from earmark.evaluation.baselines import majority, model, prior, rule
+from earmark.evaluation.importance import Importance
+from earmark.evaluation.result import Evaluation, Goal, Opening, SetAside, Stage
+
+CLASSES = ("YELLOW", "GREEN", "PURPLE")
+COLOURS = {"YELLOW": "#FFD700", "GREEN": "#32CD32", "PURPLE": "#9370DB"}
+
+
+def made_up_probabilities(y, skill, seed, k=3):
+    """Probabilities that favour the truth by ``skill`` and neighbours over the far class."""
+    generator = np.random.default_rng(seed)
+    distance = np.abs(np.arange(k)[None, :] - np.asarray(y)[:, None])
+    logits = generator.normal(size=(len(y), k)) - skill * distance
+    p = np.exp(1.3 * logits)
+    return p / p.sum(axis=1, keepdims=True)
+
+
+def _make(n=60, seed=0, **changes):
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, 3, n)
+    folds = np.arange(n) % 5
+    tempo = generator.normal(125 + 4 * (y - 1), 8)
+    fields = {
+        "task": "zones",
+        "run": "20260301-101500-xgboost",
+        "split": "test",
+        "classes": CLASSES,
+        "ids": tuple(f"track_{i:03d}" for i in range(n)),
+        "paths": tuple(f"/music/artist {i // 2}/track_{i:03d}.flac" for i in range(n)),
+        "y": y,
+        "p": made_up_probabilities(y, 0.9, seed + 1),
+        "groups": np.arange(n) // 2,
+        "baselines": (
+            majority(y, folds, 3),
+            prior(y, folds, 3),
+            rule("bpm-rule", lambda c: np.digitize(c["tempo"], [110, 128]), {"tempo": tempo}, 3),
+            model("fast10", made_up_probabilities(y, 0.3, seed + 2), description="XGBoost on 10 features"),
+        ),
+        "goals": (Goal("accuracy", 0.8), Goal("recall", 0.5, "PURPLE"), Goal("ece", 0.9)),
+        "importance": tuple(
+            Importance(f"zones.full.feature_{i}", 0.06 / (i + 1) - 0.004, 0.01 / (i + 1)) for i in range(30)
+        ),
+        "set_aside": (SetAside("/music/broken.mp3", "`broken.mp3` is empty; expected audio. Remove it."),),
+        "stages": (Stage("extract", 41.2, 50, 10), Stage("train", 12.5)),
+        "openings": (Opening("2026-03-01T10:20:00+00:00", "20260301-101500-xgboost", "release"),),
+        "facts": {
+            "Model": {"algorithm": "xgboost", "max_depth": 6},
+            "Hashes": {"data": "ab" * 8, "split": "cd" * 8},
+            "Versions": {"earmark": "0.1.0"},
+            "Seeds": {"split": 42},
+        },
+        "class_colours": COLOURS,
+        "item_noun": "tracks",
+        "created": "2026-03-01T10:20:00+00:00",
+    }
+    return Evaluation(**(fields | changes))
+
+
+@pytest.fixture
+def make_evaluation():
+    """The made-up evaluation as a function: keyword arguments replace its fields."""
+    return _make
+
+
+@pytest.fixture
+def evaluation():
+    """The made-up evaluation."""
+    return _make()
