@@ -29,10 +29,11 @@ from typing import TYPE_CHECKING
 
 from earmark.data.parquet import read_table, write_table
 from earmark.errors import UsageError
-from earmark.features.item import Item
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from earmark.features.item import Item
 
 __all__ = ["REQUIRED_COLUMNS", "Manifest", "item_ids"]
 
@@ -154,6 +155,8 @@ class Manifest:
         )
 
     def __iter__(self) -> Iterator[Item]:
+        from earmark.features.item import Item
+
         return (Item(id, uri) for id, uri in self._table.select("id", "uri").iter_rows())
 
     def __len__(self) -> int:

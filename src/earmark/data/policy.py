@@ -1,0 +1,60 @@
+"""What a split must respect: groups, proportions, time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from earmark.errors import UsageError
+
+__all__ = ["SplitPolicy"]
+
+
+@dataclass(frozen=True)
+class SplitPolicy:
+    """How items are split.
+
+    Parameters
+    ----------
+    test_fraction : float
+        Share of the labelled items that is sealed, 0 <= test_fraction < 1.
+    n_folds : int
+        Cross-validation folds on the rest, at least 2.
+    group_on : str or None
+        Column whose equal values stay together. None is refused where a group or a content occurs twice.
+    stratify_on : str or None
+        Column whose values are spread evenly; ignored with `time_on`.
+    seed : int
+    time_on : str or None
+        Column of start times in seconds. The test set is then the last span, folds are consecutive spans.
+    purge_s : float
+        How far an item's label looks ahead, seconds; training items whose labels would overlap a validation
+        or test span are left out.
+    embargo_s : float
+        Further seconds left out after a validation span.
+    """
+
+    test_fraction: float = 0.2
+    n_folds: int = 5
+    group_on: str | None = "group"
+    stratify_on: str | None = "label"
+    seed: int = 42
+    time_on: str | None = None
+    purge_s: float = 0.0
+    embargo_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 <= self.test_fraction < 1:
+            problems.append(f"test_fraction is {self.test_fraction}, expected 0 <= test_fraction < 1")
+        if self.n_folds < 2:
+            problems.append(f"n_folds is {self.n_folds}, expected at least 2")
+        if self.purge_s < 0 or self.embargo_s < 0:
+            problems.append(
+                f"purge_s and embargo_s are {self.purge_s} and {self.embargo_s}, expected 0 or more"
+            )
+        if self.time_on is None and (self.purge_s or self.embargo_s):
+            problems.append("purge_s and embargo_s need time_on, the column of times in seconds")
+        if problems:
+            raise UsageError(
+                f"the split policy cannot be used: {'; '.join(problems)}. Correct these settings."
+            )

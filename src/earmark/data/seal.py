@@ -1,0 +1,298 @@
+"""The guard on the test set: its labels live in one file, and each look at them is written down first.
+
+`seal` writes three tables into the task's data folder: ``sealed.parquet`` with the labels of the test items,
+``splits.parquet`` with the hash of that file, and ``manifest.parquet``, in which those labels are missing and
+a column ``split`` shows where each item is. `SealedLabels.open` is the only way to the labels. It appends a
+line to ``ledger.jsonl`` and flushes it to the disk before it returns anything, so that an opening that is not
+in the ledger has not happened.
+
+The guard is against mistakes, not malice: whoever edits the files can read them. But the hash shows an edit,
+and the ledger is one line of JSON per event: ``event`` (``open`` or ``reseal``), ``when`` (UTC), ``run``,
+``commit``, ``version``, ``data``, ``reason``, ``n``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from earmark.data.manifest import Manifest
+from earmark.data.parquet import file_hash, read_table, write_table
+from earmark.data.splits import Splits
+from earmark.errors import SealError
+
+__all__ = [
+    "LEDGER_FILE",
+    "MANIFEST_FILE",
+    "SEALED_FILE",
+    "SPLITS_FILE",
+    "Opening",
+    "Openings",
+    "SealedLabels",
+    "read_ledger",
+    "seal",
+]
+
+MANIFEST_FILE = "manifest.parquet"
+SPLITS_FILE = "splits.parquet"
+SEALED_FILE = "sealed.parquet"
+LEDGER_FILE = "ledger.jsonl"
+
+_FORMAT = "earmark-sealed-1"
+_REMEDY = "Run `earmark prepare` again from the labels; earlier test items stay sealed."
+_KEPT = ("id", "label", "group", "content_hash", "source", "sample_weight")
+_TOKEN = object()  # only this module makes openings
+
+
+@dataclass(frozen=True)
+class Openings:
+    """How often the test set was opened: `count` times by `n_runs` runs; drawn anew `n_reseals` times."""
+
+    count: int
+    n_runs: int
+    n_reseals: int = 0
+
+    def __str__(self) -> str:
+        drawn = f", drawn anew {self.n_reseals} times" if self.n_reseals else ""
+        return f"opened {self.count} times by {self.n_runs} runs{drawn}"
+
+
+class Opening:
+    """Proof that the seal was opened, with what lay behind it; made by `SealedLabels.open` alone.
+
+    Attributes
+    ----------
+    rows : tuple of dict
+        ``id``, ``label``, ``group`` and, where known, ``content_hash``, ``source``, ``sample_weight``.
+    record : dict
+        The line of the ledger.
+    """
+
+    def __init__(
+        self, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any], *, token: object
+    ) -> None:
+        if token is not _TOKEN:
+            raise SealError(
+                "an opening of the test set was made by hand. Expected one from `SealedLabels.open`, "
+                "which writes it to the ledger. Use `earmark evaluate --split test`."
+            )
+        self.rows = tuple(dict(row) for row in rows)
+        self.record = dict(record)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Label of each test item, by id."""
+        return {row["id"]: row["label"] for row in self.rows}
+
+
+class SealedLabels:
+    """The sealed labels of one data folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where `seal` wrote its tables.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def open(self, *, run: str, reason: str, commit: str | None = None) -> Opening:
+        """Record the opening, then return the labels.
+
+        Parameters
+        ----------
+        run : str
+            Name of the run that is evaluated.
+        reason : str
+            Why, in a few words; shown in reports.
+        commit : str, optional
+            Version of the code that evaluates.
+
+        Raises
+        ------
+        SealError
+            The sealed file is missing or was changed, the reason or run is empty, or the ledger cannot be
+            written.
+        """
+        if not run.strip() or not reason.strip():
+            raise SealError(
+                f"the test set was to be opened by run {run!r} for reason {reason!r}; both must be named."
+            )
+        splits = Splits.read(self.folder / SPLITS_FILE)
+        rows = self._verified_rows(splits)
+        record = _record("open", splits, run=run, commit=commit, reason=reason, n=len(rows))
+        _append(self.folder / LEDGER_FILE, record)
+        return Opening(rows, record, token=_TOKEN)
+
+    def openings(self) -> Openings:
+        """How often, and by how many runs, this test set was opened."""
+        return _counted(read_ledger(self.folder / LEDGER_FILE))
+
+    def _verified_rows(self, splits: Splits) -> list[dict[str, Any]]:
+        path = self.folder / SEALED_FILE
+        found = file_hash(path) if path.is_file() else "no file"
+        if not splits.sealed_hash or found != splits.sealed_hash:
+            raise SealError(
+                f"`{path}` has the hash {found[:8]}, the splits were sealed with "
+                f"{splits.sealed_hash[:8] or 'none'}: it was changed or is missing. {_REMEDY}"
+            )
+        table, _ = read_table(path, "table of sealed labels", remedy=_REMEDY)
+        return list(table.iter_rows(named=True))
+
+
+def seal(
+    folder: str | Path, manifest: Manifest, splits: Splits, *, reseal_reason: str | None = None
+) -> tuple[Manifest, Splits]:
+    """Write manifest, splits and sealed labels, and return the first two as they can be read from now on.
+
+    Parameters
+    ----------
+    folder : str or Path
+    manifest : Manifest
+        With all labels.
+    splits : Splits
+        Of that manifest.
+    reseal_reason : str, optional
+        Required where an earlier test item would leave the test set; written to the ledger.
+
+    Raises
+    ------
+    SealError
+        An item of the earlier test set would train and no `reseal_reason` is given.
+    UsageError
+        The splits are not those of the manifest.
+    """
+    folder = Path(folder)
+    splits.require(manifest)
+    folder.mkdir(parents=True, exist_ok=True)
+    _guard_earlier(folder, splits, reseal_reason)
+    sealed_hash = _write_sealed(folder / SEALED_FILE, manifest, splits)
+    splits = replace(splits, sealed_hash=sealed_hash)
+    splits.write(folder / SPLITS_FILE)
+    manifest = _without_test_labels(manifest, splits)
+    manifest.write(folder / MANIFEST_FILE)
+    return manifest, splits
+
+
+def read_ledger(path: str | Path) -> list[dict[str, Any]]:
+    """Events of a ledger, oldest first; empty without a file.
+
+    A line that cannot be read is returned as an opening by the run ``unreadable line N``, never left out: the
+    count may be too high, not too low.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    events = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if line.strip():
+            events.append(_event(line, number))
+    return events
+
+
+def _event(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if isinstance(event, dict) and {"event", "when", "run"} <= event.keys():
+        return event
+    return {"event": "open", "when": "", "run": f"unreadable line {number}", "reason": ""}
+
+
+def _counted(events: Sequence[Mapping[str, Any]]) -> Openings:
+    last_reseal = max((i for i, event in enumerate(events) if event["event"] == "reseal"), default=-1)
+    runs = [event["run"] for event in events[last_reseal + 1 :] if event["event"] == "open"]
+    return Openings(len(runs), len(set(runs)), sum(event["event"] == "reseal" for event in events))
+
+
+def _guard_earlier(folder: Path, splits: Splits, reseal_reason: str | None) -> None:
+    """Refuse, or write down, that earlier test items leave the test set."""
+    if not (folder / SPLITS_FILE).is_file():
+        return
+    earlier = Splits.read(folder / SPLITS_FILE)
+    released = sorted(earlier.test_keys - splits.test_keys)
+    if not released:
+        return
+    if not reseal_reason:
+        raise SealError(
+            f"{len(released)} keys of the earlier test set in `{folder}` would be released, the first being "
+            f"`{released[0]}`. Expected every earlier test item to stay sealed: pass the earlier splits as "
+            "`previous`, or `--reseal` with a reason to draw a new test set; the ledger will say so."
+        )
+    _append(
+        folder / LEDGER_FILE,
+        _record("reseal", splits, run="", commit=None, reason=reseal_reason, n=len(splits.test_ids)),
+    )
+
+
+def _write_sealed(path: Path, manifest: Manifest, splits: Splits) -> str:
+    import polars as pl
+
+    test = pl.col("id").is_in(list(splits.test_ids)) & pl.col("label").is_not_null()
+    group = pl.col(splits.policy.group_on or "group").cast(pl.String).alias("group")
+    table = manifest.table.filter(test).with_columns(group).sort("id")
+    table = table.select(name for name in _KEPT if name in table.columns)
+    write_table(path, table, {"earmark.format": _FORMAT, "earmark.items_hash": splits.items_hash})
+    return file_hash(path)
+
+
+def _without_test_labels(manifest: Manifest, splits: Splits) -> Manifest:
+    import polars as pl
+
+    split = splits.rows()
+    of = pl.Series("split", [split[id]["split"] for id in manifest.ids], dtype=pl.String)
+    table = manifest.table.with_columns(of)
+    label = pl.when(pl.col("split") == "test").then(None).otherwise(pl.col("label")).alias("label")
+    return Manifest(table.with_columns(label), root=manifest.root)
+
+
+def _record(
+    event: str, splits: Splits, *, run: str, commit: str | None, reason: str, n: int
+) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "event": event,
+        "when": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "run": run,
+        "commit": commit,
+        "version": version("earmark"),
+        "data": f"{splits.items_hash}:{splits.sealed_hash}",
+        "reason": reason,
+        "n": n,
+    }
+
+
+def _append(path: Path, record: Mapping[str, Any]) -> None:
+    """Add one line and flush it to the disk; safe between processes."""
+    line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            size = os.fstat(handle).st_size
+            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            line = b"\n" + line if torn else line
+            written = os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise SealError(_unwritable(path, str(error))) from error
+    if written != len(line):
+        raise SealError(_unwritable(path, f"{written} of {len(line)} bytes were written"))
+
+
+def _unwritable(path: Path, cause: str) -> str:
+    return (
+        f"the ledger `{path}` cannot be written ({cause}), so the test set stays sealed. "
+        "Expected to record the opening first. Free disk space or make the folder writable, then run again."
+    )
