@@ -1,12 +1,14 @@
-"""The built-in demo library: generated tracks of three zones with labels and the truth about their drops and tempo.
+"""The built-in demo library: generated tracks of three zones with labels and the truth about their drops
+and tempo.
 
-Zones overlap on purpose, as they do for a human ear: each track has a hidden energy drawn around its zone's mean,
-and its tempo, number of drops and level are drawn from distributions that share ground with the neighbouring zone.
-Mastering gain is set by album and timbre by artist, so that loudness alone decides nothing and a model that learns
-artists fails on held-out ones. No zone can be told apart with certainty.
+Zones overlap on purpose, as they do for a human ear: each track has a hidden energy drawn around its zone's
+mean, and its tempo, number of drops and level are drawn from distributions that share ground with the
+neighbouring zone. Mastering gain is set by album and timbre by artist, so that loudness alone decides
+nothing and a model that learns artists fails on held-out ones. No zone can be told apart with certainty.
 
-Files: ``audio/*.flac`` and ``*.wav``, a label file in the layout of a DJ playlist export (tab separated, zone in
-"My Tag"), and ``truth.json``. Generation is idempotent: a file whose digest is the recorded one is not written again.
+Files: ``audio/*.flac`` and ``*.wav``, a label file in the layout of a DJ playlist export (tab separated,
+zone in "My Tag"), and ``truth.json``. Generation is idempotent: a file whose digest is the recorded one is
+not written again.
 """
 
 from __future__ import annotations
@@ -124,7 +126,8 @@ def generate_demo(
     """
     if n_tracks < 1 or duration_s < 45:
         raise ValueError(
-            f"a demo of {n_tracks} tracks of {duration_s:g} s was asked for; expected at least 1 track of 45 s or more"
+            f"a demo of {n_tracks} tracks of {duration_s:g} s was asked for; "
+            "expected at least 1 track of 45 s. Raise what is too small."
         )
     folder = Path(folder)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
@@ -192,7 +195,7 @@ def _artist(artist: int, seed: int) -> tuple[Palette, float]:
 
 
 def _levels(energy: float, rng: np.random.Generator) -> dict[str, float]:
-    """Layer levels: more energy is more kick, bass, hats and clap, and less pad; each with 2 dB of its own spread."""
+    """Layer levels: more energy is more kick, bass, hats and clap, and less pad; 2 dB of spread each."""
     spread = 10 ** (rng.normal(0, 2, len(synthesis.LAYERS)) / 20)
     plain = {
         "kick": 0.25 + 0.75 * energy,
@@ -244,7 +247,7 @@ def _recipe(n_tracks: int, duration_s: float, seed: int) -> str:
 
 
 def _known_digests(path: Path, recipe: str) -> dict[str, str]:
-    """Digests that an earlier call with the same recipe recorded; none if it was another one or was cut short."""
+    """Digests that an earlier call with the same recipe recorded; none if there was no such call."""
     if not path.exists():
         return {}
     try:

@@ -1,7 +1,7 @@
 """Breakdown -> drop: find the moments where a track falls back and then hits, from its energy over time.
 
-A *valley* is a low point of the energy curve (the breakdown), a *peak* the high point that follows (the drop). Three
-detectors share one idea and differ in what they look at:
+A *valley* is a low point of the energy curve (the breakdown), a *peak* the high point that follows (the
+drop). Three detectors share one idea and differ in what they look at:
 
 ===============  =======================================  ==========================================
 detector         curve                                    called with
@@ -13,10 +13,10 @@ band energy      weighted mel bands and RMS every 0.5 s   `find_band_drops`
 
 Conventions
 -----------
-Curves are one-dimensional, one value per frame; positions are frame indices, ``*_s`` are seconds. All functions are
-whole-track: thresholds are relative to the track's own mean and spread, so a value depends on audio after it.
-A flat valley counts from its end and a flat peak from its start, so that a silent breakdown of any length is still
-near the drop that ends it. The first and last value of a curve are no extrema.
+Curves are one-dimensional, one value per frame; positions are frame indices, ``*_s`` are seconds. All
+functions are whole-track: thresholds are relative to the track's own mean and spread, so a value depends on
+audio after it. A flat valley counts from its end and a flat peak from its start, so that a silent breakdown
+of any length is still near the drop that ends it. The first and last value of a curve are no extrema.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ class Drops:
 def find_drops(energy: np.ndarray, *, frame_s: float, rule: DropRule = FULL_RATE) -> Drops:
     """Find breakdown -> drop events in an energy curve.
 
-    Valleys are local minima below mean - 0.3 std, peaks local maxima above mean + 0.3 std of the smoothed curve. Each
-    valley takes the first later peak, at most 8 s away, if (peak - valley) / mean > 0.5; of several valleys that lead
-    to one peak the deepest stands for the event.
+    Valleys are local minima below mean - 0.3 std, peaks local maxima above mean + 0.3 std of the smoothed
+    curve. Each valley takes the first later peak, at most 8 s away, if (peak - valley) / mean > 0.5; of
+    several valleys that lead to one peak the deepest stands for the event.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def median_smooth(curve: np.ndarray, length: int) -> np.ndarray:
 
 
 def local_maxima(curve: np.ndarray, *, spacing: int, above: float = -np.inf) -> np.ndarray:
-    """Positions of local maxima higher than ``above``, at least ``spacing`` frames apart, the highest first served.
+    """Positions of local maxima above a level, at least ``spacing`` frames apart, the highest first served.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def local_maxima(curve: np.ndarray, *, spacing: int, above: float = -np.inf) -> 
 
 
 def local_minima(curve: np.ndarray, *, spacing: int, below: float = np.inf) -> np.ndarray:
-    """Positions of local minima lower than ``below``; as `local_maxima`, but a flat bottom is given by its last frame."""
+    """Positions of local minima below a level; as `local_maxima`; a flat bottom counts from its end."""
     _, last = _flat_tops(-curve)
     last = last[curve[last] < below]
     return _spaced(last, -curve[last], spacing)
@@ -300,8 +300,8 @@ class BandDrops:
 def band_energy(mel_db: np.ndarray, rms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Energy E of a track from its mel bands, and the bass alone, each from 0 to 1.
 
-    E = .35 bass + .25 kick + .20 mid + .10 high + .10 RMS, each min-max scaled over the track. The range that is
-    stretched to 1 is at least 10 dB (RMS: half its maximum); a constant part is 0.
+    E = .35 bass + .25 kick + .20 mid + .10 high + .10 RMS, each min-max scaled over the track. The range
+    that is stretched to 1 is at least 10 dB (RMS: half its maximum); a constant part is 0.
 
     Parameters
     ----------
@@ -326,9 +326,9 @@ def band_energy(mel_db: np.ndarray, rms: np.ndarray) -> tuple[np.ndarray, np.nda
 def find_band_drops(energy: np.ndarray, bass: np.ndarray, *, frame_s: float) -> BandDrops:
     """Find drops in a band energy curve of 0.5 s frames.
 
-    Minima and maxima are at least 2 s apart. A minimum counts if at least 3 frames exist in the 4 s before it and in
-    the 2 s after it, the first later maximum is less than 4 s away and lies at least 0.15 higher. One event per
-    maximum: the lowest minimum.
+    Minima and maxima are at least 2 s apart. A minimum counts if at least 3 frames exist in the 4 s before
+    it and in the 2 s after it, the first later maximum is less than 4 s away and lies at least 0.15 higher.
+    One event per maximum: the lowest minimum.
 
     Parameters
     ----------
@@ -365,7 +365,7 @@ def find_band_drops(energy: np.ndarray, bass: np.ndarray, *, frame_s: float) -> 
 def band_drop_statistics(
     drops: BandDrops, energy: np.ndarray, bass: np.ndarray, *, duration_s: float
 ) -> list[float]:
-    """The 13 numbers of `BAND_DROP_COLUMNS`; averages are 0 and the second-half share is 0.5 without drops."""
+    """The 13 numbers of `BAND_DROP_COLUMNS`; without drops averages are 0, the second-half share 0.5."""
     count = len(drops)
     second_half = int((drops.time_s >= duration_s / 2).sum())
     return [

@@ -1,8 +1,8 @@
 """From a frame table to one vector per track: statistics of each column over time, and ratios of build-ups.
 
-``agg8`` is mean, std, min, max, p10, p50, p90 and range of a column. The five 0/1 columns also have their sum and
-rate (sum over frames). ``ndrop`` sets the build-up score in relation to the track's level, because quiet
-tracks have the largest relative build-ups. Denominators are guarded by 1e-6.
+``agg8`` is mean, std, min, max, p10, p50, p90 and range of a column. The five 0/1 columns also have their
+sum and rate (sum over frames). ``ndrop`` sets the build-up score in relation to the track's level, because
+quiet tracks have the largest relative build-ups. Denominators are guarded by 1e-6.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = [
     "NDROP_COLUMNS",
     "agg8",
     "agg8_columns",
-    "flag_counts",
     "flag_count_columns",
+    "flag_counts",
     "ndrop",
 ]
 

@@ -13,8 +13,8 @@ drop       loud   loud   loud   loud  loud   no
 outro      yes    no     soft   soft  no     no
 =========  =====  =====  =====  ====  =====  =====
 
-Conventions: mono float32 at 22 050 Hz, times in seconds from the start, levels as linear amplitude. Everything random
-comes from the generator that is passed in, so a seed makes the same samples.
+Conventions: mono float32 at 22 050 Hz, times in seconds from the start, levels as linear amplitude.
+Everything random comes from the generator that is passed in, so a seed makes the same samples.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _envelopes(sections: Sequence[Section], style: Style, n_samples: int) -> dic
 def _ducking(kick: np.ndarray, style: Style) -> np.ndarray:
     beat_s = style.bar_s / BEATS_PER_BAR
     phase = (np.arange(len(kick), dtype=np.float32) / np.float32(beat_s * SAMPLE_RATE)) % 1
-    return 1 - SIDECHAIN_DEPTH * (kick > 0) * np.exp(-6 * phase)
+    return np.asarray(1 - SIDECHAIN_DEPTH * (kick > 0) * np.exp(-6 * phase))
 
 
 def _place(mix: np.ndarray, shot: np.ndarray, beats: np.ndarray, envelope: np.ndarray, style: Style) -> None:
@@ -228,7 +228,7 @@ def _tone(frequency_hz: float, time: np.ndarray, n_partials: int) -> np.ndarray:
         if partial * frequency_hz < 10_000:
             tone += (np.sin(2 * np.pi * partial * frequency_hz * time) / partial).astype(np.float32)
     fade = np.minimum(1, np.minimum(time, time[::-1]) / 0.005)
-    return tone * fade.astype(np.float32)
+    return np.asarray(tone * fade, dtype=np.float32)
 
 
 def _tiled(loop: np.ndarray, n_samples: int) -> np.ndarray:
