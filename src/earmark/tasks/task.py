@@ -14,45 +14,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earmark.data.policy import SplitPolicy
 from earmark.errors import UsageError
 from earmark.features.group import FeatureGroup
 from earmark.features.sets import FeatureSet
+from earmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from earmark.data.manifest import Manifest
-    from earmark.data.splits import SplitPolicy
+    from earmark.evaluation.result import Goal
 
-__all__ = ["Goal", "ImportRequest", "Imported", "ModelSpec", "RuleBaseline", "Task"]
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A score the task set out to reach; the report says for each whether it was."""
-
-    metric: str
-    at_least: float
-    class_name: str | None = None
+__all__ = ["ImportRequest", "Imported", "Rule", "Task"]
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """An estimator by its registry name, with parameters and the grid that `grid` searches."""
+class Rule:
+    """A baseline without training: ``answer({column: values})`` gives class positions, shape (n_items,).
 
-    name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RuleBaseline:
-    """A baseline without training: ``predict(values, columns)`` gives class indices, shape (n_items,)."""
+    `columns` are full names of columns of the feature set `features`.
+    """
 
     name: str
     features: str
     columns: tuple[str, ...]
-    predict: Callable[[np.ndarray], np.ndarray]
+    answer: Callable[[Mapping[str, Any]], Any]
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,26 +73,29 @@ class Task:
         Named sets; the first is the default unless `default_features` names another.
     classes : tuple of str
         In the order of every table and matrix; empty takes the labels found, sorted.
-    label_column : str
-        Column of the manifest that holds the class.
-    models : sequence of ModelSpec
-        Trained by default, best by `metric` becomes the run's model.
+    split : SplitPolicy
+        How `prepare` divides the items.
+    recipes : sequence of Recipe
+        Trained by default; the best by `metric` becomes the run that predicts.
+    grids : mapping of algorithm to mapping of parameter to values
+        What `grid` searches.
     metric : str
-        Ranks models; a name of `earmark.evaluation.metrics.METRICS`.
+        Ranks models and heads the report; a name of `earmark.evaluation.metrics.METRICS`.
     baselines : sequence of str
-        Feature sets whose default model is trained on the same folds as a baseline.
-    rules : sequence of RuleBaseline
+        Feature sets on which the first recipe is trained, on the same folds, as baselines.
+    rules : sequence of Rule
     goals : sequence of Goal
     importer : callable or None
-        ``importer(ImportRequest) -> Imported``; None reads CSV files with ``path`` and ``label`` and folders.
-    extras : mapping of str to (feature set, column)
+        ``importer(ImportRequest) -> Imported``; None reads CSV files with ``path`` and ``label``, and folders.
+    extras : mapping of field to (feature set, column)
         Fields of a prediction that are features, such as the tempo.
     uncertain : str or None
         Label of a prediction whose confidence is below the threshold.
-    class_colours : tuple of str
-        One per class, for plots.
+    class_colours : mapping of class to ``#RRGGBB``
+    item_noun : str
+        What one item is called, in the plural.
     demo : callable or None
-        ``demo(folder) -> path of a label file``; makes the built-in data.
+        ``demo(folder) -> label file``: makes the built-in data.
     """
 
     name: str
@@ -114,18 +103,18 @@ class Task:
     feature_sets: Mapping[str, FeatureSet] = field(default_factory=dict)
     default_features: str = ""
     classes: tuple[str, ...] = ()
-    label_column: str = "label"
-    split: SplitPolicy | None = None
-    models: Sequence[ModelSpec] = (ModelSpec("xgboost"),)
+    split: SplitPolicy = field(default_factory=SplitPolicy)
+    recipes: Sequence[Recipe] = (Recipe("xgboost"),)
+    grids: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     metric: str = "balanced_accuracy"
     baselines: Sequence[str] = ()
-    rules: Sequence[RuleBaseline] = ()
+    rules: Sequence[Rule] = ()
     goals: Sequence[Goal] = ()
     importer: Callable[[ImportRequest], Imported] | None = None
     extras: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     uncertain: str | None = None
-    class_colours: tuple[str, ...] = ()
-    title: str = ""
+    class_colours: Mapping[str, str] = field(default_factory=dict)
+    item_noun: str = "items"
     demo: Callable[[Path], Path] | None = None
 
     def __post_init__(self) -> None:
@@ -143,9 +132,9 @@ class Task:
         if chosen not in self.feature_sets:
             from earmark.models.constraints import closest
 
-            hint = closest(chosen, self.feature_sets)
             raise UsageError(
-                f"task `{self.name}` has no feature set {chosen!r}. {hint}Known: {', '.join(self.feature_sets)}."
+                f"task `{self.name}` has no feature set {chosen!r}{closest(chosen, self.feature_sets)}. "
+                f"Known: {', '.join(self.feature_sets)}."
             )
         return self.feature_sets[chosen]
 

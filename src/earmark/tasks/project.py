@@ -1,0 +1,165 @@
+"""A project: a task, a folder and its settings; what every verb starts from.
+
+Folder layout, below the project folder (names from the settings)::
+
+    earmark.toml                    settings
+    .earmark/cache/                 the feature cache
+    data/<task>/manifest.parquet    items; splits.parquet, sealed.parquet, ledger.jsonl beside it
+    data/<task>/features/           datasets that `extract` writes for other tools
+    runs/<task>/<run>/              what a training leaves
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from earmark.cache.entries import FeatureCache
+from earmark.data.dataset import Dataset
+from earmark.data.manifest import Manifest
+from earmark.data.policy import SplitPolicy
+from earmark.data.seal import MANIFEST_FILE, SPLITS_FILE, SealedLabels
+from earmark.data.splits import Splits
+from earmark.errors import UsageError
+from earmark.features.extractor import Extractor
+from earmark.features.group import FeatureGroup
+from earmark.features.item import Item
+from earmark.features.progress import ProgressCallback
+from earmark.features.sets import FeatureSet
+from earmark.features.table import FeatureTable
+from earmark.tasks.registry import load_task
+from earmark.tasks.settings import EffectiveSettings, load_settings
+from earmark.tasks.task import Task
+
+__all__ = ["Project"]
+
+
+class Project:
+    """The folders, cache and data of one task in one project folder.
+
+    Parameters
+    ----------
+    task : Task
+    settings : EffectiveSettings
+        Of the project folder; `open` loads both.
+    """
+
+    def __init__(self, task: Task, settings: EffectiveSettings) -> None:
+        self.task = task
+        self.effective = settings
+        self.settings = settings.settings
+
+    @classmethod
+    def open(
+        cls, task: str | Task, root: str | Path = ".", overrides: Mapping[str, object] | None = None
+    ) -> Project:
+        """A project by the task's name, file or object; `overrides` are settings given on the command line."""
+        loaded = task if isinstance(task, Task) else load_task(task)
+        return cls(loaded, load_settings(root, overrides))
+
+    @property
+    def root(self) -> Path:
+        """The project folder, absolute."""
+        return self.effective.root.absolute()
+
+    @property
+    def data_folder(self) -> Path:
+        """Where manifest, splits and sealed labels of this task lie."""
+        return self.effective.path("data") / self.task.name
+
+    @property
+    def runs_folder(self) -> Path:
+        """Folder of the runs of all tasks."""
+        return self.effective.path("runs")
+
+    @cached_property
+    def cache(self) -> FeatureCache:
+        """The feature cache; opened on first use."""
+        return FeatureCache(self.effective.path("cache"))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the task, or else the labels of the manifest, sorted."""
+        if self.task.classes:
+            return self.task.classes
+        found = {label for label in self.manifest.table["label"] if label}
+        return tuple(sorted(found))
+
+    @property
+    def manifest(self) -> Manifest:
+        """The prepared manifest, with the labels of test rows removed."""
+        self._require_prepared()
+        return Manifest.read(self.data_folder / MANIFEST_FILE)
+
+    @property
+    def splits(self) -> Splits:
+        """The prepared splits."""
+        self._require_prepared()
+        return Splits.read(self.data_folder / SPLITS_FILE)
+
+    @property
+    def sealed(self) -> SealedLabels:
+        """The guard of the test labels."""
+        return SealedLabels(self.data_folder)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether `prepare` has run."""
+        return (self.data_folder / SPLITS_FILE).is_file()
+
+    @property
+    def split_policy(self) -> SplitPolicy:
+        """The task's policy with what the settings replace."""
+        chosen = self.settings.split
+        given = {
+            "test_fraction": chosen.test_fraction,
+            "n_folds": chosen.folds,
+            "group_on": chosen.group_on,
+            "stratify_on": chosen.stratify_on,
+        }
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return replace(self.task.split, seed=self.settings.seed, **changes)
+
+    def feature_sets(self, names: Sequence[str] | None = None) -> list[FeatureSet]:
+        """Feature sets by name, from the settings, or the task's default one."""
+        return [self.task.features(name) for name in names or self.settings.features or [self.task.default_features]]
+
+    def extract(
+        self,
+        groups: Sequence[FeatureGroup],
+        items: Iterable[Item],
+        *,
+        workers: int | None = None,
+        limit: int | None = None,
+        use_cache: bool = True,
+        retry_failed: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> FeatureTable:
+        """Features of items through this project's cache, workers and cluster."""
+        if workers is None and self.settings.workers != "auto":
+            workers = self.settings.workers
+        extractor = Extractor(
+            groups, self.cache if use_cache else None, workers=workers, cluster=self.settings.cluster
+        )
+        return extractor.run(items, limit=limit, progress=progress, retry_failed=retry_failed)
+
+    def training_data(
+        self, features: FeatureSet, progress: ProgressCallback | None = None
+    ) -> tuple[Dataset, FeatureTable]:
+        """The training rows of a feature set; no test item is even extracted for it."""
+        manifest, splits = self.manifest, self.splits
+        if not features.columns:
+            raise UsageError(f"feature set `{features.name}` holds frames only; a model needs one row per item.")
+        table = self.extract(features.groups, manifest.subset(splits.train_ids), progress=progress)
+        dataset = Dataset.build(manifest, splits, table, self.classes, columns=features.columns)
+        return dataset, table
+
+    def _require_prepared(self) -> None:
+        if not self.is_prepared:
+            raise UsageError(
+                f"`{self.data_folder}` holds no manifest; expected one made from your labels. "
+                f"Run: earmark prepare {self.task.name} LABELS"
+            )

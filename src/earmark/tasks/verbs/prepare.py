@@ -1,0 +1,102 @@
+"""`prepare`: read sources into a manifest, divide it once, seal the test labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from earmark.data.manifest import Manifest
+from earmark.data.seal import SPLITS_FILE, seal
+from earmark.data.splits import Splits
+from earmark.errors import UsageError
+from earmark.tasks.inputs import import_items
+from earmark.tasks.project import Project
+from earmark.tasks.task import ImportRequest
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` did: the importer's account, the sizes of the parts, what to know, and where it lies."""
+
+    report: Any
+    n_items: int
+    n_train: int
+    n_test: int
+    n_unlabelled: int
+    folds: tuple[int, ...]
+    warnings: tuple[str, ...]
+    folder: Path | None
+    train_classes: Mapping[str, int] = field(default_factory=dict)
+
+
+def prepare(
+    project: Project,
+    sources: Sequence[str | Path],
+    *,
+    options: Mapping[str, Any] | None = None,
+    reseal_reason: str | None = None,
+    dry_run: bool = False,
+) -> Prepared:
+    """Import sources, split them and seal the test labels.
+
+    Parameters
+    ----------
+    project : Project
+    sources : sequence of path
+        What the task's importer reads.
+    options : mapping, optional
+        Passed to the importer.
+    reseal_reason : str, optional
+        Draw a new test set; the ledger keeps the reason.
+    dry_run : bool
+        Read and split, write nothing.
+
+    Raises
+    ------
+    UsageError
+        No source, or nothing usable in them.
+    SealError
+        An earlier test item would become a training item.
+    """
+    if not sources:
+        raise UsageError("no source was given; name a label file or a folder.")
+    importer = project.task.importer or import_items
+    request = ImportRequest(
+        tuple(str(source) for source in sources), project.root, project.cache.identify, dict(options or {})
+    )
+    imported = importer(request)
+    splits = _split(project, imported.manifest, reseal=bool(reseal_reason))
+    if not dry_run:
+        _, splits = seal(project.data_folder, imported.manifest, splits, reseal_reason=reseal_reason)
+        project.cache.flush()
+    return _account(imported.manifest, splits, imported.report, None if dry_run else project.data_folder)
+
+
+def _split(project: Project, manifest: Manifest, *, reseal: bool) -> Splits:
+    earlier = project.data_folder / SPLITS_FILE
+    previous = Splits.read(earlier) if earlier.is_file() else None
+    return Splits.make(manifest, project.split_policy, previous=previous, reseal=reseal)
+
+
+def _account(manifest: Manifest, splits: Splits, report: Any, folder: Path | None) -> Prepared:
+    rows = splits.rows()
+    of = {id: rows[id] for id in manifest.ids}
+    labels = dict(zip(manifest.ids, manifest.table["label"], strict=True))
+    folds = Counter(row["fold"] for row in of.values() if row["fold"] >= 0)
+    classes = Counter(labels[id] for id, row in of.items() if row["split"] == "train" and labels[id])
+    return Prepared(
+        report=report,
+        n_items=len(manifest),
+        n_train=len(splits.train_ids),
+        n_test=len(splits.test_ids),
+        n_unlabelled=sum(not label for label in labels.values()),
+        folds=tuple(folds[fold] for fold in sorted(folds)),
+        warnings=(*getattr(report, "warnings", ()), *splits.warnings),
+        folder=folder,
+        train_classes=dict(sorted(classes.items())),
+    )
