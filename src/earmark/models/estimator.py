@@ -39,8 +39,12 @@ class Estimator(Protocol):
     """Fits class probabilities; saves itself without pickle."""
 
     name: ClassVar[str]
-    needs: ClassVar[tuple[tuple[str, str], ...]]
+    parameters: ClassVar[Mapping[str, Parameter]]
+    distributions: ClassVar[tuple[str, ...]]
     history: list[Epoch]
+    n_classes: int
+    n_features: int
+    present: Ints
 
     def __init__(self, **params: Any) -> None: ...
 
@@ -57,6 +61,9 @@ class Estimator(Protocol):
     ) -> Self: ...
 
     def predict_proba(self, X: Floats) -> Floats: ...
+
+    @property
+    def needs(self) -> tuple[tuple[str, str], ...]: ...
 
     @property
     def length(self) -> int | None: ...
@@ -95,13 +102,16 @@ class FoldEstimator(ABC):
 
     Attributes
     ----------
+    distributions : tuple of str
+        Installed distributions that its numbers depend on; ``a|b`` where one of two provides it.
     history : list of dict
         One entry per boosting round or epoch; empty for estimators without them.
     """
 
     name: ClassVar[str]
-    needs: ClassVar[tuple[tuple[str, str], ...]] = ()
     parameters: ClassVar[Mapping[str, Parameter]]
+    distributions: ClassVar[tuple[str, ...]] = ()
+    extras: ClassVar[tuple[tuple[str, str], ...]] = ()
     length_parameter: ClassVar[str | None] = None
     accepts_nan: ClassVar[bool] = False
 
@@ -213,6 +223,11 @@ class FoldEstimator(ABC):
         return probabilities
 
     @property
+    def needs(self) -> tuple[tuple[str, str], ...]:
+        """Packages that a fit imports beyond the core, each with the extra that brings it."""
+        return self.extras
+
+    @property
     def length(self) -> int | None:
         """Rounds or epochs kept by the fit (the best ones under early stopping); None where there is no
         such thing.
@@ -249,7 +264,7 @@ class FoldEstimator(ABC):
         record = {
             "format": FORMAT,
             "name": self.name,
-            "params": self.params,
+            "params": self.get_params(),
             "n_classes": self.n_classes,
             "n_features": self.n_features,
             "present": self.present.tolist(),

@@ -80,11 +80,11 @@ def make(name: str, **params: Any) -> Estimator:
     >>> make("logistic", strength=2.0).get_params()["strength"]
     2.0
     """
-    found = estimator_class(name)
+    found = estimator_class(name)(**params)
     for package, extra in found.needs:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, extra, f"Training `{canonical_name(name)}`")
-    return found(**params)
+    return found
 
 
 def load_estimator(folder: str | Path) -> Estimator:

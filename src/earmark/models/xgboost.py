@@ -30,6 +30,7 @@ class XGBoost(FoldEstimator):
     """Boosted trees with early stopping on validation log-loss."""
 
     name: ClassVar[str] = "xgboost"
+    distributions: ClassVar[tuple[str, ...]] = ("xgboost-cpu|xgboost",)
     length_parameter: ClassVar[str | None] = "n_trees"
     accepts_nan: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {
