@@ -1,0 +1,271 @@
+"""`evaluate`: score a run out of fold, or on the sealed test set, and write its report.
+
+``val`` uses the probabilities that cross-validation left: every item scored by a model that never saw its group.
+``test`` opens the seal, which the ledger records first, and scores the final model. Baselines are scored on the same
+items in both cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earmark.data.dataset import Dataset, test_dataset
+from earmark.data.seal import LEDGER_FILE, read_ledger
+from earmark.errors import RunError, UsageError
+from earmark.evaluation import baselines as baseline
+from earmark.evaluation.baselines import Baseline
+from earmark.evaluation.importance import permutation_importance
+from earmark.evaluation.report import write_report
+from earmark.evaluation.result import Evaluation, Opening, SetAside, Stage
+from earmark.features.item import Item
+from earmark.features.progress import ProgressCallback
+from earmark.features.sets import FeatureSet
+from earmark.features.table import FeatureTable
+from earmark.tasks.project import Project
+from earmark.tasks.verbs.train import baseline_runs
+from earmark.training.runs import Run, list_runs
+
+__all__ = ["Evaluated", "evaluate"]
+
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluation, the run, and the files of its report."""
+
+    evaluation: Evaluation
+    run: Run
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """The self-contained HTML report."""
+        return self.folder / "report.html"
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Rows to score with the model's probabilities."""
+
+    data: Dataset
+    p: np.ndarray
+    table: FeatureTable
+    openings: tuple[Opening, ...]
+
+
+def evaluate(
+    project: Project,
+    run: Run,
+    *,
+    split: str = "val",
+    reason: str = "evaluate --split test",
+    output: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Evaluated:
+    """Score a run and write its report into the run's folder (``test/`` below it for the test set).
+
+    Parameters
+    ----------
+    project : Project
+    run : Run
+    split : {"val", "test"}
+    reason : str
+        Why the seal is opened; kept in the ledger.
+    output : Path, optional
+        Another folder for the files.
+
+    Raises
+    ------
+    RunError
+        The data or feature code changed since the run.
+    SealError
+        The sealed labels were changed or are missing.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}: expected val (out of fold) or test (opens the seal).")
+    features = project.task.features(run.config["settings"]["features"])
+    dataset, table = project.training_data(features, progress)
+    _require_same_rows(run, dataset)
+    scored = (
+        _out_of_fold(run, dataset, table)
+        if split == "val"
+        else _sealed(project, run, features, reason, progress)
+    )
+    evaluation = Evaluation(
+        task=project.task.name,
+        run=run.name,
+        split=split,
+        classes=dataset.classes,
+        ids=scored.data.ids,
+        paths=_paths(project, scored.data.ids),
+        y=scored.data.y,
+        p=scored.p,
+        groups=np.asarray(scored.data.groups),
+        baselines=tuple(_baselines(project, dataset, scored.data, split)),
+        headline=run.config["rank_by"],
+        goals=tuple(project.task.goals),
+        importance=_importance(run, dataset),
+        set_aside=tuple(SetAside(failure.uri, failure.error) for failure in scored.table.failures),
+        stages=tuple(_stages(project, features, run)),
+        openings=scored.openings or _openings(project),
+        facts=_facts(project, run, dataset),
+        class_colours=dict(project.task.class_colours),
+        item_noun=project.task.item_noun,
+        created=run.config["created"],
+        seed=project.settings.seed,
+        warnings=tuple(_warnings(project, run, dataset, split)),
+    )
+    folder = output or (run.path if split == "val" else run.path / "test")
+    write_report(evaluation, folder)
+    return Evaluated(evaluation, run, folder)
+
+
+def _require_same_rows(run: Run, dataset: Dataset) -> None:
+    if run.config["hashes"]["rows"] != dataset.hash:
+        raise RunError(
+            f"`{run.name}` was trained on data {run.config['hashes']['rows'][:8]}; labels, splits or feature code have "
+            f"changed since (now {dataset.hash[:8]}), so its scores would not be of this data. Train again."
+        )
+
+
+def _out_of_fold(run: Run, dataset: Dataset, table: FeatureTable) -> _Scored:
+    rows = run.out_of_fold()
+    if rows["id"].to_list() != list(dataset.ids):
+        raise RunError(f"`{run.name}` holds other rows than the dataset. Train again.")
+    p = rows.select([f"probability_{name}" for name in dataset.classes]).to_numpy()
+    return _Scored(dataset, p, table, ())
+
+
+def _sealed(
+    project: Project, run: Run, features: FeatureSet, reason: str, progress: ProgressCallback | None
+) -> _Scored:
+    items = project.manifest.subset(project.splits.test_ids)
+    table = project.extract(features.groups, items, progress=progress)
+    opening = project.sealed.open(run=run.name, reason=reason, commit=run.config["hashes"]["code"])
+    data = test_dataset(opening, table, run.classes, columns=features.columns)
+    p = run.classifier().predict_proba(data.X, data.columns)
+    return _Scored(data, p, table, _openings(project))
+
+
+def _openings(project: Project) -> tuple[Opening, ...]:
+    events = read_ledger(project.data_folder / LEDGER_FILE)
+    return tuple(
+        Opening(event["when"], event["run"], event.get("reason", "")) for event in events if event["event"] == "open"
+    )
+
+
+def _paths(project: Project, ids: Sequence[str]) -> tuple[str, ...]:
+    where = {item.id: item.uri for item in project.manifest}
+    return tuple(where[id] for id in ids)
+
+
+def _baselines(project: Project, training: Dataset, scored: Dataset, split: str) -> list[Baseline]:
+    n_classes = len(training.classes)
+    found: list[Baseline] = (
+        [baseline.majority(scored.y, scored.folds, n_classes), baseline.prior(scored.y, scored.folds, n_classes)]
+        if split == "val"
+        else [
+            baseline.majority_of(training.y, len(scored), n_classes),
+            baseline.prior_of(training.y, len(scored), n_classes),
+        ]
+    )
+    items = list(project.manifest.subset(scored.ids))
+    for rule in project.task.rules:
+        table = _values(project, rule.features, items, scored.ids, rule.columns)
+        values = {name: table[:, position] for position, name in enumerate(rule.columns)}
+        found.append(baseline.rule(rule.name, rule.answer, values, n_classes, description=rule.description))
+    for name, run in baseline_runs(project, training).items():
+        columns = project.task.features(name).columns
+        if split == "val":
+            p = run.out_of_fold().select([f"probability_{label}" for label in training.classes]).to_numpy()
+        else:
+            p = run.classifier().predict_proba(_values(project, name, items, scored.ids, columns), columns)
+        found.append(baseline.model(f"{name} {run.algorithm}", p, description=f"{run.algorithm} on feature set {name}"))
+    return found
+
+
+def _values(
+    project: Project, features: str, items: Sequence[Item], ids: Sequence[str], columns: Sequence[str]
+) -> np.ndarray:
+    """Columns of a feature set for `ids`, in their order, shape (n, n_columns)."""
+    table = project.extract(project.task.features(features).groups, items).select(columns)
+    row = {id: position for position, id in enumerate(table.ids)}
+    return table.values[[row[id] for id in ids]]
+
+
+def _importance(run: Run, dataset: Dataset) -> tuple[Any, ...]:
+    return permutation_importance(
+        run.fold_classifiers(),
+        dataset.X,
+        dataset.columns,
+        dataset.y,
+        dataset.folds,
+        metric=run.config["rank_by"],
+        seed=run.config["recipe"]["seed"],
+    )
+
+
+def _stages(project: Project, features: FeatureSet, run: Run) -> list[Stage]:
+    """What the current code of each group has cost so far, and the training."""
+    stages = []
+    for group in features.groups:
+        digest = group.fingerprint(project.cache.reads()).digest
+        for record in project.cache.records(group.name):
+            if record.digest == digest:
+                stages.append(Stage(f"features {group.name}", record.seconds, computed=record.computed))
+    return [*stages, Stage(f"train {run.algorithm}", run.config["seconds"], computed=run.config["rows"])]
+
+
+def _facts(project: Project, run: Run, dataset: Dataset) -> dict[str, dict[str, object]]:
+    config = run.config
+    rivals = {
+        other.name: _score(other)
+        for other in list_runs(project.runs_folder, project.task.name)
+        if other.config["hashes"]["rows"] == config["hashes"]["rows"]
+    }
+    return {
+        "Model": {"algorithm": run.algorithm, "features": config["settings"]["features"], **config["recipe"]["params"]},
+        "Data": {
+            "training rows": len(dataset),
+            "columns": len(dataset.columns),
+            "folds": config["folds"],
+            "groups": config["groups"],
+            "sealed test items": len(project.splits.test_ids),
+            **{f"training {name}": count for name, count in dataset.class_counts.items()},
+        },
+        f"Runs on the same rows ({config['rank_by'].replace('_', ' ')}, out of fold)": rivals,
+        "Hashes": dict(config["hashes"]),
+        "Versions": dict(config["versions"]),
+        "Seeds": {"split": project.splits.policy.seed, "training": config["recipe"]["seed"]},
+    }
+
+
+def _score(run: Run) -> str:
+    value = run.metrics.get(run.config["rank_by"], {}).get("value")
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _warnings(project: Project, run: Run, dataset: Dataset, split: str) -> list[str]:
+    found = [*run.config["fit"].get("warnings", []), *project.splits.warnings]
+    if dataset.missing_classes:
+        found.append(f"no training item is labelled {', '.join(dataset.missing_classes)}: it is never predicted.")
+    table = project.manifest.table
+    if "label_origin" in table.columns and (table["label_origin"] == "pseudo").any():
+        found.append("some labels were made by a rule: these scores say how well the rule is learned, not the zones.")
+    rivals = [
+        other
+        for other in list_runs(project.runs_folder, project.task.name)
+        if other.config["hashes"]["rows"] == run.config["hashes"]["rows"]
+    ]
+    if split == "val" and len(rivals) > 1:
+        found.append(
+            f"this is one of {len(rivals)} runs on the same rows; choosing the best of them by these scores makes its own "
+            "score somewhat too good. The sealed test set is not part of that choice."
+        )
+    return found

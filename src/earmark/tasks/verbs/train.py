@@ -1,0 +1,204 @@
+"""`train`: every chosen recipe on the same folds, the baselines beside them, and the report of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from earmark.data.dataset import Dataset
+from earmark.errors import UsageError
+from earmark.evaluation.metrics import METRICS
+from earmark.features.progress import Progress, ProgressCallback
+from earmark.features.sets import FeatureSet
+from earmark.models.estimator import FoldEstimator
+from earmark.models.registry import canonical_name, estimator_class
+from earmark.tasks.project import Project
+from earmark.training.recipe import Recipe
+from earmark.training.runs import Run, best_run
+from earmark.training.train import Trained
+from earmark.training.train import train as train_recipe
+
+__all__ = ["TrainOptions", "TrainedModels", "baseline_runs", "recipes_of", "train"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the command line may change of a task's training; None keeps the settings' or the task's own."""
+
+    features: str | None = None
+    algorithms: tuple[str, ...] | None = None
+    metric: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    parameters: Mapping[str, Mapping[str, Any]] | None = None
+    resume: bool = True
+    force: bool = False
+    allow_pseudo: bool = False
+
+
+@dataclass(frozen=True)
+class TrainedModels:
+    """Runs in the order they were asked for, the best of them, and which of them had been trained before."""
+
+    runs: tuple[Run, ...]
+    best: Run
+    reused: frozenset[str]
+    metric: str
+    dataset: Dataset
+
+
+def train(
+    project: Project, options: TrainOptions | None = None, *, progress: ProgressCallback | None = None
+) -> TrainedModels:
+    """Train on the project's training rows; a training that was finished before is found, not repeated.
+
+    Raises
+    ------
+    UsageError
+        Not prepared, too few rows or classes, an unknown algorithm or metric, or labels made by a rule.
+    """
+    options = options or TrainOptions()
+    metric = _metric(project, options)
+    chosen = _feature_set(project, options)
+    _refuse_pseudo(project, options)
+    dataset, _ = project.training_data(chosen, progress)
+    _refuse_too_little(project, dataset)
+    results = [
+        _train_one(project, recipe, chosen, dataset, metric, options, progress)
+        for recipe in recipes_of(project, options)
+    ]
+    runs = tuple(result.run for result in results)
+    reused = frozenset(result.run.name for result in results if result.reused)
+    return TrainedModels(runs, best_run(runs, metric), reused, metric, dataset)
+
+
+def baseline_runs(project: Project, dataset: Dataset) -> dict[str, Run]:
+    """The task's baseline feature sets, trained like its first recipe on the same rows and folds.
+
+    They live beside the cache, not among the runs, and are found again by their key.
+    """
+    recipe = replace(project.task.recipes[0], seed=project.settings.seed)
+    found = {}
+    for name in project.task.baselines:
+        chosen = project.task.features(name)
+        own, _ = project.training_data(chosen)
+        if own.ids == dataset.ids:
+            trained = train_recipe(
+                recipe,
+                own,
+                root=project.root / ".earmark" / "baselines",
+                task=project.task.name,
+                metrics=METRICS,
+                rank_by=project.task.metric,
+                hashes={"split": project.splits.hash},
+                settings={"features": name},
+                slug=name,
+            )
+            found[name] = trained.run
+    return found
+
+
+def recipes_of(project: Project, options: TrainOptions) -> list[Recipe]:
+    """The task's recipes, or the named algorithms with the task's parameters where it has some."""
+    declared = {recipe.algorithm: recipe for recipe in project.task.recipes}
+    names = options.algorithms or project.settings.algorithms
+    chosen = (
+        [declared.get(canonical_name(name), Recipe(name)) for name in names] if names else list(declared.values())
+    )
+    return [_adjusted(recipe, project, options) for recipe in chosen]
+
+
+def _adjusted(recipe: Recipe, project: Project, options: TrainOptions) -> Recipe:
+    known = estimator_class(recipe.algorithm).parameters if hasattr(FoldEstimator, "parameters") else {}
+    training = project.settings.train
+    common = {
+        "epochs": options.epochs or training.epochs,
+        "batch_size": options.batch_size or training.batch_size,
+    }
+    given = {name: value for name, value in common.items() if value is not None and name in known}
+    own = {**training.parameters.get(recipe.algorithm, {}), **dict((options.parameters or {}).get(recipe.algorithm, {}))}
+    return replace(recipe, params={**recipe.params, **given, **own}, seed=project.settings.seed)
+
+
+def _train_one(
+    project: Project,
+    recipe: Recipe,
+    features: FeatureSet,
+    dataset: Dataset,
+    metric: str,
+    options: TrainOptions,
+    progress: ProgressCallback | None,
+) -> Trained:
+    done = 0
+
+    def tell(event: Mapping[str, Any]) -> None:
+        nonlocal done
+        done += event["event"] == "fold"
+        if progress is not None and event["event"] in ("fold", "run"):
+            progress(Progress(f"train {recipe.algorithm}", min(done, dataset.n_folds), dataset.n_folds))
+
+    return train_recipe(
+        recipe,
+        dataset,
+        root=project.runs_folder,
+        task=project.task.name,
+        metrics=METRICS,
+        rank_by=metric,
+        hashes={"split": project.splits.hash, "features": _features_hash(project, features)},
+        settings={"features": features.name, "metric": metric, "seed": project.settings.seed},
+        resume=options.resume,
+        reuse=not options.force,
+        on_event=tell,
+    )
+
+
+def _features_hash(project: Project, features: FeatureSet) -> str:
+    import hashlib
+
+    digests = [group.fingerprint(project.cache.reads()).digest for group in features.groups]
+    return hashlib.blake2b(b"".join(digests), digest_size=16).hexdigest()
+
+
+def _metric(project: Project, options: TrainOptions) -> str:
+    from earmark.models.constraints import closest
+
+    name = options.metric or project.settings.train.metric or project.task.metric
+    if name not in METRICS:
+        raise UsageError(f"there is no metric {name!r}{closest(name, METRICS)}. Known: {', '.join(METRICS)}.")
+    return name
+
+
+def _feature_set(project: Project, options: TrainOptions) -> FeatureSet:
+    if options.features:
+        return project.task.features(options.features)
+    return project.feature_sets()[0]
+
+
+def _refuse_pseudo(project: Project, options: TrainOptions) -> None:
+    table = project.manifest.table
+    allowed = options.allow_pseudo or project.settings.train.allow_pseudo
+    if allowed or "label_origin" not in table.columns:
+        return
+    n_pseudo = int((table["label_origin"] == "pseudo").sum())
+    if n_pseudo:
+        raise UsageError(
+            f"{n_pseudo} of {table.height} labels were made by a rule, not by a listener; a model would learn the rule. "
+            "Label by ear, or pass --allow-pseudo to train all the same; its scores are then no scores on real labels."
+        )
+
+
+def _refuse_too_little(project: Project, dataset: Dataset) -> None:
+    present = [name for name, count in dataset.class_counts.items() if count]
+    if len(present) < 2:
+        counts = ", ".join(f"{name} {count}" for name, count in dataset.class_counts.items())
+        raise UsageError(
+            f"{len(dataset)} training rows hold {len(present)} class ({counts}); a classifier needs at least two. "
+            f"Label more {project.task.item_noun} and run `earmark prepare {project.task.name}` again."
+        )
+
+
+def report_path(run: Run) -> Path:
+    """Where the report of a run lies once it is evaluated."""
+    return run.path / "report.html"
