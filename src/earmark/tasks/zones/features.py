@@ -44,7 +44,15 @@ from earmark.tasks.zones.drops import (
     find_band_drops,
     find_drops,
 )
-from earmark.tasks.zones.frames import FRAME_S, HOP_LENGTH, MIN_DURATION_S, N_CEPSTRAL, SAMPLE_RATE
+from earmark.tasks.zones.frames import (
+    FRAME_S,
+    FRAMES38_COLUMNS,
+    FRAMES38_GROUPS,
+    HOP_LENGTH,
+    MIN_DURATION_S,
+    N_CEPSTRAL,
+    SAMPLE_RATE,
+)
 from earmark.tasks.zones.measures import (
     SILENT_RMS,
     chroma_entropy,
@@ -68,7 +76,6 @@ from earmark.tasks.zones.tempo_vote import tempo_vote
 
 __all__ = [
     "FEATURE_SETS",
-    "FRAMES38_COLUMNS",
     "balance",
     "basic",
     "common",
@@ -373,23 +380,14 @@ def drops13(clip: Clip) -> list[float]:
     return band_drop_statistics(events, energy, bass, duration_s=clip.duration_s)
 
 
-FRAMES38_GROUPS: tuple[FeatureGroup, ...] = (
-    frame_groups.frames_energy,
-    frame_groups.frames_spectrum,
-    frame_groups.frames_rhythm,
-    frame_groups.frames_chroma,
-    frame_groups.frames_balance,
-    frame_groups.frames_pitch,
-)
-FRAMES38_COLUMNS = tuple(column for group in FRAMES38_GROUPS for column in group.columns)
-FLAG_COLUMNS = ("low_energy_flag", "energy_valley", "energy_peak", "drop_candidate")
+FLAG_COLUMNS = ("low_energy_flag", "beat_sync", "energy_valley", "energy_peak", "drop_candidate")
 
 
 @feature_group(
     "zones.frames38_agg8",
     columns=(
         *agg8_columns(FRAMES38_COLUMNS),
-        *flag_count_columns((*FLAG_COLUMNS, "beat_sync")),
+        *flag_count_columns(FLAG_COLUMNS),
         *NDROP_COLUMNS,
     ),
     sample_rate=SAMPLE_RATE,
@@ -397,24 +395,10 @@ FLAG_COLUMNS = ("low_energy_flag", "energy_valley", "energy_peak", "drop_candida
 )
 def track_statistics(clip: Clip) -> np.ndarray:
     """Eight statistics over time of each of the 38 frame columns, counts of the flags, build-up ratios."""
-    energy, beat = clip.memo(frame_groups.energy_frames), clip.memo(frame_groups.rhythm_frames)
-    table = np.column_stack(
-        [
-            energy,
-            clip.memo(frame_groups.spectrum_frames),
-            beat,
-            clip.memo(frame_groups.chroma_frames),
-            clip.memo(frame_groups.balance_frames),
-            clip.memo(frame_groups.pitch_frames),
-        ]
-    )
-    position = frame_groups.ENERGY_COLUMNS.index
-    flags = np.column_stack([energy[:, [position(name) for name in FLAG_COLUMNS]], beat[:, -1]])
-    ratios = ndrop(
-        energy[:, position("rms_energy")],
-        energy[:, position("energy_buildup_score")],
-        energy[:, position("drop_candidate")],
-    )
+    table = clip.memo(frame_groups.frames38)
+    column = dict(zip(FRAMES38_COLUMNS, table.T, strict=True))
+    flags = np.column_stack([column[name] for name in FLAG_COLUMNS])
+    ratios = ndrop(column["rms_energy"], column["energy_buildup_score"], column["drop_candidate"])
     return np.concatenate([agg8(table), flag_counts(flags), ratios])
 
 

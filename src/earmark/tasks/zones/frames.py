@@ -29,9 +29,11 @@ from earmark.audio.pitch import yin
 from earmark.audio.spectrum import rms, zero_crossing_rate
 from earmark.audio.tempo import beat_frames
 from earmark.audio.tonal import chroma
-from earmark.features import feature_group
+from earmark.features import FeatureGroup, feature_group
 
 __all__ = [
+    "FRAMES38_COLUMNS",
+    "FRAMES38_GROUPS",
     "FRAME_S",
     "HOP_LENGTH",
     "MIN_DURATION_S",
@@ -39,12 +41,15 @@ __all__ = [
     "SAMPLE_RATE",
     "balance_frames",
     "chroma_frames",
+    "drop_frames",
     "energy_frames",
     "frame_means",
     "frame_rms",
     "frames15",
+    "frames38",
     "frames_balance",
     "frames_chroma",
+    "frames_drops",
     "frames_energy",
     "frames_pitch",
     "frames_rhythm",
@@ -77,11 +82,8 @@ ENERGY_COLUMNS = (
     "low_energy_flag",
     "zero_crossing_rate",
     "zcr_delta",
-    "energy_buildup_score",
-    "energy_valley",
-    "energy_peak",
-    "drop_candidate",
 )
+DROP_COLUMNS = ("energy_buildup_score", "energy_valley", "energy_peak", "drop_candidate")
 SPECTRUM_COLUMNS = (
     "spectral_centroid",
     "spectral_centroid_delta",
@@ -159,14 +161,10 @@ def frames15(clip: Clip) -> np.ndarray:
         "low_energy_flag": inf,
         "zero_crossing_rate": WINDOW_S,
         "zcr_delta": WINDOW_S,
-        "energy_buildup_score": inf,
-        "energy_valley": EXTREMUM_FRAMES * FRAME_S + WINDOW_S,
-        "energy_peak": EXTREMUM_FRAMES * FRAME_S + WINDOW_S,
-        "drop_candidate": (EXTREMUM_FRAMES - 1) * FRAME_S + WINDOW_S,
     },
 )
 def frames_energy(clip: Clip) -> np.ndarray:
-    """Level and its changes, zero crossings, build-up score, valleys, peaks and drop candidates."""
+    """Level and its changes, whether it is below the track's mean, zero crossings."""
     return clip.memo(energy_frames)
 
 
@@ -238,6 +236,51 @@ def frames_pitch(clip: Clip) -> np.ndarray:
     return clip.memo(pitch_frames)
 
 
+@feature_group(
+    "zones.frames_drops",
+    columns=DROP_COLUMNS,
+    sample_rate=SAMPLE_RATE,
+    kind="frames",
+    frame_s=FRAME_S,
+    min_duration_s=MIN_DURATION_S,
+    lookahead_s={
+        "energy_buildup_score": inf,  # relative to the track's mean level
+        "energy_valley": EXTREMUM_FRAMES * FRAME_S + WINDOW_S,
+        "energy_peak": EXTREMUM_FRAMES * FRAME_S + WINDOW_S,
+        "drop_candidate": (EXTREMUM_FRAMES - 1) * FRAME_S + WINDOW_S,
+    },
+)
+def frames_drops(clip: Clip) -> np.ndarray:
+    """Build-up score, valleys, peaks and drop candidates of the level."""
+    return clip.memo(drop_frames)
+
+
+FRAMES38_GROUPS: tuple[FeatureGroup, ...] = (
+    frames_energy,
+    frames_spectrum,
+    frames_rhythm,
+    frames_chroma,
+    frames_balance,
+    frames_pitch,
+    frames_drops,
+)
+FRAMES38_COLUMNS = tuple(column for group in FRAMES38_GROUPS for column in group.columns)
+
+
+def frames38(clip: Clip) -> np.ndarray:
+    """All columns of `FRAMES38_GROUPS` side by side, shape (n_frames, 38)."""
+    tables = (
+        clip.memo(energy_frames),
+        clip.memo(spectrum_frames),
+        clip.memo(rhythm_frames),
+        clip.memo(chroma_frames),
+        clip.memo(balance_frames),
+        clip.memo(pitch_frames),
+        clip.memo(drop_frames),
+    )
+    return np.column_stack(tables)
+
+
 def frame_means(clip: Clip, values: np.ndarray) -> np.ndarray:
     """Average analysis frames (hop 512) inside frames of 0.5 s.
 
@@ -261,14 +304,13 @@ def frame_means(clip: Clip, values: np.ndarray) -> np.ndarray:
 
 def frame_rms(clip: Clip) -> np.ndarray:
     """RMS energy of each frame, shape (n_frames,): root of the mean square over its analysis windows."""
-    return np.sqrt(frame_means(clip, np.square(clip.memo(rms), dtype=np.float64)))
+    return np.asarray(np.sqrt(frame_means(clip, np.square(clip.memo(rms), dtype=np.float64))))
 
 
 def energy_frames(clip: Clip) -> np.ndarray:
-    """Values of ``zones.frames_energy``, shape (n_frames, 10)."""
+    """Values of ``zones.frames_energy``, shape (n_frames, 6)."""
     level = clip.memo(frame_rms)
     crossings = frame_means(clip, clip.memo(zero_crossing_rate))
-    valley, peak = strict_extrema(level)
     return np.column_stack(
         [
             level,
@@ -277,12 +319,15 @@ def energy_frames(clip: Clip) -> np.ndarray:
             level < level.mean(),
             crossings,
             _delta(crossings),
-            buildup_score(level),
-            valley,
-            peak,
-            drop_candidates(level, valley),
         ]
     )
+
+
+def drop_frames(clip: Clip) -> np.ndarray:
+    """Values of ``zones.frames_drops``, shape (n_frames, 4)."""
+    level = clip.memo(frame_rms)
+    valley, peak = strict_extrema(level)
+    return np.column_stack([buildup_score(level), valley, peak, drop_candidates(level, valley)])
 
 
 def spectrum_frames(clip: Clip) -> np.ndarray:
