@@ -23,6 +23,7 @@ from earmark.training.recipe import Recipe
 if TYPE_CHECKING:
     from earmark.data.manifest import Manifest
     from earmark.evaluation.result import Goal
+    from earmark.inference.rules import RuleSet
 
 __all__ = ["ImportRequest", "Imported", "Rule", "Task"]
 
@@ -84,6 +85,10 @@ class Task:
     baselines : sequence of str
         Feature sets on which the first recipe is trained, on the same folds, as baselines.
     rules : sequence of Rule
+        Baselines without training.
+    rule_set, rule_features, rules_enough : RuleSet or None, str, float
+        Soft rules that predict without a model, the feature set they read, and the rule score from which
+        ``--method rules-first`` does not ask the model.
     goals : sequence of Goal
     importer : callable or None
         ``importer(ImportRequest) -> Imported``; None reads CSV files with ``path`` and ``label``, and folders.
@@ -109,6 +114,9 @@ class Task:
     metric: str = "balanced_accuracy"
     baselines: Sequence[str] = ()
     rules: Sequence[Rule] = ()
+    rule_set: RuleSet | None = None
+    rule_features: str = ""
+    rules_enough: float = 0.7
     goals: Sequence[Goal] = ()
     importer: Callable[[ImportRequest], Imported] | None = None
     extras: Mapping[str, tuple[str, str]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from earmark.features.group import FeatureGroup
 from earmark.features.progress import ProgressCallback
 from earmark.features.sets import FeatureSet
 from earmark.features.table import FeatureTable
-from earmark.inference.inputs import expand_inputs
+from earmark.inference.sources import Failed, expand_sources
 from earmark.tasks.project import Project
 
 __all__ = ["Extracted", "extract", "groups_of", "write_table"]
@@ -26,13 +26,15 @@ class Extracted:
 
     table: FeatureTable
     written: tuple[Path, ...]
+    unusable: tuple[Failed, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """``items``, ``failures``, ``computed`` and ``seconds`` per group, ``written``."""
         return {
             "items": len(self.table),
             "failures": [
-                {"id": failure.id, "path": failure.uri, "error": failure.error} for failure in self.table.failures
+                *({"id": source.path, "path": source.path, "error": source.error} for source in self.unusable),
+                *({"id": row.id, "path": row.uri, "error": row.error} for row in self.table.failures),
             ],
             "computed": dict(self.table.computed),
             "seconds": {name: round(seconds, 3) for name, seconds in self.table.seconds.items()},
@@ -67,10 +69,14 @@ def extract(
     """
     sets = project.feature_sets(features)
     groups = groups_of(sets, phase)
-    items = Manifest.from_paths(expand_inputs(sources).uris) if sources else project.manifest
+    found = expand_sources(sources)
+    unusable = tuple(source for source in found if isinstance(source, Failed))
+    paths = [source for source in found if isinstance(source, str)]
+    if sources and not paths:
+        raise UsageError("; ".join(source.error for source in unusable) or "the sources hold no audio files.")
     table = project.extract(
         groups,
-        items,
+        Manifest.from_paths(paths) if sources else project.manifest,
         workers=workers,
         limit=limit,
         use_cache=use_cache,
@@ -78,8 +84,8 @@ def extract(
         progress=progress,
     )
     if phase not in (None, "all"):
-        return Extracted(table, ())
-    return Extracted(table, tuple(_write(project, sets, table, output, sealed=not sources)))
+        return Extracted(table, (), unusable)
+    return Extracted(table, tuple(_write(project, sets, table, output, sealed=not sources)), unusable)
 
 
 def groups_of(sets: Sequence[FeatureSet], phase: str | None = None) -> list[FeatureGroup]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from earmark.data.dataset import Dataset
@@ -12,7 +11,6 @@ from earmark.errors import UsageError
 from earmark.evaluation.metrics import METRICS
 from earmark.features.progress import Progress, ProgressCallback
 from earmark.features.sets import FeatureSet
-from earmark.models.estimator import FoldEstimator
 from earmark.models.registry import canonical_name, estimator_class
 from earmark.tasks.project import Project
 from earmark.training.recipe import Recipe
@@ -111,13 +109,17 @@ def recipes_of(project: Project, options: TrainOptions) -> list[Recipe]:
 
 
 def _adjusted(recipe: Recipe, project: Project, options: TrainOptions) -> Recipe:
-    known = estimator_class(recipe.algorithm).parameters if hasattr(FoldEstimator, "parameters") else {}
     training = project.settings.train
     common = {
         "epochs": options.epochs or training.epochs,
         "batch_size": options.batch_size or training.batch_size,
     }
-    given = {name: value for name, value in common.items() if value is not None and name in known}
+    # An ensemble's parameters are its members', as `member__name`.
+    given = {
+        known: common[known.rpartition("__")[2]]
+        for known in estimator_class(recipe.algorithm).parameters
+        if common.get(known.rpartition("__")[2]) is not None
+    }
     own = {**training.parameters.get(recipe.algorithm, {}), **dict((options.parameters or {}).get(recipe.algorithm, {}))}
     return replace(recipe, params={**recipe.params, **given, **own}, seed=project.settings.seed)
 
@@ -198,7 +200,3 @@ def _refuse_too_little(project: Project, dataset: Dataset) -> None:
             f"Label more {project.task.item_noun} and run `earmark prepare {project.task.name}` again."
         )
 
-
-def report_path(run: Run) -> Path:
-    """Where the report of a run lies once it is evaluated."""
-    return run.path / "report.html"

@@ -1,0 +1,129 @@
+"""`predict`: files, folders and lists through the same features and cache as training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from earmark.errors import RunError, UsageError
+from earmark.features.group import FeatureGroup
+from earmark.features.progress import ProgressCallback
+from earmark.inference.ladder import Method, ModelMethod, Predictor, RuleMethod, RulesFirst
+from earmark.inference.prediction import Failed, Prediction
+from earmark.tasks.project import Project
+from earmark.training.production import history, production_run
+from earmark.training.runs import Run, best_run, list_runs, load_run
+
+__all__ = ["METHODS", "Predicted", "chosen_run", "predict"]
+
+METHODS = ("model", "rules", "rules-first")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One outcome per input in the order given, and the run that answered (None where only rules did)."""
+
+    outcomes: tuple[Prediction | Failed, ...]
+    run: Run | None
+
+    @property
+    def failures(self) -> tuple[Failed, ...]:
+        """Inputs without an answer."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The array that ``predict --format json`` prints."""
+        return [outcome.to_json() for outcome in self.outcomes]
+
+
+def predict(
+    project: Project,
+    sources: Sequence[str],
+    *,
+    run: str | None = None,
+    method: str = "model",
+    threshold: float | None = None,
+    workers: int | None = None,
+    use_cache: bool = True,
+    with_features: bool = False,
+    progress: ProgressCallback | None = None,
+) -> Predicted:
+    """Predict inputs.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Files, folders, lists, patterns, URIs.
+    run : str, optional
+        Name of a run; default the promoted one, or the best of the newest training.
+    method : {"model", "rules", "rules-first"}
+    threshold : float, optional
+        Confidence below which the model does not decide.
+
+    Raises
+    ------
+    UsageError
+        No sources, or a method that the task does not have.
+    RunError
+        No run yet.
+    """
+    if not sources:
+        raise UsageError("no input was given; name audio files, folders or playlists.")
+    if method not in METHODS:
+        raise UsageError(f"method {method!r}: expected one of {', '.join(METHODS)}.")
+    model_run = None if method == "rules" else chosen_run(project, run)
+    if threshold is None:
+        threshold = project.settings.predict.threshold
+    answering, groups = _method(project, method, model_run, threshold)
+    task = project.task
+    extra_groups = [group for name, _ in task.extras.values() for group in task.features(name).groups]
+    predictor = Predictor(
+        answering,
+        list({group.name: group for group in [*groups, *extra_groups]}.values()),
+        project.cache if use_cache else None,
+        workers=workers,
+        extras={name: column for name, (_, column) in task.extras.items()},
+        run=model_run.name if model_run else None,
+        with_features=with_features,
+        **({"uncertain": task.uncertain} if task.uncertain else {}),
+    )
+    outcomes = predictor.predict_sources(sources, progress=progress)
+    if not outcomes:
+        raise UsageError(f"there are no audio files in {', '.join(sources)}.")
+    return Predicted(tuple(outcomes), model_run)
+
+
+def chosen_run(project: Project, name: str | None = None) -> Run:
+    """The named run; else the promoted one; else the best of those trained on the newest run's rows."""
+    name = name or project.settings.predict.run
+    task = project.task.name
+    if name:
+        return load_run(name, root=project.runs_folder, task=task)
+    if history(project.runs_folder, task):
+        return production_run(project.runs_folder, task)
+    runs = list_runs(project.runs_folder, task)
+    if not runs:
+        raise RunError(f"`{project.runs_folder}` holds no run of {task}. Run: earmark train {task}")
+    newest = runs[-1].config
+    rivals = [run for run in runs if run.config["hashes"]["rows"] == newest["hashes"]["rows"]]
+    return best_run(rivals, newest["rank_by"])
+
+
+def _method(
+    project: Project, method: str, run: Run | None, threshold: float | None
+) -> tuple[Method, list[FeatureGroup]]:
+    task = project.task
+    model = None
+    groups: list[FeatureGroup] = []
+    if run is not None:
+        model = ModelMethod(run.classifier(), threshold)
+        groups += task.features(run.config["settings"]["features"]).groups
+    if method == "model":
+        assert model is not None
+        return model, groups
+    if task.rule_set is None:
+        raise UsageError(f"task `{task.name}` has no rules; use --method model.")
+    rules = RuleMethod(task.rule_set)
+    groups += task.features(task.rule_features).groups
+    return (rules if model is None else RulesFirst(rules, model, task.rules_enough)), groups
