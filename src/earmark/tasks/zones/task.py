@@ -1,0 +1,75 @@
+"""The task `zones`: a DJ's tracks into three energy zones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from earmark.data.policy import SplitPolicy
+from earmark.evaluation.result import Goal
+from earmark.tasks.task import Rule, Task
+from earmark.tasks.zones.demo import generate_demo
+from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.inputs import import_zones
+from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
+from earmark.tasks.zones.rules import ENOUGH, RULES
+from earmark.training.recipe import Recipe
+
+__all__ = ["task"]
+
+TEMPO = "zones.rhythm.tempo"
+
+
+def bpm_rule_answers(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Zone positions by tempo alone: below 110 BPM yellow, above 128 purple, else green."""
+    tempo_bpm = columns[TEMPO]
+    return np.where(tempo_bpm < BPM_YELLOW_BELOW, 0, np.where(tempo_bpm > BPM_PURPLE_ABOVE, 2, 1))
+
+
+def make_demo(folder: Path) -> Path:
+    """Generate the demo library; returns its label file."""
+    return generate_demo(folder).labels
+
+
+task = Task(
+    name="zones",
+    feature_sets=FEATURE_SETS,
+    default_features="full55",
+    classes=CLASSES,
+    split=SplitPolicy(test_fraction=0.2, n_folds=5, group_on="group", stratify_on="label", seed=42),
+    recipes=(
+        Recipe("xgboost", class_weight="balanced"),
+        Recipe("random_forest", class_weight="balanced"),
+        Recipe("logistic", class_weight="balanced"),
+    ),
+    grids={
+        "xgboost": {
+            "max_depth": (4, 6, 8),
+            "learning_rate": (0.05, 0.1, 0.2),
+            "n_estimators": (200, 300, 400),
+            "subsample": (0.8, 0.9),
+            "colsample": (0.8, 0.9),
+        },
+    },
+    metric="balanced_accuracy",
+    baselines=("fast10", "full51"),
+    rules=(Rule("BPM rule", "full55", (TEMPO,), bpm_rule_answers, "below 110 yellow, above 128 purple"),),
+    rule_set=RULES,
+    rule_features="basic19",
+    rules_enough=ENOUGH,
+    goals=(
+        Goal("accuracy", 0.80),
+        Goal("weighted_f1", 0.78),
+        Goal("recall", 0.85, label="PURPLE"),
+    ),
+    importer=import_zones,
+    extras={
+        "tempo_bpm": ("full55", TEMPO),
+    },
+    uncertain=UNCERTAIN,
+    class_colours={zone.name: zone.colour for zone in ZONES},
+    item_noun="tracks",
+    demo=make_demo,
+)
