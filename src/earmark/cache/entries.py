@@ -1,11 +1,12 @@
 """`FeatureCache`: computed features by content x code, in LMDB.
 
-Conventions: a *fingerprint* (16 bytes) says which code, an *identity* (16 bytes) says which input; their concatenation is the key,
-so the entries of one version of a group lie side by side. Values are arrays, checked on every read: what does not check out
-is a miss, logged once, never a result. Returned arrays are the caller's own copies.
+Conventions: a *fingerprint* (16 bytes) says which code, an *identity* (16 bytes) says which input; their
+concatenation is the key, so the entries of one version of a group lie side by side. Values are arrays,
+checked on every read: what does not check out is a miss, logged once, never a result. Returned arrays are the
+caller's own copies.
 
-What is cheap to lose (remembered identities, times of last use) is gathered in memory and written along with the next batch of
-entries, on `flush`, on `close`, or at the end of the process.
+What is cheap to lose (remembered identities, times of last use) is gathered in memory and written along with
+the next batch of entries, on `flush`, on `close`, or at the end of the process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from earmark.cache import records
+from earmark.cache import cleaning, records, upkeep, verification
+from earmark.cache.adopt import Adoption, adopt
+from earmark.cache.cleaning import Cleaning
 from earmark.cache.entry_format import BadEntryError, decode, encode, samples
 from earmark.cache.identity import Identifier
 from earmark.cache.records import Failure, FingerprintRecord, Usage
@@ -36,6 +39,8 @@ from earmark.cache.store import (
     iterate_prefix,
     open_store,
 )
+from earmark.cache.upkeep import GroupCheck, Stats
+from earmark.cache.verification import Verification
 from earmark.errors import CacheError, InputError
 
 if TYPE_CHECKING:
@@ -63,7 +68,8 @@ def default_cache_path(root: Path) -> Path:
 class FeatureCache:
     """Features of inputs, computed once per content and code.
 
-    One object may be shared by threads; it may be pickled and survives ``fork``: each process opens its own environment.
+    One object may be shared by threads; it may be pickled and survives ``fork``: each process opens its own
+    environment.
 
     Parameters
     ----------
@@ -88,11 +94,11 @@ class FeatureCache:
     """
 
     def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        self._store = open_store(Path(path), read_only=read_only)
+        self.store: Store = open_store(Path(path), read_only=read_only)
         self._read_only = read_only
         self._notes = _Notes()
         self._identifier = Identifier(self)
-        weakref.finalize(self, _flush_at_end, os.getpid(), self._store, self._notes, read_only)
+        weakref.finalize(self, _flush_at_end, os.getpid(), self.store, self._notes, read_only)
 
     def __reduce__(self) -> tuple[Callable[..., FeatureCache], tuple[str, bool]]:
         return _reopened, (str(self.path), self._read_only)
@@ -103,12 +109,12 @@ class FeatureCache:
     @property
     def path(self) -> Path:
         """The cache folder, absolute."""
-        return self._store.folder
+        return self.store.folder
 
     @property
     def read_only(self) -> bool:
         """Whether writing raises, by request or because the folder cannot be written."""
-        return self._read_only or not self._store.writable
+        return self._read_only or not self.store.writable
 
     # Entries
 
@@ -116,7 +122,7 @@ class FeatureCache:
         """The stored array of each input, ``None`` where there is none. Arrays are writable copies."""
         prefix = ENTRIES + _check_digest(fingerprint)
         found: list[Array | None] = []
-        with self._store.read() as transaction:
+        with self.store.read() as transaction:
             get = transaction.get
             for identity in identities:
                 stored = get(prefix + identity)
@@ -146,7 +152,7 @@ class FeatureCache:
         prefix = ENTRIES + _check_digest(fingerprint)
         values = np.empty((len(identities), n_columns), np.float32)
         found = np.zeros(len(identities), np.bool_)
-        with self._store.read() as transaction:
+        with self.store.read() as transaction:
             for row, identity in enumerate(identities):
                 stored = transaction.get(prefix + identity)
                 if stored is None:
@@ -164,9 +170,9 @@ class FeatureCache:
         return values, found
 
     def has_many(self, fingerprint: bytes, identities: Sequence[bytes]) -> list[bool]:
-        """Whether an entry exists for each input. Checksums are not read: a damaged entry shows only in `get_many`."""
+        """Whether an entry exists for each input; a damaged one shows only when it is read."""
         prefix = ENTRIES + _check_digest(fingerprint)
-        with self._store.read() as transaction:
+        with self.store.read() as transaction:
             get = transaction.get
             found = [get(prefix + identity) is not None for identity in identities]
         self._notes.use(fingerprint)
@@ -175,8 +181,8 @@ class FeatureCache:
     def put_many(self, entries: Iterable[tuple[bytes, bytes, Array]]) -> None:
         """Store ``(fingerprint, identity, array)`` triples: all of them or, on an error, none.
 
-        One transaction and one flush to disk per call, so call it with batches. An earlier entry under the same key is
-        replaced and a failure recorded there is forgotten.
+        One transaction and one flush to disk per call, so call it with batches. An earlier entry under the
+        same key is replaced and a failure recorded there is forgotten.
 
         Raises
         ------
@@ -194,16 +200,19 @@ class FeatureCache:
             for key, _ in pairs if any_failure else ():
                 transaction.delete(FAILURES + key[1:])
 
-        self._write(put)
+        self.write(put)
 
     # Identities
 
     def identify(self, uri: str | os.PathLike[str]) -> bytes:
-        """Identity of the content behind a path or URI, 16 bytes; raises `InputError` when it cannot be read."""
+        """Identity of the content behind a path or URI, 16 bytes; or `InputError` when it cannot be read."""
         return self._identifier.identify(uri)
 
     def identify_many(self, uris: Sequence[str | os.PathLike[str]]) -> list[bytes | InputError]:
-        """Identity of each of ``uris``, the error in place of one that cannot be read; remembered in one transaction."""
+        """Identity of each of ``uris``, the error in place of one that cannot be read.
+
+        What had to be hashed is remembered in one transaction.
+        """
         identities = self._identifier.identify_many(uris)
         if self._notes.identities:
             self.flush()
@@ -211,7 +220,7 @@ class FeatureCache:
 
     def recall(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """What was remembered under each key (`earmark.cache.identity.Memory`)."""
-        with self._store.read() as transaction:
+        with self.store.read() as transaction:
             stored = [self._notes.identities.get(key) or transaction.get(IDENTITIES + key) for key in keys]
             return [bytes(value) if value is not None else None for value in stored]
 
@@ -233,7 +242,7 @@ class FeatureCache:
         bytes: int,
         computed: int = 0,
     ) -> None:
-        """Store what a fingerprint is made of, and add to its totals of computing time, bytes and items computed."""
+        """Store what a fingerprint is made of; add to its totals of computing time, bytes and items."""
         digest = _check_digest(fingerprint.digest)
         now_s = time.time()
         content = records.describe(group, columns, fingerprint.parts, now_s)
@@ -243,11 +252,11 @@ class FeatureCache:
             transaction.put(RECORDS + digest, content, overwrite=False)
             records.add_usage(transaction, digest, usage)
 
-        self._write(write)
+        self.write(write)
 
     def records(self, group: str | None = None) -> list[FingerprintRecord]:
         """The versions known of ``group`` (of all groups when ``None``), the newest first."""
-        with self._store.read() as transaction:
+        with self.store.read() as transaction:
             known = list(records.iterate_records(transaction))
         chosen = [record for record in known if group is None or record.group == group]
         return sorted(chosen, key=lambda record: record.first_used_s, reverse=True)
@@ -263,7 +272,7 @@ class FeatureCache:
             (FAILURES + _key(code, content), records.pack_failure(error, now_s))
             for code, content, error in failures
         ]
-        self._write(lambda transaction: transaction.cursor().putmulti(sorted(pairs)))
+        self.write(lambda transaction: transaction.cursor().putmulti(sorted(pairs)))
 
     def failure(self, fingerprint: bytes, identity: bytes) -> Failure | None:
         """The recorded failure of one input, ``None`` if there is none."""
@@ -271,32 +280,62 @@ class FeatureCache:
 
     def failures(self, fingerprint: bytes, identities: Sequence[bytes]) -> list[Failure | None]:
         """The recorded failure of each input, ``None`` where there is none."""
-        with self._store.read() as transaction:
+        with self.store.read() as transaction:
             stored = [transaction.get(FAILURES + _key(fingerprint, identity)) for identity in identities]
             return [records.parse_failure(value) if value is not None else None for value in stored]
 
     def clear_failures(self, fingerprint: bytes | None = None) -> int:
         """Forget the failures under ``fingerprint`` (all when ``None``) and return how many there were."""
         prefix = b"" if fingerprint is None else _check_digest(fingerprint)
-        return self._write(lambda transaction: delete_prefix(transaction, FAILURES + prefix))
+        return self.write(lambda transaction: delete_prefix(transaction, FAILURES + prefix))
 
     def known_reads(self, function_key: bytes) -> tuple[str, ...] | None:
         """The data files that a function was seen to read, ``None`` if it has not been watched."""
-        with self._store.read() as transaction:
+        with self.store.read() as transaction:
             stored = transaction.get(READS + function_key)
             return records.parse_reads(stored) if stored is not None else None
 
     def remember_reads(self, reads: Mapping[bytes, Iterable[str]]) -> None:
         """Store, per function key (1 to 500 bytes), the data files that the function was seen to read."""
         packed = {READS + key: records.pack_reads(paths) for key, paths in reads.items()}
-        self._write(lambda transaction: transaction.cursor().putmulti(sorted(packed.items())))
+        self.write(lambda transaction: transaction.cursor().putmulti(sorted(packed.items())))
+
+    # Upkeep: see the modules named for what each means
+
+    def stats(self) -> Stats:
+        """Entries, sizes and costs per group and version (`earmark.cache.upkeep.stats`)."""
+        return upkeep.stats(self)
+
+    def check(self, current: Mapping[str, bytes], identities: Sequence[bytes]) -> tuple[GroupCheck, ...]:
+        """Fresh, stale, missing and failed items per group (`earmark.cache.upkeep.check`)."""
+        return upkeep.check(self, current, identities)
+
+    def gc(self, **limits: Any) -> Cleaning:
+        """Remove versions no longer wanted; a dry run by default (`earmark.cache.cleaning.gc`)."""
+        return cleaning.gc(self, **limits)
+
+    def verify(self, *, delete: bool = False) -> Verification:
+        """Check every checksum (`earmark.cache.verification.verify`)."""
+        return verification.verify(self, delete=delete)
+
+    def adopt(self, group: str, old: bytes, new: Fingerprint, **options: Any) -> Adoption:
+        """Keep the entries of earlier code if a recomputed sample agrees (`earmark.cache.adopt.adopt`)."""
+        return adopt(self, group, old, new, **options)
 
     # Life
+
+    def write(self, action: Callable[[Any], Result]) -> Result:
+        """Run ``action(transaction)`` in one write transaction; for the modules of this package."""
+        if self._read_only:
+            raise CacheError(
+                f"The cache {self.path} was opened with read_only=True, which forbids this. Open it without."
+            )
+        return self._notes.write_with(self.store, action)
 
     def flush(self) -> None:
         """Write remembered identities and times of last use now. Does nothing in a read-only cache."""
         if not self.read_only:
-            self._notes.flush(self._store)
+            self._notes.flush(self.store)
 
     def close(self) -> None:
         """Flush. The environment itself closes when no object of this process uses the folder any more."""
@@ -307,13 +346,6 @@ class FeatureCache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _write(self, action: Callable[[Any], Result]) -> Result:
-        if self._read_only:
-            raise CacheError(
-                f"The cache {self.path} was opened with read_only=True and cannot be written. Open it without."
-            )
-        return self._notes.write_with(self._store, action)
 
     def _log_bad(self, key: bytes, error: BadEntryError) -> None:
         if key not in self._notes.logged:
@@ -338,7 +370,7 @@ class _Notes:
             self._noted[fingerprint] = self.used[fingerprint] = now_s
 
     def write_with(self, store: Store, action: Callable[[Any], Result]) -> Result:
-        """Run ``action`` in a write transaction that also stores what waits here, and forget that once it is committed."""
+        """Run ``action`` in a write transaction that also stores what waits here, then forget what waited."""
         identities, used = dict(self.identities), dict(self.used)
 
         def write(transaction: Any) -> Result:

@@ -12,8 +12,9 @@
     16      8 each    shape, uint64 little-endian
     16+8*d            samples in C order
 
-The seed makes the one checksum cover header and samples alike. Anything that does not fit raises `BadEntryError`; the caller
-counts it as a miss. Reference: xxHash fast digest algorithm, XXH3 (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md).
+The seed makes the one checksum cover header and samples alike. Anything that does not fit raises
+`BadEntryError`; the caller counts it as a miss. Reference: xxHash fast digest algorithm, XXH3
+(https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import xxhash
 
 from earmark.errors import CacheError
 
-__all__ = ["BadEntryError", "decode", "encode", "samples"]
+__all__ = ["BadEntryError", "decode", "encode", "samples", "stored_shape"]
 
 MAGIC: Final = b"em"
 VERSION: Final = 1
@@ -63,12 +64,12 @@ def encode(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def decode(stored: memoryview) -> np.ndarray[Any, Any]:
-    """A writable copy of the array in ``stored``, which may be memory that vanishes later; raises `BadEntryError`."""
+    """A writable copy of the array in ``stored``; raises `BadEntryError`."""
     return samples(stored).copy()
 
 
 def samples(stored: memoryview) -> np.ndarray[Any, Any]:
-    """A read-only view of the checked array in ``stored``, valid as long as that memory; raises `BadEntryError`."""
+    """A view of the checked array in ``stored``, valid as long as that memory; raises `BadEntryError`."""
     try:
         end = _SHAPE_AT + 8 * stored[12]
         dtype, shape, count, seed = _layout(bytes(stored[_HEADER_AT:end]))
@@ -81,6 +82,14 @@ def samples(stored: memoryview) -> np.ndarray[Any, Any]:
         raise BadEntryError(f"only {len(stored)} bytes") from error
     flat = np.frombuffer(data, dtype) if count else np.empty(0, dtype)
     return flat if len(shape) == 1 else flat.reshape(shape)
+
+
+def stored_shape(stored: memoryview) -> tuple[int, ...] | None:
+    """The shape that the header of ``stored`` states, ``None`` when it is no header; samples are not read."""
+    try:
+        return _layout(bytes(stored[_HEADER_AT : _SHAPE_AT + 8 * stored[12]]))[1]
+    except (BadEntryError, IndexError, struct.error):
+        return None
 
 
 @lru_cache(maxsize=4096)

@@ -1,10 +1,11 @@
 """Which file system a folder is on, and the refusal of those that cannot hold a cache.
 
-LMDB needs memory maps that all processes see alike and locks that reach all of them. Network file systems promise
-neither: two machines that write at once corrupt the store. So they are refused before anything is created there.
+LMDB needs memory maps that all processes see alike and locks that reach all of them. Network file systems
+promise neither: two machines that write at once corrupt the store. So they are refused before anything is
+created there.
 
-The type is read from ``/proc/self/mountinfo`` on Linux (format: proc_pid_mountinfo(5)) and from the output of ``mount`` on
-macOS. Where neither exists the type is unknown (``None``) and the folder is accepted.
+The type is read from ``/proc/self/mountinfo`` on Linux (format: proc_pid_mountinfo(5)) and from the output of
+``mount`` on macOS. Where neither exists the type is unknown (``None``) and the folder is accepted.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ __all__ = ["ALLOW_NETWORK_VARIABLE", "file_system_type", "is_network", "refuse_n
 
 ALLOW_NETWORK_VARIABLE = "EARMARK_CACHE_ALLOW_NETWORK"
 
-NETWORK_TYPES = frozenset(
-    "9p acfs afpfs afs auristorfs beegfs ceph cifs coda davfs fhgfs gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs3 nfs4 ocfs2 "
-    "orangefs osxfuse macfuse panfs pvfs2 smb smb2 smb3 smbfs sshfs vboxsf vmhgfs webdav".split()
-)
-"""Types served by another machine or by the host of a virtual one, as the kernels of Linux and macOS spell them."""
+# fmt: off
+NETWORK_TYPES = frozenset({
+    "9p", "acfs", "afpfs", "afs", "auristorfs", "beegfs", "ceph", "cifs", "coda",
+    "davfs", "fhgfs", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
+    "nfs3", "nfs4", "ocfs2", "orangefs", "osxfuse", "macfuse", "panfs", "pvfs2", "smb",
+    "smb2", "smb3", "smbfs", "sshfs", "vboxsf", "vmhgfs", "webdav",
+})
+"""Served by another machine or by the host of a virtual one, as Linux and macOS spell them."""
 
-LOCAL_FUSE = frozenset(
-    "bindfs cryfs encfs exfat exfat-fuse fuse-overlayfs gocryptfs mergerfs ntfs ntfs-3g squashfuse unionfs".split()
-)
-"""FUSE programs that work on a local disk. All others (sshfs, rclone, s3fs, gcsfuse, drive, ...) count as network."""
+LOCAL_FUSE = frozenset({
+    "bindfs", "cryfs", "encfs", "exfat", "exfat-fuse", "fuse-overlayfs",
+    "gocryptfs", "mergerfs", "ntfs", "ntfs-3g", "squashfuse", "unionfs",
+})
+# fmt: on
+"""FUSE programs on a local disk. All others (sshfs, rclone, s3fs, gcsfuse, drive, ...) count as network."""
 
 
 def refuse_network(folder: Path) -> None:
@@ -43,8 +49,8 @@ def refuse_network(folder: Path) -> None:
     kind = file_system_type(folder)
     if kind is not None and is_network(kind):
         raise CacheError(
-            f"The cache folder {folder} is on a network file system ({kind}), where processes on two machines would "
-            "corrupt it. The cache must lie on a local disk. Set EARMARK_CACHE to a local folder, "
+            f"The cache folder {folder} is on a network file system ({kind}), where two machines that "
+            "write would corrupt it. It must lie on a local disk. Set EARMARK_CACHE to a local folder, "
             f"or {ALLOW_NETWORK_VARIABLE}=1 if only this machine ever uses that mount."
         )
 
@@ -58,7 +64,7 @@ def is_network(kind: str) -> bool:
 
 
 def file_system_type(folder: Path) -> str | None:
-    """Type of the file system that holds ``folder`` or its nearest existing parent, ``None`` where it cannot be told."""
+    """Type of the file system that holds ``folder``, which need not exist; ``None`` where it is unknown."""
     mounts = _mounts()
     path = folder.resolve()
     holders = [point for point in mounts if path.is_relative_to(point)]

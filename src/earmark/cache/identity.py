@@ -2,13 +2,14 @@
 
 Reading every file on every run would cost minutes, so an identity is remembered:
 
-* a local file by (path, size, mtime_ns, ctime_ns, inode): a warm run costs one ``stat``. Changed bytes under an unchanged
-  name, size and mtime still change ctime, which no program can set back;
-* a remote file (fsspec) by (URI, size, the strong checksum or entity tag its file system states); where it states none
-  the bytes are read each time.
+* a local file by (path, size, mtime_ns, ctime_ns, inode): a warm run costs one ``stat``. Changed bytes under
+  an unchanged name, size and mtime still change ctime, which no program can set back;
+* a remote file (fsspec) by (URI, size, the strong checksum or entity tag its file system states); where it
+  states none the bytes are read each time.
 
-A change within the clock granularity of the last one leaves ctime as it was. So what was hashed within `SETTLING_NS` of the
-file's ctime is not trusted later but hashed again, as git does with its index (git-scm.com/docs/racy-git).
+A change within the clock granularity of the last one leaves ctime as it was. So what was hashed within
+`SETTLING_NS` of the file's ctime is not trusted later but hashed again, as git does with its index
+(git-scm.com/docs/racy-git).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ STRONG_TOKENS: Final = (
     "generation",
     "VersionId",
 )
-"""Keys of fsspec's ``info`` that change whenever the bytes do: S3, Google Cloud, Azure, http, memory of others."""
+"""Keys of fsspec's ``info`` that change whenever the bytes do (S3, Google Cloud, Azure, http)."""
 
 _MEMO: Final = struct.Struct("<Qqq Q q16s")
 _REMOTE_MEMO: Final = struct.Struct("<16s16s")
@@ -106,7 +107,7 @@ class Identifier:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             return InputError(
-                f"{uri} cannot be read: {reason}. It must be a readable file. Correct the path or remove the row."
+                f"{uri} cannot be read: {reason}. Expected a readable file. Correct the path or drop the row."
             )
 
     def _of_file(self, path: str, key: bytes, memo: bytes | None) -> bytes:
@@ -170,7 +171,7 @@ def _digest(file: BinaryIO | Any) -> bytes:
 
 
 def _remote_token(info: dict[str, Any]) -> bytes | None:
-    """Digest of the size and of what the file system says identifies the bytes, ``None`` when it says nothing strong."""
+    """Digest of size and strong checksums or tags that the file system states, ``None`` without any."""
     stated = [(name, str(info[name])) for name in STRONG_TOKENS if info.get(name)]
     strong = [(name, value) for name, value in stated if not value.startswith("W/")]
     if not strong:

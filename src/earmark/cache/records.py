@@ -1,8 +1,10 @@
-"""What is stored beside the entries: fingerprints with their parts and cost, failures, data files that functions read.
+"""What is stored beside the entries: fingerprints with their parts and cost, failures, data files that
+functions read.
 
-Tables: ``records`` fingerprint digest -> zlib JSON (group, columns, parts, when first seen); ``usage`` digest -> small struct that
-changes often; ``failures`` digest + identity -> JSON; ``reads`` function key -> JSON list of paths. Times are Unix seconds.
-The functions here take a transaction of `earmark.cache.store`; `FeatureCache` is what others call.
+Tables: ``records`` fingerprint digest -> zlib JSON (group, columns, parts, when first seen); ``usage`` digest
+-> small struct that changes often; ``failures`` digest + identity -> JSON; ``reads`` function key -> JSON
+list of paths. Times are Unix seconds. The functions here take a transaction of `earmark.cache.store`;
+`FeatureCache` is what others call.
 """
 
 from __future__ import annotations
@@ -104,7 +106,7 @@ def add_usage(transaction: Any, digest: bytes, usage: Usage) -> None:
 
 
 def touch(transaction: Any, digest: bytes, now_s: float) -> None:
-    """Move the last use of a recorded fingerprint to ``now_s`` if what is stored is older than `TOUCH_INTERVAL_S`."""
+    """Move a recorded fingerprint's last use to ``now_s`` if it is more than `TOUCH_INTERVAL_S` behind."""
     known = read_usage(transaction, digest)
     if known != Usage() and now_s - known.last_used_s > TOUCH_INTERVAL_S:
         add_usage(transaction, digest, Usage(last_used_s=now_s))

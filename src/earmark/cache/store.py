@@ -1,15 +1,19 @@
-"""The LMDB environment under the feature cache: one per folder and process, growing, safe across processes and forks.
+"""The LMDB environment under the feature cache: one per folder and process, growing, safe across processes
+and forks.
 
-Conventions: all tables share LMDB's unnamed database, the first byte of a key tells which (opening named databases would
-take the writers' lock). A transaction never leaves this package and never spans a call to the user's code, so each is short.
+Conventions: all tables share LMDB's unnamed database, the first byte of a key tells which (opening named
+databases would take the writers' lock). A transaction never leaves this package and never spans a call to the
+user's code, so each is short.
 
-* Readers never wait for writers: LMDB gives each its snapshot. Writers of all processes take turns at LMDB's own lock, which
-  survives a holder that was killed.
-* The memory map starts modest and doubles when it is full (`lmdb.MapFullError`); a growth made by another process is
-  adopted (`lmdb.MapResizedError`). LMDB forbids resizing under a live transaction of the same process, hence `_Gate`.
-* LMDB forbids one file to be open twice in a process, hence the registry; and to use an environment across ``fork``, hence
-  the hooks: a fork waits for the transactions of this process, and the child closes what it inherited and opens its own.
-  Spare reader slots are off (``max_spare_txns=0``): closing in the child would free the parent's slots under it.
+* Readers never wait for writers: LMDB gives each its snapshot. Writers of all processes take turns at LMDB's
+  own lock, which survives a holder that was killed.
+* The memory map starts modest and doubles when it is full (`lmdb.MapFullError`); a growth made by another
+  process is adopted (`lmdb.MapResizedError`). LMDB forbids resizing under a live transaction of the same
+  process, hence `_Gate`.
+* LMDB forbids one file to be open twice in a process, hence the registry; and to use an environment across
+  ``fork``, hence the hooks: a fork waits for the transactions of this process, and the child closes what it
+  inherited and opens its own. Spare reader slots are off (``max_spare_txns=0``): closing in the child would
+  free the parent's slots under it.
 
 References: lmdb.h, sections "Caveats" and "mdb_env_set_mapsize"; py-lmdb documentation, "Environment class".
 """
@@ -19,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -128,28 +133,25 @@ class Store:
             yield transaction
 
     def write(self, action: Callable[[Any], Result]) -> Result:
-        """Run ``action(transaction)`` in one write transaction and return its result; all of it is stored or nothing.
+        """Run ``action(transaction)`` in one write transaction and return its result: all is stored or
+        nothing.
 
         ``action`` is run again after the map has grown, so it must have no effect but on the transaction.
         """
         while True:
             if not self.writable:
                 raise CacheError(
-                    f"The cache {self.folder} is open for reading only. Writing needs a folder and files that this user can "
-                    "write. Change the permissions, or set EARMARK_CACHE to another folder."
+                    f"The cache {self.folder} is open for reading only. Writing needs a folder and files "
+                    "that this user can write. Change the permissions, or set EARMARK_CACHE."
                 )
             with translated(self.folder):
                 self._ensure_open()
-                size = self._environment.info()["map_size"]
                 try:
                     with self._transaction(write=True) as transaction:
+                        size = self._environment.info()["map_size"]
                         return action(transaction)
                 except lmdb.MapFullError:
                     self._grow(size)
-                except (lmdb.DiskError, lmdb.PanicError):
-                    # LMDB marks an environment whose commit failed as unusable; the file still holds the commit before.
-                    self._reopen()
-                    raise
 
     def file_bytes(self) -> int:
         """Size of the data file on disk."""
@@ -159,19 +161,26 @@ class Store:
     def _transaction(self, *, write: bool) -> Iterator[Any]:
         self._gate.enter()
         try:
-            while True:
-                try:
-                    transaction = self._environment.begin(write=write, buffers=not write)
-                    break
-                except lmdb.MapResizedError:
-                    self._outside_gate(lambda: self._environment.set_mapsize(0))
-                except lmdb.ReadersFullError:
-                    if not self._environment.reader_check():
-                        raise
-            with transaction:
+            with self._begin(write) as transaction:
                 yield transaction
         finally:
             self._gate.leave()
+
+    def _begin(self, write: bool) -> Any:
+        tried = False
+        while True:
+            try:
+                return self._environment.begin(write=write, buffers=not write)
+            except lmdb.MapResizedError:
+                self._outside_gate(lambda: self._environment.set_mapsize(0))
+            except (lmdb.ReadersFullError, lmdb.PanicError) as error:
+                if tried:
+                    raise
+                tried = True
+                if isinstance(error, lmdb.ReadersFullError):
+                    self._environment.reader_check()
+                else:  # a failed commit makes LMDB refuse the environment; the file holds the commit before
+                    self._outside_gate(self._open_again)
 
     def _outside_gate(self, action: Callable[[], object]) -> None:
         self._gate.leave()
@@ -194,8 +203,7 @@ class Store:
         if not self._wants_write:
             with self._gate.alone():
                 self._wants_write = True
-                self._shut()
-                self._open()
+                self._open_again()
 
     @contextlib.contextmanager
     def closed(self) -> Iterator[None]:
@@ -213,10 +221,9 @@ class Store:
                 if self._environment is None:
                     self._open()
 
-    def _reopen(self) -> None:
-        with self._gate.alone():
-            self._shut()
-            self._open()
+    def _open_again(self) -> None:
+        self._shut()
+        self._open()
 
     def _shut(self) -> None:
         if self._environment is not None:
@@ -252,11 +259,11 @@ class Store:
             if self._wants_write:
                 raise CacheError(
                     f"The folder {self.folder} cannot be written, so no cache can be made in it. "
-                    "A cache needs a folder this user can write. Change the permissions, or set EARMARK_CACHE."
+                    "Expected a folder this user can write. Change the permissions, or set EARMARK_CACHE."
                 )
             raise CacheError(
-                f"There is no cache at {self.folder}. Reading needs one that exists. Run `earmark extract` first, "
-                "or name the right folder with EARMARK_CACHE."
+                f"There is no cache at {self.folder}. Reading needs one that exists. "
+                "Run `earmark extract` first, or name the right folder with EARMARK_CACHE."
             )
         size = data.stat().st_size if data.exists() else 0
         options: dict[str, Any] = {
@@ -267,7 +274,8 @@ class Store:
         if self.writable:
             return lmdb.open(str(self.folder), **options)
         lockable = os.access(self.folder / LOCK_FILE, os.W_OK)
-        # Without a lock file nobody can be writing here, or only another user: checksums guard what is read then.
+        # Without a lock file nobody can be writing here, or only another user: checksums guard what is read
+        # then.
         return lmdb.open(str(self.folder), readonly=True, create=False, lock=lockable, **options)
 
     def _refuse_truncated(self) -> None:
@@ -304,7 +312,7 @@ class Store:
         self._gate.open()
 
     def after_fork_in_child(self) -> None:
-        """Let go of the parent's environment; the first transaction opens one that belongs to this process."""
+        """Let go of the parent's environment; the first transaction opens one of this process."""
         self._gate = _Gate()
         self._shut()
 
@@ -322,12 +330,12 @@ def iterate_prefix(transaction: Any, prefix: bytes) -> Iterator[tuple[bytes, Any
         found = cursor.next()
 
 
-def delete_prefix(transaction: Any, prefix: bytes) -> int:
-    """Delete every key that starts with ``prefix`` and return how many there were."""
+def delete_prefix(transaction: Any, prefix: bytes, limit: int | None = None) -> int:
+    """Delete the keys that start with ``prefix``, at most ``limit``, and return how many were deleted."""
     cursor = transaction.cursor()
     count = 0
     found = cursor.set_range(prefix)
-    while found and bytes(cursor.key()).startswith(prefix):
+    while found and count != limit and bytes(cursor.key()).startswith(prefix):
         found = cursor.delete()
         count += 1
     return count
@@ -339,7 +347,7 @@ _hooks: list[Callable[[], None]] = []
 
 
 def open_store(folder: Path, *, read_only: bool) -> Store:
-    """The store of this process at ``folder``, opened on first use and closed when nobody holds it any more."""
+    """The store of this process at ``folder``, opened on first use, closed when nobody holds it any more."""
     path = folder.expanduser().resolve()
     with _stores_lock:
         _hook_forks()
@@ -397,12 +405,14 @@ def translated(folder: Path) -> Iterator[None]:
 
 def _sentence(folder: Path, error: Exception) -> str:
     text = str(error)
-    number = getattr(error, "errno", None)
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if number in full or any(os.strerror(code) in text for code in full):
+    # LMDB reports a write cut short by a full disk, a quota or a file size limit as an input/output error.
+    no_room = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    if any(os.strerror(code) in text for code in no_room):
+        free_mib = shutil.disk_usage(folder if folder.exists() else folder.parent).free / 2**20
         return (
-            f"No room to write the cache {folder}: {text}. What was stored before is intact. "
-            "Free some disk space, run `earmark cache gc`, or set EARMARK_CACHE to a larger disk."
+            f"The cache {folder} could not be written: {text}; its disk has {free_mib:.1f} MiB free. "
+            "What was stored before is intact. Expected room and a sound disk: free space, raise the quota "
+            "or the file size limit, run `earmark cache gc`, or set EARMARK_CACHE to a larger disk."
         )
     if isinstance(
         error, (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
@@ -412,7 +422,7 @@ def _sentence(folder: Path, error: Exception) -> str:
             "Restore it from a copy, or delete the folder; features will be computed again."
         )
     if isinstance(error, lmdb.ReadersFullError):
-        return f"More than {MAX_READERS} reads of the cache {folder} at once: {text}. Use fewer worker processes."
+        return f"More than {MAX_READERS} reads of the cache {folder} at once: {text}. Use fewer workers."
     return f"The cache {folder} cannot be used: {text}. It needs a local folder this user can read and write."
 
 
