@@ -93,6 +93,7 @@ class Ensemble(FoldEstimator):
     """
 
     name: ClassVar[str] = "ensemble"
+    stops_early: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "members": Parameter(("xgboost", "neural_network"), Members(), "estimators to blend"),
         "weights": Parameter(None, Optional(Weights()), "share of each member; none searches them"),

@@ -12,6 +12,7 @@ estimator's own files. None is a pickle.
 from __future__ import annotations
 
 import json
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Estimator(Protocol):
     name: ClassVar[str]
     parameters: ClassVar[Mapping[str, Parameter]]
     distributions: ClassVar[tuple[str, ...]]
+    stops_early: ClassVar[bool]
     history: list[Epoch]
     n_classes: int
     n_features: int
@@ -104,6 +106,8 @@ class FoldEstimator(ABC):
     ----------
     distributions : tuple of str
         Installed distributions that its numbers depend on; ``a|b`` where one of two provides it.
+    stops_early : bool
+        Whether validation rows are of use; where not, none should be held out.
     history : list of dict
         One entry per boosting round or epoch; empty for estimators without them.
     """
@@ -113,6 +117,7 @@ class FoldEstimator(ABC):
     distributions: ClassVar[tuple[str, ...]] = ()
     extras: ClassVar[tuple[tuple[str, str], ...]] = ()
     length_parameter: ClassVar[str | None] = None
+    stops_early: ClassVar[bool] = False
     accepts_nan: ClassVar[bool] = False
 
     def __init__(self, **params: Any) -> None:
@@ -298,7 +303,7 @@ class FoldEstimator(ABC):
             found.history = record["history"]
             if len(found.present) > 1:
                 found._load(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"The model in `{path}` cannot be read ({error}); expected the files that save wrote. "
                 "Train again."

@@ -79,7 +79,8 @@ class RandomForest(FoldEstimator):
         return (total / len(trees["roots"])).astype(np.float32)
 
     def _save(self, folder: Path) -> None:
-        np.savez_compressed(folder / TREES_FILE, allow_pickle=False, **self.trees)
+        arrays: dict[str, Any] = self.trees
+        np.savez_compressed(folder / TREES_FILE, **arrays)
 
     def _load(self, folder: Path) -> None:
         with np.load(folder / TREES_FILE, allow_pickle=False) as arrays:

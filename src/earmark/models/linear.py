@@ -1,4 +1,6 @@
-"""Linear models of class probabilities: multinomial logistic regression and, for ordered classes, the cumulative logit model.
+"""Linear models of class probabilities.
+
+Multinomial logistic regression and, for ordered classes, the cumulative logit model.
 
 Both minimise the weighted mean log loss plus ``||w||^2 / (2 strength n)`` by L-BFGS (scipy); intercepts and
 thresholds are not penalised. The problem of `Logistic` is convex, so the fit does not depend on a start or
@@ -81,7 +83,7 @@ class LinearEstimator(FoldEstimator):
         return self._probabilities(X.astype(np.float64)).astype(np.float32)
 
     def _save(self, folder: Path) -> None:
-        np.savez(folder / COEFFICIENTS_FILE, solution=self.solution, allow_pickle=False)
+        np.savez(folder / COEFFICIENTS_FILE, solution=self.solution)
 
     def _load(self, folder: Path) -> None:
         with np.load(folder / COEFFICIENTS_FILE, allow_pickle=False) as arrays:

@@ -60,6 +60,7 @@ class NeuralNetwork(FoldEstimator):
     name: ClassVar[str] = "neural_network"
     extras: ClassVar[tuple[tuple[str, str], ...]] = (("torch", "torch"), ("safetensors", "torch"))
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
+    stops_early: ClassVar[bool] = True
     length_parameter: ClassVar[str | None] = "n_epochs"
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "layers": Parameter((512, 256, 128), Widths(), "units of each dense layer"),

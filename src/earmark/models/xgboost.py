@@ -31,6 +31,7 @@ class XGBoost(FoldEstimator):
 
     name: ClassVar[str] = "xgboost"
     distributions: ClassVar[tuple[str, ...]] = ("xgboost-cpu|xgboost",)
+    stops_early: ClassVar[bool] = True
     length_parameter: ClassVar[str | None] = "n_trees"
     accepts_nan: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {

@@ -106,6 +106,7 @@ def cross_validate(
         Weigh each row by n / (n_classes_present * rows of its class), counted on the rows that are fitted.
     validation_fraction : float
         Share of the training part held out for early stopping, 0 to 0.5; 0 turns early stopping off.
+        Estimators that do not stop early are fitted on the whole training part.
     seed : int
         Of the inner splits.
     work : path, optional
@@ -197,9 +198,8 @@ class _Fold:
     def _fit(self, classifier: Classifier) -> _Result:
         start = time.perf_counter()
         data, (rows, own) = self.dataset, self.dataset.train_validation(self.name)
-        inner, held = inner_split(
-            data.y[rows], data.groups[rows], self.validation_fraction, seed=(self.seed, self.name)
-        )
+        fraction = self.validation_fraction if classifier.estimator.stops_early else 0.0
+        inner, held = inner_split(data.y[rows], data.groups[rows], fraction, seed=(self.seed, self.name))
         fitted, held = rows[inner], rows[held]
         classifier.fit(
             data.X[fitted],
