@@ -6,7 +6,8 @@ Two tracks are joined when they share
 * the album, normalised, *by the same album artist* (or main artist, where no album artist is known). A title
   alone does not join: "Greatest Hits" by two artists are two albums. A compilation joins its tracks when its
   album artist is given, also as "Various Artists";
-* the content hash, that is, the same audio under two names.
+* the content hash, that is, the same audio under two names;
+* a group that the user named.
 
 Components are closed transitively. A track without artist is its own group, unless its audio occurs elsewhere
 or its album artist is known.
@@ -42,6 +43,7 @@ def track_groups(
     albums: Sequence[str | None] | None = None,
     album_artists: Sequence[str | None] | None = None,
     content_hashes: Sequence[str | None] | None = None,
+    given: Sequence[str | None] | None = None,
 ) -> list[str]:
     """Group name of each track.
 
@@ -51,6 +53,8 @@ def track_groups(
         Unique item ids.
     artists, albums, album_artists, content_hashes : sequence of str or None, length n
         As tagged; missing values are None or empty.
+    given : sequence of str or None, length n
+        Groups that the user named; equal ones are joined too.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def track_groups(
         order of its ids) where none of its tracks has an artist. Independent of row order.
     """
     n = len(ids)
-    columns = [artists, albums, album_artists, content_hashes]
+    columns = [artists, albums, album_artists, content_hashes, given]
     for column in columns:
         if column is not None and len(column) != n:
             raise ValueError(f"{len(column)} values for {n} ids; expected one per id")
@@ -119,7 +123,7 @@ def connected_components(keys: Sequence[Iterable[Hashable]]) -> list[int]:
 
 
 def _keys(
-    main: str, album: str | None, album_artist: str | None, content: str | None
+    main: str, album: str | None, album_artist: str | None, content: str | None, given: str | None
 ) -> list[tuple[str, ...]]:
     keys: list[tuple[str, ...]] = []
     if main:
@@ -129,6 +133,8 @@ def _keys(
         keys.append(("album", owner, title))
     if content:
         keys.append(("content", content))
+    if given:
+        keys.append(("given", given))
     return keys
 
 
