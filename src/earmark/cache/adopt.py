@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from earmark.cache.entries import FeatureCache
     from earmark.cache.fingerprint import Fingerprint
 
-__all__ = ["Adoption", "Difference", "adopt", "differences"]
+__all__ = ["Adoption", "Difference", "adopt", "differences", "rekey"]
 
 Array = np.ndarray[Any, Any]
 
@@ -104,7 +104,7 @@ def adopt(
             found += differences(identity, columns, before, np.asarray(after), tolerance)
     if found:
         return Adoption(group, False, 0, len(chosen), tolerance, tuple(found[:MAX_DIFFERENCES]))
-    moved = _rekey(cache, group, old, new, columns) if old != new.digest else 0
+    moved = rekey(cache, group, old, new, columns) if old != new.digest else 0
     return Adoption(group, True, moved, len(chosen), tolerance, ())
 
 
@@ -153,7 +153,7 @@ def _sample(
     return random.Random(seed).sample(sorted(stored), min(sample, len(stored)))
 
 
-def _rekey(cache: FeatureCache, group: str, old: bytes, new: Fingerprint, columns: Sequence[str]) -> int:
+def rekey(cache: FeatureCache, group: str, old: bytes, new: Fingerprint, columns: Sequence[str]) -> int:
     """Move entries and cost from ``old`` to ``new``; an entry already there is of the new code and stays."""
     now_s = time.time()
     content = records.describe(group, columns, new.parts, now_s)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from earmark.cache import cleaning, records, upkeep, verification
-from earmark.cache.adopt import Adoption, adopt
+from earmark.cache.adopt import Adoption, adopt, rekey
 from earmark.cache.cleaning import Cleaning
 from earmark.cache.entry_format import BadEntryError, decode, encode, samples
 from earmark.cache.identity import Identifier
@@ -300,6 +300,13 @@ class FeatureCache:
         packed = {READS + key: records.pack_reads(paths) for key, paths in reads.items()}
         self.write(lambda transaction: transaction.cursor().putmulti(sorted(packed.items())))
 
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """All that is known of data files: function key -> paths, as `earmark.cache.fingerprint` takes it."""
+        with self.store.read() as transaction:
+            return {
+                key.decode(): records.parse_reads(stored) for key, stored in iterate_prefix(transaction, READS)
+            }
+
     # Upkeep: see the modules named for what each means
 
     def stats(self) -> Stats:
@@ -321,6 +328,10 @@ class FeatureCache:
     def adopt(self, group: str, old: bytes, new: Fingerprint, **options: Any) -> Adoption:
         """Keep the entries of earlier code if a recomputed sample agrees (`earmark.cache.adopt.adopt`)."""
         return adopt(self, group, old, new, **options)
+
+    def rekey(self, group: str, old: bytes, new: Fingerprint, columns: Sequence[str]) -> int:
+        """Move entries to another fingerprint that is known to give the same values; returns how many moved."""
+        return rekey(self, group, old, new, columns)
 
     # Life
 

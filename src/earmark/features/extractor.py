@@ -110,7 +110,7 @@ class Extractor:
         return plan.table(run.computed, run.seconds)
 
     def _context(self, plan: Plan) -> WorkerContext:
-        known_reads = self.cache.known_reads() if self.cache else {}
+        known_reads = self.cache.reads() if self.cache else {}
         return WorkerContext(
             pack_groups(self.groups),
             tuple((name, fingerprint.digest) for name, fingerprint in plan.fingerprints.items()),
@@ -193,27 +193,31 @@ class _Run:
         if self.cache is not None and (self._pending or self._failed):
             digests = {name: fingerprint.digest for name, fingerprint in self.plan.fingerprints.items()}
             self.cache.put_many([(digests[name], identity, array) for name, identity, array in self._pending])
-            for name, identity, message in self._failed:
-                self.cache.fail(digests[name], identity, message)
+            self.cache.fail_many([(digests[name], identity, message) for name, identity, message in self._failed])
         self._pending.clear()
         self._failed.clear()
         self._committed = time.monotonic()
 
     def _learn_reads(self, reads: Mapping[str, Sequence[str | Path]]) -> None:
         """A feature function was seen to open a data file: its content joins the key, also of this run's entries."""
-        new = {key: {str(path) for path in paths} - self._reads.get(key, set()) for key, paths in reads.items()}
-        new = {key: paths for key, paths in new.items() if paths}
-        if not new or self.cache is None:
+        if self.cache is None or all(set(map(str, paths)) <= self._reads.get(key, set()) for key, paths in reads.items()):
             return
-        for key, paths in new.items():
-            self._reads.setdefault(key, set()).update(paths)
+        for key, paths in reads.items():
+            self._reads.setdefault(key, set()).update(map(str, paths))
         self._commit()
-        self.cache.record_reads({key: sorted(paths) for key, paths in self._reads.items()})
-        for old, renewed in self.plan.refresh_fingerprints().values():
-            self.cache.rekey(old, renewed)
-        self._record()
+        known = self.cache.reads()
+        self.cache.remember_reads(
+            {key.encode(): sorted({*known.get(key, ()), *paths}) for key, paths in self._reads.items()}
+        )
+        renewed = self.plan.refresh_fingerprints()
+        for group in self.plan.groups:
+            if group.name in renewed:
+                self.cache.rekey(
+                    group.name, renewed[group.name], self.plan.fingerprints[group.name], group.columns
+                )
 
     def _record(self) -> None:
+        """Say what the fingerprints are made of, and add what was spent since the last time."""
         if self.cache is None:
             return
         for group in self.plan.groups:
@@ -221,7 +225,7 @@ class _Run:
                 group.name,
                 self.plan.fingerprints[group.name],
                 columns=group.columns,
-                seconds=self.seconds.get(group.name, 0.0),
+                seconds=self.seconds.get(group.name, 0.0) if self.done else 0.0,
                 bytes=self._bytes.get(group.name, 0),
                 computed=self.computed.get(group.name, 0),
             )

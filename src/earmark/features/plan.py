@@ -135,18 +135,14 @@ class Plan:
             fingerprints={name: fingerprint.digest for name, fingerprint in self.fingerprints.items()},
         )
 
-    def refresh_fingerprints(self) -> dict[str, tuple[bytes, bytes]]:
-        """Fingerprint again, after a group was seen to read a data file; returns name -> (old, new) where it changed."""
+    def refresh_fingerprints(self) -> dict[str, bytes]:
+        """Fingerprint again, after a group was seen to read a data file; returns the old digests of those that changed."""
         before = {name: fingerprint.digest for name, fingerprint in self.fingerprints.items()}
         self._fingerprint()
-        return {
-            name: (before[name], fingerprint.digest)
-            for name, fingerprint in self.fingerprints.items()
-            if fingerprint.digest != before[name]
-        }
+        return {name: old for name, old in before.items() if self.fingerprints[name].digest != old}
 
     def _fingerprint(self) -> None:
-        known_reads = self.cache.known_reads() if self.cache else {}
+        known_reads = self.cache.reads() if self.cache else {}
         self.fingerprints = {group.name: group.fingerprint(known_reads) for group in self.groups}
 
     def _identify(self) -> None:
@@ -179,10 +175,15 @@ class Plan:
 
     def _recall_failures(self, group: str, digest: bytes) -> None:
         assert self.cache is not None
-        known = self.cache.failures(digest)
-        for index, identity in enumerate(self.identities) if known else ():
-            if identity in known and not self.blocks[group].found[index]:
-                self.reject(index, group, ItemError(known[identity], "InputError", True), remembered=True)
+        missing = [
+            (index, identity)
+            for index, identity in enumerate(self.identities)
+            if identity is not None and not self.blocks[group].found[index]
+        ]
+        known = self.cache.failures(digest, [identity for _, identity in missing])
+        for (index, _), failure in zip(missing, known, strict=True):
+            if failure is not None:
+                self.reject(index, group, ItemError(failure.error, "InputError", True), remembered=True)
 
     def _first_of_content(self) -> dict[bytes, int]:
         first: dict[bytes, int] = {}

@@ -18,7 +18,15 @@ from earmark.training.runs import Run, best_run
 from earmark.training.train import Trained
 from earmark.training.train import train as train_recipe
 
-__all__ = ["TrainOptions", "TrainedModels", "baseline_runs", "recipes_of", "train"]
+__all__ = [
+    "TrainOptions",
+    "TrainedModels",
+    "baseline_runs",
+    "chosen_features",
+    "chosen_metric",
+    "recipes_of",
+    "train",
+]
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,8 @@ def train(
         Not prepared, too few rows or classes, an unknown algorithm or metric, or labels made by a rule.
     """
     options = options or TrainOptions()
-    metric = _metric(project, options)
-    chosen = _feature_set(project, options)
+    metric = chosen_metric(project, options)
+    chosen = chosen_features(project, options)
     _refuse_pseudo(project, options)
     dataset, _ = project.training_data(chosen, progress)
     _refuse_too_little(project, dataset)
@@ -163,7 +171,8 @@ def _features_hash(project: Project, features: FeatureSet) -> str:
     return hashlib.blake2b(b"".join(digests), digest_size=16).hexdigest()
 
 
-def _metric(project: Project, options: TrainOptions) -> str:
+def chosen_metric(project: Project, options: TrainOptions) -> str:
+    """The metric that ranks: of the command line, the settings or the task."""
     from earmark.models.constraints import closest
 
     name = options.metric or project.settings.train.metric or project.task.metric
@@ -172,7 +181,8 @@ def _metric(project: Project, options: TrainOptions) -> str:
     return name
 
 
-def _feature_set(project: Project, options: TrainOptions) -> FeatureSet:
+def chosen_features(project: Project, options: TrainOptions) -> FeatureSet:
+    """The feature set to train on: of the command line, the first of the settings, or the task's default."""
     if options.features:
         return project.task.features(options.features)
     return project.feature_sets()[0]

@@ -48,7 +48,7 @@ task = Task(
         "xgboost": {
             "max_depth": (4, 6, 8),
             "learning_rate": (0.05, 0.1, 0.2),
-            "n_estimators": (200, 300, 400),
+            "n_trees": (200, 300, 400),
             "subsample": (0.8, 0.9),
             "colsample": (0.8, 0.9),
         },

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+RATE = 8_000
+
+
+def write_tone(path: Path, pitch_hz: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(RATE // 4) / RATE
+    samples = rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * pitch_hz * time_s) + rng.normal(0, 0.05, time_s.size)
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+
+
+@pytest.fixture
+def tone_folder(tmp_path):
+    """48 tones of 16 singers, low or high with some overlap, and their labels as a CSV file."""
+    folder = tmp_path / "tones"
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "group"])
+        for number in range(48):
+            label = ("low", "high")[number % 2]
+            write_tone(folder / f"{number:02d}.wav", rng.normal({"low": 500, "high": 700}[label], 90), number)
+            table.writerow([f"{number:02d}.wav", label, f"singer{number // 3}"])
+    return folder

@@ -1,0 +1,99 @@
+"""No training path reaches the sealed rows: their audio is replaced by poison and their labels by rubbish, and every number stays.
+
+The seal must hold for `train`, `grid`, and `evaluate` on the validation folds; opening it is what `evaluate --split
+test` alone does, and it writes the ledger first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tone_task
+from conftest import write_tone
+
+from earmark.data.seal import SEALED_FILE
+from earmark.errors import SealError
+from earmark.tasks.project import Project
+from earmark.tasks.verbs.evaluate import evaluate
+from earmark.tasks.verbs.grid import open_search, run_search
+from earmark.tasks.verbs.prepare import prepare
+from earmark.tasks.verbs.train import train
+
+
+@pytest.fixture
+def project(tmp_path, tone_folder):
+    project = Project.open(tone_task.task, tmp_path / "project", {"workers": 1})
+    prepare(project, [tone_folder / "labels.csv"])
+    return project
+
+
+def poison(project):
+    """Make every sealed item's audio a very loud, very high tone and break the file of sealed labels."""
+    for item in project.manifest.subset(project.splits.test_ids):
+        write_tone(item.uri, 3_900, 1)
+    (project.data_folder / SEALED_FILE).write_bytes(b"poison")
+
+
+def numbers(project):
+    trained = train(project)
+    search = open_search(project, "xgboost", space={"max_depth": (2, 4)})
+    searched = run_search(search)
+    report = evaluate(project, trained.best).evaluation
+    return (
+        trained.dataset.hash,
+        [run.key for run in trained.runs],
+        [point.score for point in searched.points],
+        {name: interval.value for name, interval in report.metrics.items()},
+        report.p.tolist(),
+    )
+
+
+def test_poisoned_test_rows_change_no_number_of_training_grid_or_validation(project):
+    before = numbers(project)
+    poison(project)
+    Project.open(tone_task.task, project.root)
+    trained = train(project)
+    assert trained.reused == {run.name for run in trained.runs}
+    for run in trained.runs:
+        assert not set(project.splits.test_ids) & set(run.out_of_fold()["id"])
+    after = numbers(project)
+    assert after == before
+
+
+def test_training_never_asks_for_features_of_sealed_items(project):
+    poison(project)
+    train(project)
+    cached = project.cache.check(
+        {tone_task.spectrum.name: tone_task.spectrum.fingerprint().digest},
+        [project.cache.identify(item.uri) for item in project.manifest.subset(project.splits.test_ids)],
+    )
+    assert cached[0].fresh == 0
+
+
+def test_the_sealed_labels_are_not_in_the_manifest_and_opening_is_recorded(project):
+    table = project.manifest.table
+    sealed = table.filter(table["split"] == "test")
+    assert sealed.height == len(project.splits.test_ids) > 0
+    assert sealed["label"].null_count() == sealed.height
+    run = train(project).best
+    assert project.sealed.openings().count == 0
+    tested = evaluate(project, run, split="test", reason="final score")
+    assert tested.evaluation.n == sealed.height
+    assert tested.evaluation.test_openings == 1
+    assert project.sealed.openings().count == 1
+    assert evaluate(project, run).evaluation.test_openings == 1
+
+
+def test_broken_sealed_labels_refuse_to_open(project):
+    run = train(project).best
+    poison(project)
+    with pytest.raises(SealError, match="changed or is missing"):
+        evaluate(project, run, split="test")
+    assert project.sealed.openings().count == 0
+
+
+def test_test_scores_come_from_the_sealed_rows(project):
+    run = train(project).best
+    tested = evaluate(project, run, split="test").evaluation
+    assert set(tested.ids) == set(project.splits.test_ids)
+    assert np.isfinite(tested.metrics["balanced_accuracy"].value)

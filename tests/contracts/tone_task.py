@@ -1,0 +1,31 @@
+"""A small task for end-to-end tests: is a short tone low or high? A file that defines `task`, as a user would write it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from earmark.data.policy import SplitPolicy
+from earmark.features import feature_group
+from earmark.tasks.task import Task
+from earmark.training.recipe import Recipe
+
+RATE = 8_000
+
+
+@feature_group("tone.spectrum", columns=("centroid_hz", "level", "spread_hz"), sample_rate=RATE)
+def spectrum(clip):
+    magnitude = np.abs(np.fft.rfft(clip.samples)) + 1e-9
+    frequency_hz = np.fft.rfftfreq(clip.samples.size, 1 / RATE)
+    centroid = (magnitude * frequency_hz).sum() / magnitude.sum()
+    spread = np.sqrt((magnitude * (frequency_hz - centroid) ** 2).sum() / magnitude.sum())
+    return [centroid, np.abs(clip.samples).mean(), spread]
+
+
+task = Task(
+    name="tone",
+    groups=[spectrum],
+    classes=("low", "high"),
+    split=SplitPolicy(n_folds=3, stratify_on="label"),
+    recipes=(Recipe("xgboost", {"n_trees": 40}), Recipe("logistic")),
+    item_noun="tones",
+)
