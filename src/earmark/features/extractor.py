@@ -60,9 +60,13 @@ class Extractor:
     ) -> None:
         wrong = [group for group in groups if not isinstance(group, FeatureGroup)]
         if wrong:
-            raise UsageError(f"{wrong[0]!r} is not a feature group; decorate the function with @feature_group(...).")
+            raise UsageError(
+                f"{wrong[0]!r} is not a feature group; decorate the function with @feature_group(...)."
+            )
         if workers is not None and workers < 0:
-            raise UsageError(f"workers={workers}: expected 0 (this process), a number of processes, or None (all cores).")
+            raise UsageError(
+                f"workers={workers}: expected 0 (this process), a number of processes, or None (all cores)."
+            )
         self.groups = tuple(groups)
         self.cache = cache
         self.workers = workers
@@ -193,14 +197,18 @@ class _Run:
         if self.cache is not None and (self._pending or self._failed):
             digests = {name: fingerprint.digest for name, fingerprint in self.plan.fingerprints.items()}
             self.cache.put_many([(digests[name], identity, array) for name, identity, array in self._pending])
-            self.cache.fail_many([(digests[name], identity, message) for name, identity, message in self._failed])
+            self.cache.fail_many(
+                [(digests[name], identity, message) for name, identity, message in self._failed]
+            )
         self._pending.clear()
         self._failed.clear()
         self._committed = time.monotonic()
 
     def _learn_reads(self, reads: Mapping[str, Sequence[str | Path]]) -> None:
         """A feature function was seen to open a data file: its content joins the key, also of this run's entries."""
-        if self.cache is None or all(set(map(str, paths)) <= self._reads.get(key, set()) for key, paths in reads.items()):
+        if self.cache is None or all(
+            set(map(str, paths)) <= self._reads.get(key, set()) for key, paths in reads.items()
+        ):
             return
         for key, paths in reads.items():
             self._reads.setdefault(key, set()).update(map(str, paths))

@@ -87,7 +87,9 @@ class FeatureGroup:
     def __post_init__(self) -> None:
         problems = list(_declaration_problems(self))
         if problems:
-            raise UsageError(f"feature group `{self.name}`: " + "; ".join(problems) + ". Correct its declaration.")
+            raise UsageError(
+                f"feature group `{self.name}`: " + "; ".join(problems) + ". Correct its declaration."
+            )
 
     def __call__(self, clip: Clip) -> np.ndarray:
         """Compute the group on a clip.
@@ -229,7 +231,9 @@ def _declaration_problems(group: FeatureGroup) -> list[str]:
     if group.sample_rate <= 0:
         problems.append(f"sample_rate {group.sample_rate} must be a rate in Hz")
     if isinstance(group.lookahead_s, Mapping) and set(group.lookahead_s) - set(group.columns):
-        problems.append(f"lookahead_s names unknown columns {sorted(set(group.lookahead_s) - set(group.columns))}")
+        problems.append(
+            f"lookahead_s names unknown columns {sorted(set(group.lookahead_s) - set(group.columns))}"
+        )
     return problems
 
 

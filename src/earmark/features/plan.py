@@ -46,7 +46,9 @@ class Plan:
     Use `make`; the extractor feeds outcomes back through `accept` and `reject`.
     """
 
-    def __init__(self, groups: Sequence[FeatureGroup], items: Sequence[Item], cache: FeatureCache | None) -> None:
+    def __init__(
+        self, groups: Sequence[FeatureGroup], items: Sequence[Item], cache: FeatureCache | None
+    ) -> None:
         self.groups = tuple(groups)
         self.items = tuple(items)
         self.cache = cache
@@ -119,10 +121,16 @@ class Plan:
 
     def table(self, computed: Mapping[str, int], seconds: Mapping[str, float]) -> FeatureTable:
         """Rows of the items that have every group, in manifest order."""
-        kept = [index for index in range(len(self.items)) if index not in self.failures and not self.missing(index)]
+        kept = [
+            index
+            for index in range(len(self.items))
+            if index not in self.failures and not self.missing(index)
+        ]
         return FeatureTable(
             ids=tuple(self.items[index].id for index in kept),
-            columns=tuple(name for group in self.groups if group.kind == "vector" for name in group.column_names),
+            columns=tuple(
+                name for group in self.groups if group.kind == "vector" for name in group.column_names
+            ),
             values=self.values[kept],
             failures=tuple(self.failures[index] for index in sorted(self.failures)),
             computed={group.name: computed.get(group.name, 0) for group in self.groups},
@@ -204,9 +212,12 @@ class Plan:
 def _refuse_repeats(groups: Sequence[FeatureGroup], items: Sequence[Item]) -> None:
     if not groups:
         raise UsageError("no feature group was given; name at least one.")
-    for what, names in (("feature group", [group.name for group in groups]), ("item id", [item.id for item in items])):
+    for what, names in (
+        ("feature group", [group.name for group in groups]),
+        ("item id", [item.id for item in items]),
+    ):
         if len(set(names)) != len(names):
             repeated = sorted({name for name in names if names.count(name) > 1})
-            raise UsageError(f"{what} {', '.join(map(repr, repeated[:5]))} occurs twice; each must be unique.")
-
-
+            raise UsageError(
+                f"{what} {', '.join(map(repr, repeated[:5]))} occurs twice; each must be unique."
+            )

@@ -35,7 +35,9 @@ class FeatureSet:
         offered = set(_vector_columns(self.groups))
         unknown = [name for name in self.selection or () if name not in offered]
         if unknown:
-            raise UsageError(f"feature set `{self.name}` selects {', '.join(unknown[:5])}, which its groups do not make.")
+            raise UsageError(
+                f"feature set `{self.name}` selects {', '.join(unknown[:5])}, which its groups do not make."
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -71,11 +71,20 @@ class FeatureTable:
             )
         values = self.values[:, [index[name] for name in columns]]
         return FeatureTable(
-            self.ids, tuple(columns), values, self.failures, self.computed, self.seconds, self.arrays, self.fingerprints
+            self.ids,
+            tuple(columns),
+            values,
+            self.failures,
+            self.computed,
+            self.seconds,
+            self.arrays,
+            self.fingerprints,
         )
 
     def frames(self, group: str) -> Sequence[np.ndarray]:
         """Arrays of a ``frames`` or ``embedding`` group, one per item, aligned with `ids`."""
         if group not in self.arrays:
-            raise SchemaError(f"no frames of `{group}` in the table; it has {', '.join(self.arrays) or 'none'}.")
+            raise SchemaError(
+                f"no frames of `{group}` in the table; it has {', '.join(self.arrays) or 'none'}."
+            )
         return self.arrays[group]

@@ -78,7 +78,9 @@ def run_job(context: WorkerContext, job: Job) -> Outcome:
 
 @lru_cache(maxsize=4)
 def _load(
-    payload: bytes, expected: tuple[tuple[str, bytes], ...], known_reads: tuple[tuple[str, tuple[str, ...]], ...]
+    payload: bytes,
+    expected: tuple[tuple[str, bytes], ...],
+    known_reads: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> tuple[dict[str, FeatureGroup], str | None]:
     watch()
     groups: dict[str, FeatureGroup] = {group.name: group for group in cloudpickle.loads(payload)}

@@ -60,9 +60,13 @@ def import_items(request: ImportRequest) -> Imported:
             kept.append(row)
     if not kept:
         shown = "; ".join(f"{uri}: {reason}" for uri, reason in rejected[:3])
-        raise UsageError(f"none of {len(rows)} rows can be used ({shown}). Give a CSV file, a folder or audio files.")
+        raise UsageError(
+            f"none of {len(rows)} rows can be used ({shown}). Give a CSV file, a folder or audio files."
+        )
     columns = list(dict.fromkeys(name for row in kept for name in row))
-    table = pl.DataFrame({name: [row.get(name) for row in kept] for name in columns}, infer_schema_length=None)
+    table = pl.DataFrame(
+        {name: [row.get(name) for row in kept] for name in columns}, infer_schema_length=None
+    )
     counts = Counter(row["label"] for row in kept if row.get("label"))
     report = ImportReport(len(rows), len(kept), tuple(rejected), dict(sorted(counts.items())))
     return Imported(Manifest(table, root=request.root), report)
@@ -95,7 +99,10 @@ def _table_rows(source: Path) -> Iterator[dict[str, Any]]:
             raise UsageError(f"`{source}` has the columns {', '.join(names) or 'none'}; one must be `path`.")
         for row in reader:
             path = source.parent / (row.pop(key) or "")
-            yield {**_row(path, source.parent, row.pop("label", None) or None), **{k: v for k, v in row.items() if k}}
+            yield {
+                **_row(path, source.parent, row.pop("label", None) or None),
+                **{k: v for k, v in row.items() if k},
+            }
 
 
 def _row(path: Path, root: Path, label: str | None) -> dict[str, Any]:

@@ -125,7 +125,10 @@ class Project:
 
     def feature_sets(self, names: Sequence[str] | None = None) -> list[FeatureSet]:
         """Feature sets by name, from the settings, or the task's default one."""
-        return [self.task.features(name) for name in names or self.settings.features or [self.task.default_features]]
+        return [
+            self.task.features(name)
+            for name in names or self.settings.features or [self.task.default_features]
+        ]
 
     def extract(
         self,
@@ -152,7 +155,9 @@ class Project:
         """The training rows of a feature set; no test item is even extracted for it."""
         manifest, splits = self.manifest, self.splits
         if not features.columns:
-            raise UsageError(f"feature set `{features.name}` holds frames only; a model needs one row per item.")
+            raise UsageError(
+                f"feature set `{features.name}` holds frames only; a model needs one row per item."
+            )
         table = self.extract(features.groups, manifest.subset(splits.train_ids), progress=progress)
         dataset = Dataset.build(manifest, splits, table, self.classes, columns=features.columns)
         return dataset, table

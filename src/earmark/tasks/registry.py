@@ -38,7 +38,9 @@ def load_task(name: str) -> Task:
         return _checked(entry.load(), name)
     near = difflib.get_close_matches(name, task_names(), n=1)
     hint = f" Did you mean `{near[0]}`?" if near else ""
-    raise UsageError(f"there is no task {name!r}.{hint} Known: {', '.join(task_names())}; or give a file, mine.py.")
+    raise UsageError(
+        f"there is no task {name!r}.{hint} Known: {', '.join(task_names())}; or give a file, mine.py."
+    )
 
 
 def task_names() -> list[str]:
@@ -49,7 +51,9 @@ def task_names() -> list[str]:
 def _from_file(path: Path) -> Task:
     path = path.absolute()
     if not path.is_file():
-        raise UsageError(f"there is no file `{path}`; expected a Python file that defines `task = Task(...)`.")
+        raise UsageError(
+            f"there is no file `{path}`; expected a Python file that defines `task = Task(...)`."
+        )
     folder = str(path.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -129,7 +129,9 @@ class Task:
         if self.groups and not self.feature_sets:
             object.__setattr__(self, "feature_sets", {"default": FeatureSet("default", tuple(self.groups))})
         if not self.feature_sets:
-            raise UsageError(f"task `{self.name}` has no features; give groups=[...] or feature_sets={{...}}.")
+            raise UsageError(
+                f"task `{self.name}` has no features; give groups=[...] or feature_sets={{...}}."
+            )
         if not self.default_features:
             object.__setattr__(self, "default_features", next(iter(self.feature_sets)))
         self.features(self.default_features)

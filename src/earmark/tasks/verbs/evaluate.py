@@ -156,7 +156,9 @@ def _sealed(
 def _openings(project: Project) -> tuple[Opening, ...]:
     events = read_ledger(project.data_folder / LEDGER_FILE)
     return tuple(
-        Opening(event["when"], event["run"], event.get("reason", "")) for event in events if event["event"] == "open"
+        Opening(event["when"], event["run"], event.get("reason", ""))
+        for event in events
+        if event["event"] == "open"
     )
 
 
@@ -168,7 +170,10 @@ def _paths(project: Project, ids: Sequence[str]) -> tuple[str, ...]:
 def _baselines(project: Project, training: Dataset, scored: Dataset, split: str) -> list[Baseline]:
     n_classes = len(training.classes)
     found: list[Baseline] = (
-        [baseline.majority(scored.y, scored.folds, n_classes), baseline.prior(scored.y, scored.folds, n_classes)]
+        [
+            baseline.majority(scored.y, scored.folds, n_classes),
+            baseline.prior(scored.y, scored.folds, n_classes),
+        ]
         if split == "val"
         else [
             baseline.majority_of(training.y, len(scored), n_classes),
@@ -186,7 +191,9 @@ def _baselines(project: Project, training: Dataset, scored: Dataset, split: str)
             p = run.out_of_fold().select([f"probability_{label}" for label in training.classes]).to_numpy()
         else:
             p = run.classifier().predict_proba(_values(project, name, items, scored.ids, columns), columns)
-        found.append(baseline.model(f"{name} {run.algorithm}", p, description=f"{run.algorithm} on feature set {name}"))
+        found.append(
+            baseline.model(f"{name} {run.algorithm}", p, description=f"{run.algorithm} on feature set {name}")
+        )
     return found
 
 
@@ -230,7 +237,11 @@ def _facts(project: Project, run: Run, dataset: Dataset) -> dict[str, dict[str, 
         if other.config["hashes"]["rows"] == config["hashes"]["rows"]
     }
     return {
-        "Model": {"algorithm": run.algorithm, "features": config["settings"]["features"], **config["recipe"]["params"]},
+        "Model": {
+            "algorithm": run.algorithm,
+            "features": config["settings"]["features"],
+            **config["recipe"]["params"],
+        },
         "Data": {
             "training rows": len(dataset),
             "columns": len(dataset.columns),
@@ -254,10 +265,14 @@ def _score(run: Run) -> str:
 def _warnings(project: Project, run: Run, dataset: Dataset, split: str) -> list[str]:
     found = [*run.config["fit"].get("warnings", []), *project.splits.warnings]
     if dataset.missing_classes:
-        found.append(f"no training item is labelled {', '.join(dataset.missing_classes)}: it is never predicted.")
+        found.append(
+            f"no training item is labelled {', '.join(dataset.missing_classes)}: it is never predicted."
+        )
     table = project.manifest.table
     if "label_origin" in table.columns and (table["label_origin"] == "pseudo").any():
-        found.append("some labels were made by a rule: these scores say how well the rule is learned, not the zones.")
+        found.append(
+            "some labels were made by a rule: these scores say how well the rule is learned, not the zones."
+        )
     rivals = [
         other
         for other in list_runs(project.runs_folder, project.task.name)

@@ -33,7 +33,10 @@ class Extracted:
         return {
             "items": len(self.table),
             "failures": [
-                *({"id": source.path, "path": source.path, "error": source.error} for source in self.unusable),
+                *(
+                    {"id": source.path, "path": source.path, "error": source.error}
+                    for source in self.unusable
+                ),
                 *({"id": row.id, "path": row.uri, "error": row.error} for row in self.table.failures),
             ],
             "computed": dict(self.table.computed),

@@ -49,7 +49,9 @@ def open_search(
     dataset, _ = project.training_data(features)
     journal = project.runs_folder / project.task.name / ".grid" / f"{recipe.algorithm}-{features.name}.jsonl"
     metric = chosen_metric(project, options)
-    return Search(recipe, space or space_of(project, recipe.algorithm), dataset, METRICS, metric, journal, n_folds)
+    return Search(
+        recipe, space or space_of(project, recipe.algorithm), dataset, METRICS, metric, journal, n_folds
+    )
 
 
 def space_of(project: Project, algorithm: str) -> Mapping[str, Any]:

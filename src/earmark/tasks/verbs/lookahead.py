@@ -27,10 +27,14 @@ def lookahead(project: Project, sources: Sequence[str] = ()) -> list[LookaheadRo
     """
     groups = [group for group in project.task.all_groups if group.kind == "frames"]
     if not groups:
-        raise UsageError(f"task `{project.task.name}` has no frame groups, so there is no look-ahead to check.")
+        raise UsageError(
+            f"task `{project.task.name}` has no frame groups, so there is no look-ahead to check."
+        )
     rows: list[LookaheadRow] = []
     for group in groups:
-        clips = [decode(source, sample_rate=group.sample_rate) for source in sources] or [probe(group.sample_rate)]
+        clips = [decode(source, sample_rate=group.sample_rate) for source in sources] or [
+            probe(group.sample_rate)
+        ]
         for clip in clips:
             rows.extend(check_lookahead(group, clip))
     return rows

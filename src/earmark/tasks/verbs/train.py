@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,7 +111,9 @@ def recipes_of(project: Project, options: TrainOptions) -> list[Recipe]:
     declared = {recipe.algorithm: recipe for recipe in project.task.recipes}
     names = options.algorithms or project.settings.algorithms
     chosen = (
-        [declared.get(canonical_name(name), Recipe(name)) for name in names] if names else list(declared.values())
+        [declared.get(canonical_name(name), Recipe(name)) for name in names]
+        if names
+        else list(declared.values())
     )
     return [_adjusted(recipe, project, options) for recipe in chosen]
 
@@ -128,7 +130,10 @@ def _adjusted(recipe: Recipe, project: Project, options: TrainOptions) -> Recipe
         for known in estimator_class(recipe.algorithm).parameters
         if common.get(known.rpartition("__")[2]) is not None
     }
-    own = {**training.parameters.get(recipe.algorithm, {}), **dict((options.parameters or {}).get(recipe.algorithm, {}))}
+    own = {
+        **training.parameters.get(recipe.algorithm, {}),
+        **dict((options.parameters or {}).get(recipe.algorithm, {})),
+    }
     return replace(recipe, params={**recipe.params, **given, **own}, seed=project.settings.seed)
 
 
@@ -209,4 +214,3 @@ def _refuse_too_little(project: Project, dataset: Dataset) -> None:
             f"{len(dataset)} training rows hold {len(present)} class ({counts}); a classifier needs at least two. "
             f"Label more {project.task.item_noun} and run `earmark prepare {project.task.name}` again."
         )
-

@@ -12,7 +12,7 @@ from earmark.evaluation.result import Goal
 from earmark.tasks.task import Rule, Task
 from earmark.tasks.zones.demo import generate_demo
 from earmark.tasks.zones.features import FEATURE_SETS
-from earmark.tasks.zones.inputs import import_zones
+from earmark.tasks.zones.inputs import import_tracks
 from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
 from earmark.tasks.zones.rules import ENOUGH, RULES
 from earmark.training.recipe import Recipe
@@ -64,7 +64,7 @@ task = Task(
         Goal("weighted_f1", 0.78),
         Goal("recall", 0.85, label="PURPLE"),
     ),
-    importer=import_zones,
+    importer=import_tracks,
     extras={
         "tempo_bpm": ("full55", TEMPO),
     },
