@@ -144,7 +144,7 @@ class Plan:
         )
 
     def refresh_fingerprints(self) -> dict[str, bytes]:
-        """Fingerprint again, after a group was seen to read a data file; returns the old digests of those that changed."""
+        """Fingerprint again, after a data file was seen to be read; returns the old digests of what changed."""
         before = {name: fingerprint.digest for name, fingerprint in self.fingerprints.items()}
         self._fingerprint()
         return {name: old for name, old in before.items() if self.fingerprints[name].digest != old}

@@ -25,7 +25,7 @@ from earmark.features.worker import Job, Outcome, WorkerContext, run_job, start_
 __all__ = ["run_cluster", "run_here", "run_processes"]
 
 # One thread per worker: BLAS and OpenMP pools of several workers on the same cores cost more than they give.
-SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+SINGLE_THREADED = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 
 def run_here(context: WorkerContext, jobs: Iterable[Job]) -> Iterator[Outcome]:

@@ -44,7 +44,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What `prepare` was asked to read: sources, the project folder, how to name content, and the importer's options."""
+    """What `prepare` was asked to read, the project folder, how to identify content, the importer's options."""
 
     sources: tuple[str, ...]
     root: Path

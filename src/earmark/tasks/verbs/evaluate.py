@@ -280,7 +280,7 @@ def _warnings(project: Project, run: Run, dataset: Dataset, split: str) -> list[
     ]
     if split == "val" and len(rivals) > 1:
         found.append(
-            f"this is one of {len(rivals)} runs on the same rows; choosing the best of them by these scores makes its own "
-            "score somewhat too good. The sealed test set is not part of that choice."
+            f"this is one of {len(rivals)} runs on the same rows; choosing the best of them by these scores makes its "
+            "own score somewhat too good. The sealed test set is not part of that choice."
         )
     return found

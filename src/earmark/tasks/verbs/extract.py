@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +112,7 @@ def write_table(path: Path, ids: Sequence[str], columns: Mapping[str, Any]) -> P
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     writers[path.suffix](partial)
-    os.replace(partial, path)
-    return path
+    return partial.replace(path)
 
 
 def _write(

@@ -201,8 +201,8 @@ def _refuse_pseudo(project: Project, options: TrainOptions) -> None:
     n_pseudo = int((table["label_origin"] == "pseudo").sum())
     if n_pseudo:
         raise UsageError(
-            f"{n_pseudo} of {table.height} labels were made by a rule, not by a listener; a model would learn the rule. "
-            "Label by ear, or pass --allow-pseudo to train all the same; its scores are then no scores on real labels."
+            f"{n_pseudo} of {table.height} labels were made by a rule, not by a listener; a model would learn the "
+            "rule. Label by ear, or pass --allow-pseudo to train all the same; its scores are then no scores on real labels."
         )
 
 
