@@ -224,6 +224,18 @@ def _deepest_per_peak(
     return valleys[order][first], peaks
 
 
+def _steep_part(curve: np.ndarray, valleys: np.ndarray, peaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each rise from the last frame near its valley to the first frame after that near its peak."""
+    starts, ends = [], []
+    for valley, peak in zip(valleys, peaks, strict=True):
+        rise = curve[valley : peak + 1]
+        slack = NEARLY_FLAT * (rise[-1] - rise[0])
+        start = len(rise) - 1 - int(np.argmax(rise[::-1] <= rise[0] + slack))
+        starts.append(valley + start)
+        ends.append(valley + start + int(np.argmax(rise[start:] >= rise[-1] - slack)))
+    return np.asarray(starts, dtype=np.intp), np.asarray(ends, dtype=np.intp)
+
+
 def _half_way(curve: np.ndarray, valleys: np.ndarray, peaks: np.ndarray) -> np.ndarray:
     half = (curve[valleys] + curve[peaks]) / 2
     crossings = [
@@ -249,6 +261,7 @@ BEFORE_S, AFTER_S, LEAST_FRAMES = (
 BAND_RISE_S = 4.0
 MIN_RISE = 0.15
 FULL_RISE = 0.5  # a rise of E that counts as intensity 1
+NEARLY_FLAT = 0.05  # share of the rise
 BUILDUP_S = 16.0
 MIN_RISE_S = 0.1
 
@@ -328,7 +341,8 @@ def find_band_drops(energy: np.ndarray, bass: np.ndarray, *, frame_s: float) -> 
 
     Minima and maxima are at least 2 s apart. A minimum counts if at least 3 frames exist in the 4 s before
     it and in the 2 s after it, the first later maximum is less than 4 s away and lies at least 0.15 higher.
-    One event per maximum: the lowest minimum.
+    One event per maximum: the lowest minimum. A minimum or maximum that is nearly flat,
+    within 5 % of the rise, counts from its end or start: a steady breakdown or drop is no slow rise.
 
     Parameters
     ----------
@@ -349,6 +363,7 @@ def find_band_drops(energy: np.ndarray, bass: np.ndarray, *, frame_s: float) -> 
     valleys = local_minima(energy, spacing=spacing)
     valleys = valleys[(before[valleys] >= LEAST_FRAMES) & (after[valleys] >= LEAST_FRAMES)]
     valleys, peaks = _first_later_peak(valleys, local_maxima(energy, spacing=spacing))
+    valleys, peaks = _steep_part(energy, valleys, peaks)
     rise = energy[peaks] - energy[valleys]
     kept = ((peaks - valleys) * frame_s < BAND_RISE_S) & (rise >= MIN_RISE)
     valleys, peaks = _deepest_per_peak(energy, valleys[kept], peaks[kept])
