@@ -32,7 +32,7 @@ __all__ = [
     "REASONS",
     "PrepareReport",
     "RejectedRow",
-    "import_tracks",
+    "import_zones",
     "prepare_tracks",
     "refuse_pseudo_labels",
 ]
@@ -123,7 +123,7 @@ class _Track:
         return replace(self, reason=reason, detail=detail)
 
 
-def import_tracks(request: ImportRequest) -> Imported:
+def import_zones(request: ImportRequest) -> Imported:
     """The importer of the task: `prepare_tracks`, options ``relocate`` and ``check`` (probe each file)."""
     from earmark.audio.decode import probe
     from earmark.tasks.task import Imported
