@@ -23,7 +23,7 @@ def doctor(invocation: Invocation) -> int:
       earmark -C library doctor --format json
     """
     from earmark.cli.health import examine
-    from earmark.cli.output import emit, note
+    from earmark.cli.output import complain, emit
 
     settings = invocation.settings()
     checks = examine(settings)
@@ -45,5 +45,5 @@ def doctor(invocation: Invocation) -> int:
     ]
     emit(invocation, [*rows, *shown], document=document)
     for check in broken:
-        note(invocation, f"{check.section} {check.name} is broken: {check.detail}")
+        complain(f"{check.section} {check.name} is broken: {check.detail}")
     return 1 if broken else 0

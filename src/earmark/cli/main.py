@@ -22,8 +22,19 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 # Name -> module and attribute, in the order of a project's life; `earmark --help` keeps this order.
 COMMANDS = {
+    "demo": "earmark.cli.demo:demo",
     "init": "earmark.cli.init:init",
     "doctor": "earmark.cli.doctor:doctor",
+    "prepare": "earmark.cli.prepare:prepare",
+    "extract": "earmark.cli.extract:extract",
+    "train": "earmark.cli.train:train",
+    "grid": "earmark.cli.grid:grid",
+    "evaluate": "earmark.cli.evaluate:evaluate",
+    "predict": "earmark.cli.predict:predict",
+    "check": "earmark.cli.check:check",
+    "runs": "earmark.cli.runs:runs",
+    "data": "earmark.cli.data:data",
+    "cache": "earmark.cli.cache:cache",
     "schema": "earmark.cli.schema:schema",
 }
 

@@ -21,6 +21,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from earmark.tasks.project import Project
     from earmark.tasks.settings import EffectiveSettings
 
 __all__ = [
@@ -145,6 +146,26 @@ def configure_logging(invocation: Invocation) -> None:
 def task_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The argument TASK; not required where ``earmark.toml`` can name it."""
     return click.argument("task", shell_complete=_complete_task, required=required)
+
+
+def open_project(invocation: Invocation, task: str | None, **overrides: object) -> Project:
+    """The project in ``-C`` with the task that was named, else the one of ``earmark.toml``.
+
+    A task file named there is relative to the project folder; ``split__folds=3`` overrides ``split.folds``.
+    """
+    from earmark.errors import UsageError
+    from earmark.tasks.project import Project
+    from earmark.tasks.registry import load_task
+
+    settings = invocation.settings(**overrides)
+    named = settings.settings.task
+    if task is None and named is None:
+        raise UsageError(
+            "No task was named, and earmark.toml names none. Give TASK, e.g. zones, or write: earmark init TASK"
+        )
+    if task is None and named is not None:
+        task = str(invocation.folder / named) if named.endswith(".py") else named
+    return Project(load_task(str(task)), settings)
 
 
 def _complete_task(

@@ -21,7 +21,7 @@ from typing import Any
 
 from earmark.cli.options import Invocation
 
-__all__ = ["emit", "format_bytes", "format_seconds", "note", "render", "to_json"]
+__all__ = ["complain", "emit", "format_bytes", "format_seconds", "note", "render", "to_json"]
 
 Row = Mapping[str, Any]
 
@@ -70,15 +70,20 @@ def render(
     return _rules(rows, names, title) if sys.stdout.isatty() else _aligned(rows, names, title)
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, *, indent: int | None = 2) -> str:
     """JSON text of ``value`` with a final newline; NaN becomes null, arrays lists, paths text."""
-    return json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
 
 
 def note(invocation: Invocation, line: str) -> None:
     """Tell the user something that is not the result, on standard error, unless ``--quiet``."""
     if not invocation.quiet:
         print(line, file=sys.stderr, flush=True)
+
+
+def complain(line: str) -> None:
+    """Tell of an input or a check that failed, on standard error, also with ``--quiet``."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def format_bytes(count: float) -> str:

@@ -1,0 +1,210 @@
+"""Write the reference pages from the code: commands, settings, errors, feature columns, the JSON schema.
+
+Run it with ``make reference``. Tests compare what stands in ``docs/reference`` with what these functions return, so
+that the pages cannot fall behind the code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
+NOTICE = "<!-- Written by docs/generate.py from the code; do not edit. -->\n\n"
+
+
+def pages() -> dict[str, str]:
+    """File name -> text of every generated page."""
+    from earmark.cli.output import to_json
+    from earmark.tasks.settings import json_schema
+
+    return {
+        "cli.md": NOTICE + commands_page(),
+        "settings.md": NOTICE + settings_page(),
+        "errors.md": NOTICE + errors_page(),
+        "features.md": NOTICE + features_page(),
+        "earmark.schema.json": to_json(json_schema()),
+    }
+
+
+def commands_page() -> str:
+    """Every command: usage, help, options."""
+    from earmark.cli.main import cli
+
+    head = (
+        "# Commands\n\nThe options under `earmark` may stand before or after a command's name. "
+        "Exit codes: 0 done; 1 some inputs failed, they are listed; 2 usage; 3 a gate failed; 130 interrupted.\n"
+    )
+    return head + "".join(_command(cli, ("earmark",)))
+
+
+def _command(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
+    from earmark.cli.options import common_options
+
+    context = click.Context(command, info_name=" ".join(path))
+    common = {name for option in common_options() for name in option.opts}
+    usage = " ".join([*path, *command.collect_usage_pieces(context)])
+    yield f"\n{'#' * min(len(path) + 1, 4)} {' '.join(path)}\n\n```text\n{usage}\n```\n\n{_help(command)}\n"
+    rows = [
+        _option(option)
+        for option in command.params
+        if isinstance(option, click.Option) and (len(path) == 1 or not common & set(option.opts))
+    ]
+    if rows:
+        yield "\n| option | meaning |\n|---|---|\n" + "".join(rows)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _command(inner, (*path, name))
+
+
+def _help(command: click.Command) -> str:
+    """The help text with its examples as a code block."""
+    text, _, examples = (command.help or "").partition("\b\nExamples:\n")
+    block = "\n".join(line.removeprefix("  ") for line in examples.rstrip().splitlines())
+    return f"{text.strip()}\n\n```bash\n{block}\n```"
+
+
+def _option(option: click.Option) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    if isinstance(option.type, click.Choice):
+        names += " " + " \\| ".join(f"`{choice}`" for choice in option.type.choices)
+    elif not option.is_flag and not option.count:
+        names += f" `{(option.metavar or option.type.name).upper()}`"
+    return f"| {names} | {(option.help or '').replace('|', chr(92) + '|')} |\n"
+
+
+def settings_page() -> str:
+    """Every setting: name, variable, default, meaning."""
+    from earmark.tasks.settings import Settings, environment_name, setting_fields
+
+    lines = [
+        "# Settings\n",
+        "`earmark.toml` in the project folder; a dot is a table (`split.folds` is `folds` under `[split]`). The",
+        "command line wins over the environment, the environment over the file. Editors can check the file with",
+        "the [JSON schema](earmark.schema.json), which `earmark schema` prints as well.\n",
+        "| setting | variable | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    defaults = Settings()
+    for name, meaning in setting_fields().items():
+        value: object = defaults
+        for part in name.split("."):
+            value = getattr(value, part)
+        shown = "as the task declares" if value is None else f"`{value}`"
+        lines.append(f"| `{name}` | `{environment_name(name)}` | {shown} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """Every error class, in the order of the tree."""
+    from earmark.errors import EarmarkError
+
+    lines = [
+        "# Errors\n",
+        "All errors that earmark raises on purpose descend from `earmark.errors.EarmarkError`. A message says what",
+        "happened with the value, what was expected, and what to do; several problems are reported together.\n",
+        "| class | is a | exit code | meaning |",
+        "|---|---|---|---|",
+    ]
+
+    def walk(error: type[EarmarkError]) -> None:
+        summary = (error.__doc__ or "").strip().splitlines()[0].replace("``", "`")
+        parent = error.__bases__[0].__name__
+        lines.append(f"| `{error.__name__}` | `{parent}` | {error.exit_code} | {summary} |")
+        for child in error.__subclasses__():
+            if child.__module__ == "earmark.errors":
+                walk(child)
+
+    walk(EarmarkError)
+    return "\n".join(lines) + "\n"
+
+
+def features_page() -> str:
+    """Every feature set, group and column of the built-in tasks."""
+    from earmark.tasks.registry import BUILT_IN, load_task
+
+    meanings = column_meanings()
+    lines = [
+        "# Feature columns\n",
+        "A column's full name is `group.column`; equal bare names in two groups are different columns. r is the level",
+        "(RMS) of a frame of 2048 samples every 512 at 22 050 Hz.\n",
+    ]
+    for name in BUILT_IN:
+        task = load_task(name)
+        lines += [
+            f"## {name}: feature sets\n",
+            "| set | columns | groups | description |",
+            "|---|---|---|---|",
+        ]
+        for feature_set in task.feature_sets.values():
+            groups = ", ".join(f"`{group.name}`" for group in feature_set.groups)
+            count = len(feature_set.columns) or "frames"
+            lines.append(f"| `{feature_set.name}` | {count} | {groups} | {feature_set.description} |")
+        lines.append("")
+        for group in task.all_groups:
+            lines += _group(group, meanings)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _group(group: object, meanings: list[tuple[str, str]]) -> list[str]:
+    from earmark.features.group import FeatureGroup
+
+    assert isinstance(group, FeatureGroup)
+    summary = " ".join((group.function.__doc__ or "").strip().partition("\n\n")[0].split())
+    kind = f"a row every {group.frame_s:g} s" if group.kind == "frames" else "one row per item"
+    lines = [
+        f"### {group.name}\n",
+        f"{summary} {kind.capitalize()}, decoded at {group.sample_rate} Hz, at least {group.min_duration_s:g} s.\n",
+    ]
+    is_frames = group.kind == "frames"
+    lines += (
+        ["| column | meaning | look-ahead |", "|---|---|---|"]
+        if is_frames
+        else ["| column | meaning |", "|---|---|"]
+    )
+    for column in group.columns:
+        row = f"| `{column}` | {meaning_of(group.name, column, meanings)} |"
+        lines.append(f"{row} {_lookahead(group.lookahead_s, column)} |" if is_frames else row)
+    return [*lines, ""]
+
+
+def _lookahead(declared: object, column: str) -> str:
+    seconds = declared[column] if isinstance(declared, dict) else declared
+    assert isinstance(seconds, int | float)
+    return "whole item" if math.isinf(seconds) else f"{seconds:.3g} s"
+
+
+def column_meanings() -> list[tuple[str, str]]:
+    """Pattern of full names -> meaning, from ``docs/columns.toml``; the first that fits counts."""
+    table = tomllib.loads((DOCS / "columns.toml").read_text("utf-8"))
+    return [(pattern, meaning) for pattern, meaning in table["meaning"].items()]
+
+
+def meaning_of(group: str, column: str, meanings: list[tuple[str, str]]) -> str:
+    """The meaning of a column; a `KeyError` names one that is not described yet."""
+    for pattern, meaning in meanings:
+        found = re.fullmatch(pattern, f"{group}.{column}")
+        if found:
+            return found.expand(meaning)
+    raise KeyError(f"`{group}.{column}` has no line in docs/columns.toml; describe it there")
+
+
+def main() -> None:
+    """Write all pages."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text, "utf-8")
+    json.loads((REFERENCE / "earmark.schema.json").read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    main()

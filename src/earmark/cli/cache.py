@@ -1,0 +1,405 @@
+"""`earmark cache`: what is kept, whether it is current, and why not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earmark.cli.options import EarmarkCommand, EarmarkGroup, Invocation, open_project, task_argument
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from earmark.cache.entries import FeatureCache
+    from earmark.features.group import FeatureGroup
+    from earmark.tasks.project import Project
+
+__all__ = ["cache"]
+
+_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_DAY_S = 86_400.0
+
+
+@click.group(cls=EarmarkGroup)
+def cache() -> None:
+    """Look into the feature cache: sizes and costs, what is stale and why, upkeep.
+
+    \b
+    Examples:
+      earmark cache stats
+      earmark cache check zones
+      earmark cache why zones.rhythm
+      earmark cache gc --stale zones --dry-run
+    """
+
+
+@cache.command("stats", cls=EarmarkCommand)
+@click.argument("task", required=False)
+@click.option("--versions", is_flag=True, help="A row per version of each group's code.")
+@click.pass_obj
+def stats(invocation: Invocation, task: str | None, versions: bool) -> None:
+    """Show entries, bytes and computing time per feature group, and what computing them again would cost.
+
+    With TASK only the groups whose names begin with it.
+
+    \b
+    Examples:
+      earmark cache stats
+      earmark cache stats zones --versions --format json
+    """
+    from earmark.cli.output import emit, format_bytes, note
+
+    found = _open(invocation, read_only=True).stats()
+    chosen: Sequence[Any] = found.versions if versions else found.groups
+    rows = [
+        dataclasses.asdict(row)
+        for row in chosen
+        if task is None or row.group == task or row.group.startswith(f"{task}.")
+    ]
+    note(
+        invocation,
+        f"{found.path}: {found.entries} entries, {format_bytes(found.bytes)} in a file of "
+        f"{format_bytes(found.file_bytes)}",
+    )
+    fields = ("path", "file_bytes", "entries", "bytes")
+    document = {**{name: getattr(found, name) for name in fields}, "groups": rows}
+    emit(
+        invocation, rows, columns=list(rows[0]) if rows else ["group", "entries", "bytes"], document=document
+    )
+
+
+@cache.command("check", cls=EarmarkCommand)
+@task_argument(required=False)
+@click.option(
+    "--features", help="Feature sets, separated by commas; `all` for every group (default: the task's)."
+)
+@click.pass_obj
+def check(invocation: Invocation, task: str | None, features: str | None) -> None:
+    """Count, per feature group of TASK, the prepared items that are fresh, stale, missing or known to fail.
+
+    Nothing is computed. The last column says what computing the stale and missing ones will cost, from the time
+    that earlier ones took.
+
+    \b
+    Examples:
+      earmark cache check zones
+      earmark cache check zones --features all --format json
+    """
+    from earmark.cli.output import complain, emit
+    from earmark.errors import InputError
+
+    project = open_project(invocation, task, features=None if features == "all" else features)
+    groups = project.task.all_groups if features == "all" else _groups_of(project)
+    identities = []
+    for item, identity in zip(
+        project.manifest, project.cache.identify_many([item.uri for item in project.manifest]), strict=True
+    ):
+        if isinstance(identity, InputError):
+            complain(f"failed: {item.id}: {identity}")
+        else:
+            identities.append(identity)
+    current = {group.name: group.fingerprint(project.cache.reads()).digest for group in groups}
+    cost_s = _seconds_per_item(project.cache)
+    rows = [
+        {**dataclasses.asdict(row), "cost_s": _cost(cost_s.get(row.group), row.stale + row.missing)}
+        for row in project.cache.check(current, identities)
+    ]
+    document = {
+        "task": project.task.name,
+        "items": len(identities),
+        "groups": {row["group"]: row for row in rows},
+    }
+    emit(invocation, rows, document=document)
+
+
+@cache.command("gc", cls=EarmarkCommand)
+@task_argument(required=False)
+@click.option("--stale", is_flag=True, help="Remove what earlier code of TASK's groups computed.")
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Remove what was not used since.",
+)
+@click.option(
+    "--max-size", metavar="SIZE", help="Remove what was not used for the longest down to, e.g., 500M or 2G."
+)
+@click.option("--dry-run", is_flag=True, help="Only show; the default without --yes.")
+@click.option("--yes", is_flag=True, help="Really remove.")
+@click.pass_obj
+def gc(
+    invocation: Invocation,
+    task: str | None,
+    stale: bool,
+    days: float | None,
+    max_size: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Remove versions of features that are no longer wanted, and give their room back to the disk.
+
+    Without --yes it only shows what would go.
+
+    \b
+    Examples:
+      earmark cache gc zones --stale
+      earmark cache gc zones --stale --yes
+      earmark cache gc --older-than 90 --yes
+      earmark cache gc --max-size 2G --yes
+    """
+    from earmark.cli.output import emit, format_bytes, note
+    from earmark.errors import UsageError
+
+    if not stale and days is None and max_size is None:
+        raise UsageError(
+            "gc was not told what to remove. Give --stale, --older-than DAYS or --max-size SIZE."
+        )
+    limits: dict[str, Any] = {"stale_only": stale, "dry_run": dry_run or not yes}
+    if days is not None:
+        limits["max_age_s"] = days * _DAY_S
+    if max_size is not None:
+        limits["max_bytes"] = parse_size(max_size)
+    if stale:
+        project = open_project(invocation, task)
+        store = project.cache
+        limits["current"], foreign = _current(project)
+        if foreign:
+            note(
+                invocation,
+                f"Groups that {project.task.name} does not have are left alone: {', '.join(foreign)}",
+            )
+    else:
+        store = _open(invocation)
+    cleaning = store.gc(**limits)
+    rows = [
+        {"group": row.group, "fingerprint": row.fingerprint[:12], "entries": row.entries, "bytes": row.bytes}
+        for row in cleaning.removed
+    ]
+    emit(
+        invocation,
+        rows,
+        columns=["group", "fingerprint", "entries", "bytes"],
+        document=dataclasses.asdict(cleaning),
+    )
+    verb = "would remove" if cleaning.dry_run else "removed"
+    note(invocation, f"{verb} {cleaning.entries} entries, {format_bytes(cleaning.bytes)}")
+    if cleaning.dry_run and rows:
+        note(invocation, "Run again with --yes to remove them.")
+
+
+@cache.command("verify", cls=EarmarkCommand)
+@click.option("--delete", is_flag=True, help="Remove damaged entries; they will be computed again.")
+@click.pass_obj
+def verify(invocation: Invocation, delete: bool) -> int:
+    """Read every entry and check it against its checksum. Exit code 1 if one is damaged.
+
+    A damaged entry is never used: it counts as missing when it is read.
+
+    \b
+    Examples:
+      earmark cache verify
+      earmark cache verify --delete
+    """
+    from earmark.cli.output import emit, format_bytes, note
+
+    found = _open(invocation, read_only=not delete).verify(delete=delete)
+    rows = [dataclasses.asdict(entry) for entry in found.bad]
+    emit(
+        invocation,
+        rows,
+        columns=["group", "fingerprint", "identity", "reason"],
+        document=dataclasses.asdict(found),
+    )
+    note(
+        invocation,
+        f"{found.checked} entries, {format_bytes(found.bytes)}: {len(found.bad)} damaged, {found.deleted} removed",
+    )
+    return 1 if len(found.bad) > found.deleted else 0
+
+
+@cache.command("adopt", cls=EarmarkCommand)
+@click.argument("group")
+@click.option("--task", help="Task of the group (default: the one that its name begins with).")
+@click.option("--sample", type=click.IntRange(min=1), default=20, help="Items to compute again and compare.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Largest relative difference; 0: bit-equal.",
+)
+@click.option(
+    "--from",
+    "earlier",
+    metavar="FINGERPRINT",
+    help="Version to take over (default: the newest that is not current).",
+)
+@click.option("--seed", type=int, default=0, help="Seed of the sample.")
+@click.pass_obj
+def adopt(
+    invocation: Invocation,
+    group: str,
+    task: str | None,
+    sample: int,
+    tolerance: float,
+    earlier: str | None,
+    seed: int,
+) -> int:
+    """Take over the entries of earlier code of GROUP after a refactoring that should change nothing.
+
+    A random sample of items is computed with the new code. If all values agree, the old entries are kept under the
+    new fingerprint; if one differs, nothing is touched, the differences are shown, and the exit code is 3.
+
+    \b
+    Examples:
+      earmark cache adopt zones.rhythm
+      earmark cache adopt zones.rhythm --sample 50 --tolerance 1e-6
+    """
+    from earmark.cli.output import emit, note
+    from earmark.errors import GateError
+
+    project, found = _group(invocation, group, task)
+    fingerprint = found.fingerprint(project.cache.reads())
+    old = _earlier_version(project.cache, group, fingerprint.digest, earlier)
+    uris = _uris_by_identity(project)
+    adoption = project.cache.adopt(
+        group,
+        old,
+        fingerprint,
+        columns=found.columns,
+        identities=list(uris),
+        recompute=_recompute(project, found, uris),
+        sample=sample,
+        seed=seed,
+        tolerance=tolerance,
+    )
+    rows = [
+        dataclasses.asdict(row) | {"input": uris.get(bytes.fromhex(row.identity))}
+        for row in adoption.differences
+    ]
+    emit(
+        invocation,
+        rows,
+        columns=["input", "column", "old", "new"],
+        document={**dataclasses.asdict(adoption), "differences": rows, "from": old.hex()},
+    )
+    if not adoption.adopted:
+        raise GateError(
+            f"`{group}` computes other values than version {old.hex()[:12]} did for {len(rows)} of the compared values; "
+            "nothing was touched. Run `earmark extract`, or give a --tolerance."
+        )
+    note(invocation, f"{adoption.compared} items compared, all equal: {adoption.entries} entries taken over.")
+    return 0
+
+
+def parse_size(text: str) -> int:
+    """``"500M"`` -> bytes; the units are powers of 1024."""
+    from earmark.errors import UsageError
+
+    number, unit = text.strip().upper().removesuffix("B").removesuffix("I"), ""
+    if number and number[-1] in "KMGT":
+        number, unit = number[:-1], number[-1]
+    try:
+        size = float(number) * _SIZE_UNITS[unit]
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < float("inf"):
+        raise UsageError(
+            f"--max-size {text}: expected a number of bytes, or one with K, M, G or T, such as 2G."
+        )
+    return int(size)
+
+
+def _open(invocation: Invocation, *, read_only: bool = False) -> FeatureCache:
+    from earmark.cache.entries import FeatureCache
+
+    return FeatureCache(invocation.settings().path("cache"), read_only=read_only)
+
+
+def _groups_of(project: Project) -> list[FeatureGroup]:
+    """Groups of the feature sets in force, once each."""
+    return list({group.name: group for chosen in project.feature_sets() for group in chosen.groups}.values())
+
+
+def _current(project: Project) -> tuple[list[bytes], list[str]]:
+    """Digests that are to stay, all versions of groups that the task does not have included, and those groups."""
+    reads = project.cache.reads()
+    own = {group.name: group.fingerprint(reads).digest for group in project.task.all_groups}
+    versions = project.cache.stats().versions
+    foreign = [bytes.fromhex(row.fingerprint) for row in versions if row.group not in own]
+    return [*own.values(), *foreign], sorted({row.group for row in versions if row.group not in own})
+
+
+def _group(invocation: Invocation, name: str, task: str | None) -> tuple[Project, FeatureGroup]:
+    """The group and its task: the one that was named, that of earmark.toml, or the one the group's name begins with."""
+    from earmark.errors import UsageError
+    from earmark.models.constraints import closest
+
+    named = task or invocation.settings().settings.task or name.partition(".")[0]
+    project = open_project(invocation, named)
+    groups = {group.name: group for group in project.task.all_groups}
+    if name not in groups:
+        raise UsageError(
+            f"task `{project.task.name}` has no feature group `{name}`{closest(name, groups)}. "
+            f"Known: {', '.join(groups)}."
+        )
+    return project, groups[name]
+
+
+def _seconds_per_item(store: FeatureCache) -> dict[str, float]:
+    """Group -> mean computing time of its newest version that was ever timed, seconds."""
+    times: dict[str, float] = {}
+    for version in store.stats().versions:
+        if version.seconds_per_item is not None:
+            times.setdefault(version.group, version.seconds_per_item)
+    return times
+
+
+def _cost(seconds_per_item: float | None, n_items: int) -> float | None:
+    return None if seconds_per_item is None else round(seconds_per_item * n_items, 3)
+
+
+def _uris_by_identity(project: Project) -> dict[bytes, str]:
+    uris = [item.uri for item in project.manifest]
+    identities = project.cache.identify_many(uris)
+    return {
+        identity: uri for uri, identity in zip(uris, identities, strict=True) if isinstance(identity, bytes)
+    }
+
+
+def _earlier_version(store: FeatureCache, group: str, current: bytes, named: str | None) -> bytes:
+    from earmark.errors import UsageError
+
+    known = [
+        bytes.fromhex(row.fingerprint)
+        for row in store.stats().versions
+        if row.group == group and row.entries and bytes.fromhex(row.fingerprint) != current
+    ]
+    chosen = [digest for digest in known if digest.hex().startswith(named or "")]
+    if not chosen:
+        shown = ", ".join(digest.hex()[:12] for digest in known) or "none"
+        raise UsageError(
+            f"The cache holds no earlier version {named or ''} of `{group}` to take over; it has {shown}. "
+            "See `earmark cache stats --versions`."
+        )
+    return chosen[0]
+
+
+def _recompute(
+    project: Project, group: FeatureGroup, uris: dict[bytes, str]
+) -> Callable[[Sequence[bytes]], list[np.ndarray]]:
+    """A function from identities to the arrays that the code of now gives, not through the cache."""
+    from earmark.errors import InputError
+    from earmark.features.item import Item
+
+    def compute(identities: Sequence[bytes]) -> list[np.ndarray]:
+        items = [Item(identity.hex(), uris[identity]) for identity in identities]
+        table = project.extract([group], items, use_cache=False)
+        if table.failures:
+            raise InputError("\n".join(f"{failure.uri}: {failure.error}" for failure in table.failures))
+        return list(table.values) if group.kind == "vector" else list(table.frames(group.name))
+
+    return compute

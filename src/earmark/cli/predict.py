@@ -1,0 +1,101 @@
+"""`earmark predict`: what a trained model says of files and folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earmark.cli.options import Invocation, command, open_project, task_argument
+
+if TYPE_CHECKING:
+    from earmark.inference.prediction import Failed, Prediction
+
+__all__ = ["predict"]
+
+
+@command()
+@task_argument()
+@click.argument("sources", nargs=-1)
+@click.option("--file", "-f", "files", multiple=True, help="An input; the same as naming it in SOURCES.")
+@click.option("--batch", "-b", "folders", multiple=True, help="A folder; the same as naming it in SOURCES.")
+@click.option(
+    "--run", "run_name", help="Run to predict with (default: the promoted one, else the best of the newest)."
+)
+@click.option(
+    "--method", type=click.Choice(["model", "rules", "rules-first"]), default="model", help="What decides."
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Confidence below which nothing is decided.")
+@click.option("--workers", "-w", type=click.IntRange(min=0), help="Processes; 0 computes in this one.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .csv, .json or .jsonl file."
+)
+@click.option("--export-csv", type=click.Path(dir_okay=False, path_type=Path), help="A .csv file.")
+@click.option(
+    "--playlists", type=click.Path(file_okay=False, path_type=Path), help="Folder for a .m3u8 per label."
+)
+@click.option("--with-features", is_flag=True, help="Add the features of each input to JSON.")
+@click.option("--no-cache", is_flag=True, help="Compute everything and keep nothing.")
+@click.pass_obj
+def predict(
+    invocation: Invocation,
+    task: str,
+    sources: tuple[str, ...],
+    files: tuple[str, ...],
+    folders: tuple[str, ...],
+    run_name: str | None,
+    method: str,
+    threshold: float | None,
+    workers: int | None,
+    output: Path | None,
+    export_csv: Path | None,
+    playlists: Path | None,
+    with_features: bool,
+    no_cache: bool,
+) -> int:
+    """Predict files, folders, playlists and URIs in SOURCES with a run of TASK.
+
+    One answer per input, in order. An input that fails is listed with its reason, the others go on, and the exit
+    code is 1. Features come from the same cache and the same code as in training.
+
+    \b
+    Examples:
+      earmark predict zones track.mp3
+      earmark predict zones ~/Music --output zones.csv --playlists playlists
+      earmark predict zones set.m3u8 --format json
+      earmark predict mine.py recording.wav --run latest
+    """
+    from earmark.cli.output import complain, emit, note
+    from earmark.cli.predictions import COLUMNS, require_writable, rows_of, write_file, write_playlists
+    from earmark.cli.progress import progress
+    from earmark.inference.prediction import Failed
+    from earmark.tasks.verbs.predict import predict as run_predict
+
+    targets = [path for path in (output, export_csv) if path is not None]
+    require_writable(targets)
+    project = open_project(invocation, task)
+    with progress(invocation) as tell:
+        predicted = run_predict(
+            project,
+            [*sources, *files, *folders],
+            run=run_name,
+            method=method,
+            threshold=threshold,
+            workers=workers,
+            use_cache=not no_cache,
+            with_features=with_features,
+            progress=tell,
+        )
+    answers: list[Prediction | Failed] = list(predicted.outcomes)
+    for failure in predicted.failures:
+        complain(f"failed: {failure.path}: {failure.error}")
+    for path in targets:
+        write_file(path, answers)
+        note(invocation, f"written: {path}")
+    if playlists is not None:
+        for path in write_playlists(playlists, [one for one in answers if not isinstance(one, Failed)]):
+            note(invocation, f"written: {path}")
+    shown: list[dict[str, Any]] = rows_of(answers)
+    emit(invocation, shown, columns=list(shown[0]) if shown else list(COLUMNS), document=predicted.to_json())
+    return 1 if predicted.failures else 0

@@ -1,0 +1,126 @@
+"""`earmark prepare`: from label files and folders to a manifest, folds and a sealed test set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earmark.cli.options import Invocation, command, open_project, task_argument
+
+if TYPE_CHECKING:
+    from earmark.tasks.verbs.prepare import Prepared
+
+__all__ = ["prepare"]
+
+# Rows that hold nothing to use, in contrast to rows whose input failed: they do not change the exit code.
+_NOTHING_TO_USE = frozenset({"empty zone", "duplicate path", "listed twice"})
+_LISTED = 20
+
+
+@command()
+@task_argument()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--relocate", multiple=True, metavar="OLD=NEW", help="Where files lie now; may be repeated.")
+@click.option("--no-check", is_flag=True, help="Do not open each file to see whether it is audio.")
+@click.option("--test-fraction", type=float, help="Share of items sealed as the test set.")
+@click.option("--folds", type=int, help="Folds of cross-validation on the rest.")
+@click.option("--seed", type=int, help="Seed of the division.")
+@click.option(
+    "--reseal", "reseal_reason", metavar="REASON", help="Draw a new test set; the ledger keeps the reason."
+)
+@click.option("--dry-run", is_flag=True, help="Read and divide, write nothing.")
+@click.pass_obj
+def prepare(
+    invocation: Invocation,
+    task: str,
+    sources: tuple[Path, ...],
+    relocate: tuple[str, ...],
+    no_check: bool,
+    test_fraction: float | None,
+    folds: int | None,
+    seed: int | None,
+    reseal_reason: str | None,
+    dry_run: bool,
+) -> int:
+    """Read label files or folders in SOURCES, divide the items once, and seal the labels of the test set.
+
+    Every row is kept or rejected with a reason. Items of one group (artist, album, equal audio, or what the
+    task says) never lie on two sides of a division. Test items of an earlier division stay test items.
+
+    \b
+    Examples:
+      earmark prepare zones labels.csv
+      earmark prepare zones playlist.txt --relocate C:/Music=/home/me/music
+      earmark prepare zones labels.csv --dry-run --format json
+      earmark prepare mine.py recordings/
+    """
+    from earmark.cli.output import complain, emit, note
+    from earmark.tasks.verbs.prepare import prepare as run_prepare
+
+    project = open_project(
+        invocation, task, split__test_fraction=test_fraction, split__folds=folds, seed=seed
+    )
+    prepared = run_prepare(
+        project,
+        sources,
+        options={"relocate": relocate, "check": not no_check},
+        reseal_reason=reseal_reason,
+        dry_run=dry_run,
+    )
+    rejected = [_rejection(row) for row in prepared.report.rejected]
+    for row in rejected[: None if invocation.verbose else _LISTED]:
+        complain("rejected: " + ": ".join(str(part) for part in row.values() if part not in (None, "")))
+    if len(rejected) > _LISTED and not invocation.verbose:
+        complain(f"... and {len(rejected) - _LISTED} more; -v lists all.")
+    for warning in prepared.warnings:
+        note(invocation, f"warning: {warning}")
+    emit(invocation, _table(prepared, rejected), document=_document(project.task.name, prepared, rejected))
+    if prepared.folder is not None:
+        note(invocation, f"Written to {prepared.folder}. Next: earmark extract {task}")
+    return 1 if any(row["reason"] not in _NOTHING_TO_USE for row in rejected) else 0
+
+
+def _rejection(row: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(row) and not isinstance(row, type):
+        return dataclasses.asdict(row)
+    path, reason = row
+    return {"path": path, "reason": reason}
+
+
+def _table(prepared: Prepared, rejected: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {"what": "rows read", "count": prepared.report.rows_read},
+        {"what": "rows kept", "count": prepared.report.kept},
+        {"what": "rows rejected", "count": len(rejected)},
+    ]
+    reasons = Counter(row["reason"] for row in rejected)
+    rows += [{"what": f"rejected: {reason}", "count": count} for reason, count in reasons.most_common()]
+    rows += [
+        {"what": "items", "count": prepared.n_items},
+        {"what": "items to train on", "count": prepared.n_train},
+        {"what": "items sealed for the test", "count": prepared.n_test},
+        {"what": "items without a label", "count": prepared.n_unlabelled},
+    ]
+    rows += [{"what": f"training {name}", "count": count} for name, count in prepared.train_classes.items()]
+    return rows + [{"what": f"fold {fold}", "count": count} for fold, count in enumerate(prepared.folds)]
+
+
+def _document(task: str, prepared: Prepared, rejected: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "task": task,
+        "rows_read": prepared.report.rows_read,
+        "rows_kept": prepared.report.kept,
+        "rejected": rejected,
+        "items": prepared.n_items,
+        "train": prepared.n_train,
+        "test": prepared.n_test,
+        "unlabelled": prepared.n_unlabelled,
+        "folds": prepared.folds,
+        "train_classes": prepared.train_classes,
+        "warnings": prepared.warnings,
+        "folder": prepared.folder,
+    }

@@ -1,0 +1,138 @@
+"""`earmark runs`: what training has left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earmark.cli.options import EarmarkCommand, EarmarkGroup, Invocation
+
+if TYPE_CHECKING:
+    from earmark.training.runs import Run
+
+__all__ = ["runs"]
+
+
+@click.group(cls=EarmarkGroup)
+def runs() -> None:
+    """List, show and compare runs: a run is the folder that a training leaves.
+
+    A run is named by its folder's name, a unique beginning of it, its key, or `latest`.
+
+    \b
+    Examples:
+      earmark runs list
+      earmark runs show latest
+      earmark runs compare 20260102 latest
+    """
+
+
+@runs.command("list", cls=EarmarkCommand)
+@click.argument("task", required=False)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the newest so many.")
+@click.pass_obj
+def list_command(invocation: Invocation, task: str | None, limit: int | None) -> None:
+    """List the runs of TASK, or of all tasks, the oldest first.
+
+    \b
+    Examples:
+      earmark runs list
+      earmark runs list zones --limit 5 --format json
+    """
+    from earmark.cli.output import emit
+    from earmark.training.runs import list_runs
+
+    found = list_runs(invocation.settings().path("runs"), task)
+    chosen = found[-limit:] if limit else found
+    names = list(dict.fromkeys(name for run in chosen for name in run.metrics))
+    rows = [_row(run) for run in chosen]
+    shown = [{**{key: row[key] for key in row if key != "metrics"}, **row["metrics"]} for row in rows]
+    emit(
+        invocation, shown, columns=["name", "task", "algorithm", "created", "seconds", *names], document=rows
+    )
+
+
+@runs.command("show", cls=EarmarkCommand)
+@click.argument("run")
+@click.pass_obj
+def show_command(invocation: Invocation, run: str) -> None:
+    """Show one run: its whole configuration, its scores, and where its files are.
+
+    \b
+    Examples:
+      earmark runs show latest
+      earmark runs show 20260102-101500-xgboost --format json
+    """
+    from earmark.cli.output import emit
+    from earmark.training.runs import load_run, show
+
+    document = show(load_run(run, root=invocation.settings().path("runs")))
+    rows = [{"key": "name", "value": document["name"]}, {"key": "path", "value": document["path"]}]
+    rows += [
+        {"key": key, "value": value}
+        for key, value in _flat({key: document[key] for key in ("config", "metrics")})
+    ]
+    emit(invocation, rows, document=document)
+
+
+@runs.command("compare", cls=EarmarkCommand)
+@click.argument("first")
+@click.argument("second")
+@click.pass_obj
+def compare_command(invocation: Invocation, first: str, second: str) -> None:
+    """Compare two runs of one task: their scores, and every setting in which they differ.
+
+    Scores of different rows or folds are not comparable; the command then says so.
+
+    \b
+    Examples:
+      earmark runs compare 20260102-101500-xgboost latest
+      earmark runs compare 20260102 20260103 --format json
+    """
+    from earmark.cli.output import emit, note
+    from earmark.training.runs import compare, load_run
+
+    root = invocation.settings().path("runs")
+    comparison = compare(load_run(first, root=root), load_run(second, root=root))
+    names = (comparison.first.name, comparison.second.name)
+    rows: list[dict[str, Any]] = [
+        {"what": name, "first": score["first"], "second": score["second"], "better": score["better"]}
+        for name, score in comparison.metrics.items()
+    ]
+    rows += [
+        {"what": key, "first": before, "second": after, "better": None}
+        for key, (before, after) in comparison.config.items()
+    ]
+    document = {
+        "first": names[0],
+        "second": names[1],
+        "comparable": comparison.comparable,
+        "metrics": comparison.metrics,
+        "config": {key: {"first": a, "second": b} for key, (a, b) in comparison.config.items()},
+    }
+    note(invocation, f"first: {names[0]}\nsecond: {names[1]}")
+    if not comparison.comparable:
+        note(invocation, "Their rows or folds differ: these scores are not comparable.")
+    emit(invocation, rows, columns=["what", "first", "second", "better"], document=document)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    scores = {name: score["value"] for name, score in run.metrics.items()}
+    return {
+        "name": run.name,
+        "task": run.task,
+        "algorithm": run.algorithm,
+        "created": run.config["created"],
+        "seconds": run.config.get("seconds"),
+        "path": str(run.path),
+        "metrics": scores,
+    }
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return rows
