@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -207,6 +208,9 @@ class Evaluation:
         if self.headline not in METRICS:
             raise UsageError(f"There is no metric `{self.headline}`; expected one of {', '.join(METRICS)}.")
         unknown = sorted({goal.label for goal in self.goals if goal.label is not None} - set(self.classes))
+        odd = [c for c in self.class_colours.values() if not re.fullmatch(r"#[0-9A-Fa-f]{6}", c)]
+        if odd:
+            raise UsageError(f"Class colours {', '.join(map(repr, odd))}: expected #RRGGBB.")
         if unknown:
             raise UsageError(
                 f"Goals name the classes {', '.join(unknown)}; expected some of {', '.join(self.classes)}."
@@ -287,7 +291,26 @@ class Evaluation:
 
     def verdict(self) -> str:
         """Say in plain sentences how good the model is, against the best baseline and the goals."""
-        return " ".join(part for part in (self._headline_sentence(), self._goal_sentence()) if part)
+        return " ".join(part for part in (self.comparison_sentence(), self._goal_sentence()) if part)
+
+    def comparison_sentence(self) -> str:
+        """Say how good the headline score is, and how it stands to the best baseline."""
+        own = self.metrics[self.headline]
+        if math.isnan(own.value):
+            return f"Nothing was scored: no {self.item_noun}."
+        name = words_of(self.headline)
+        start = f"{name[0].upper()}{name[1:]} {show_interval(own)} on {self.n} {self.item_noun}"
+        best = self.best_baseline
+        if best is None or best.behind is None:
+            return f"{start}; no baseline to compare with."
+        gap = best.behind
+        better = gap.value > 0 if METRICS[self.headline].direction == "higher" else gap.value < 0
+        side = "level with" if gap.value == 0 else "better than" if better else "worse than"
+        doubt = "" if gap.is_clear else ": not a clear difference"
+        return (
+            f"{start}, {side} the best baseline ({best.name}, {best.metrics[self.headline].value:.2f}) by "
+            f"{abs(gap.value):.2f} (difference {gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]{doubt})."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``evaluate --format json`` prints; its shape is stable.
@@ -319,24 +342,6 @@ class Evaluation:
 
     def _measured(self, goal: Goal) -> Interval:
         return self.metrics[goal.metric] if goal.label is None else self.per_class[goal.label][goal.metric]
-
-    def _headline_sentence(self) -> str:
-        own = self.metrics[self.headline]
-        if math.isnan(own.value):
-            return f"Nothing was scored: no {self.item_noun}."
-        name = words_of(self.headline)
-        start = f"{name[0].upper()}{name[1:]} {show_interval(own)} on {self.n} {self.item_noun}"
-        best = self.best_baseline
-        if best is None or best.behind is None:
-            return f"{start}; no baseline to compare with."
-        gap = best.behind
-        better = gap.value > 0 if METRICS[self.headline].direction == "higher" else gap.value < 0
-        side = "level with" if gap.value == 0 else "better than" if better else "worse than"
-        doubt = "" if gap.is_clear else ": not a clear difference"
-        return (
-            f"{start}, {side} the best baseline ({best.name}, {best.metrics[self.headline].value:.2f}) by "
-            f"{abs(gap.value):.2f} (difference {gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]{doubt})."
-        )
 
     def _goal_sentence(self) -> str:
         outcomes = self.goal_outcomes
