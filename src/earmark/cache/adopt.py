@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from earmark.cache import records
+from earmark.cache.records import Digested
 from earmark.cache.store import ENTRIES, FAILURES, RECORDS, USAGE, delete_prefix, iterate_prefix
 from earmark.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
     from earmark.cache.entries import FeatureCache
-    from earmark.cache.fingerprint import Fingerprint
 
 __all__ = ["Adoption", "Difference", "adopt", "differences", "rekey"]
 
@@ -57,7 +57,7 @@ def adopt(
     cache: FeatureCache,
     group: str,
     old: bytes,
-    new: Fingerprint,
+    new: Digested,
     *,
     columns: Sequence[str],
     identities: Sequence[bytes],
@@ -153,7 +153,7 @@ def _sample(
     return random.Random(seed).sample(sorted(stored), min(sample, len(stored)))
 
 
-def rekey(cache: FeatureCache, group: str, old: bytes, new: Fingerprint, columns: Sequence[str]) -> int:
+def rekey(cache: FeatureCache, group: str, old: bytes, new: Digested, columns: Sequence[str]) -> int:
     """Move entries and cost from ``old`` to ``new``; an entry already there is of the new code and stays."""
     now_s = time.time()
     content = records.describe(group, columns, new.parts, now_s)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import lmdb
 
+from earmark.cache.records import IMPORTED_GROUP
 from earmark.cache.store import (
     DATA_FILE,
     ENTRIES,
@@ -79,7 +80,8 @@ def gc(
     max_bytes : int, optional
         Remove what was not used for the longest, stale versions first, until the rest is at most this.
     stale_only : bool
-        Never remove a version of ``current``. Without the two limits, remove all other versions.
+        Never remove a version of ``current``, nor imported rows. Without the two limits, remove all other
+        versions.
     current : collection of bytes, optional
         Fingerprint digests of the code as it is now; needed by ``stale_only``.
     dry_run : bool
@@ -156,7 +158,10 @@ def _unwanted(
     max_bytes: int | None,
     stale_only: bool,
 ) -> tuple[VersionStats, ...]:
-    allowed = [version for version in versions if not (stale_only and version.fingerprint in fresh)]
+    kept = {
+        version for version in versions if version.fingerprint in fresh or version.group == IMPORTED_GROUP
+    }
+    allowed = [version for version in versions if not (stale_only and version in kept)]
     if max_age_s is None and max_bytes is None:
         return tuple(allowed)
     oldest_s = -1.0 if max_age_s is None else time.time() - max_age_s

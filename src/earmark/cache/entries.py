@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from earmark.cache.adopt import Adoption, adopt, rekey
 from earmark.cache.cleaning import Cleaning
 from earmark.cache.entry_format import BadEntryError, decode, encode, samples
 from earmark.cache.identity import Identifier
-from earmark.cache.records import Failure, FingerprintRecord, Usage
+from earmark.cache.records import Digested, Failure, FingerprintRecord, Usage
 from earmark.cache.store import (
     ENTRIES,
     FAILURES,
@@ -42,9 +42,6 @@ from earmark.cache.store import (
 from earmark.cache.upkeep import GroupCheck, Stats
 from earmark.cache.verification import Verification
 from earmark.errors import CacheError, InputError
-
-if TYPE_CHECKING:
-    from earmark.cache.fingerprint import Fingerprint
 
 __all__ = ["CACHE_VARIABLE", "FeatureCache", "default_cache_path"]
 
@@ -235,7 +232,7 @@ class FeatureCache:
     def record(
         self,
         group: str,
-        fingerprint: Fingerprint,
+        fingerprint: Digested,
         *,
         columns: Sequence[str],
         seconds: float,
@@ -304,7 +301,8 @@ class FeatureCache:
         """All that is known of data files: function key -> paths, as `earmark.cache.fingerprint` takes it."""
         with self.store.read() as transaction:
             return {
-                key.decode(): records.parse_reads(stored) for key, stored in iterate_prefix(transaction, READS)
+                key.decode(): records.parse_reads(stored)
+                for key, stored in iterate_prefix(transaction, READS)
             }
 
     # Upkeep: see the modules named for what each means
@@ -325,11 +323,11 @@ class FeatureCache:
         """Check every checksum (`earmark.cache.verification.verify`)."""
         return verification.verify(self, delete=delete)
 
-    def adopt(self, group: str, old: bytes, new: Fingerprint, **options: Any) -> Adoption:
+    def adopt(self, group: str, old: bytes, new: Digested, **options: Any) -> Adoption:
         """Keep the entries of earlier code if a recomputed sample agrees (`earmark.cache.adopt.adopt`)."""
         return adopt(self, group, old, new, **options)
 
-    def rekey(self, group: str, old: bytes, new: Fingerprint, columns: Sequence[str]) -> int:
+    def rekey(self, group: str, old: bytes, new: Digested, columns: Sequence[str]) -> int:
         """Move entries to another fingerprint that is known to give the same values; returns how many moved."""
         return rekey(self, group, old, new, columns)
 

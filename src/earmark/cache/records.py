@@ -14,17 +14,31 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from earmark.cache.store import RECORDS, USAGE, iterate_prefix
 
-__all__ = ["Failure", "FingerprintRecord", "Usage"]
+__all__ = ["IMPORTED_GROUP", "Digested", "Failure", "FingerprintRecord", "Usage"]
 
 DIGEST_BYTES: Final = 16
+IMPORTED_GROUP: Final = "imported"
+"""Group of rows that came from an earlier program: no code here can compute them again."""
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 """Last use is kept this coarse, so that reading does not write."""
 
 _USAGE: Final = struct.Struct("<ddQQ")
+
+
+class Digested(Protocol):
+    """What is recorded of a version: `earmark.cache.fingerprint.Fingerprint`, or what stands for it."""
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes."""
+
+    @property
+    def parts(self) -> Sequence[object]:
+        """Data classes or JSON values."""
 
 
 @dataclasses.dataclass(frozen=True)
