@@ -59,8 +59,13 @@ class Openings:
     n_reseals: int = 0
 
     def __str__(self) -> str:
-        drawn = f", drawn anew {self.n_reseals} times" if self.n_reseals else ""
-        return f"opened {self.count} times by {self.n_runs} runs{drawn}"
+        runs = f" by {self.n_runs} run{'s' * (self.n_runs != 1)}"
+        opened = f"opened {_times(self.count)}{runs}" if self.count else "never opened"
+        return opened + (f", drawn anew {_times(self.n_reseals)}" if self.n_reseals else "")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 class Opening:
