@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from earmark.audio.clip import Clip
-from earmark.audio.onset import onset_envelope
 from earmark.audio.tempo import beat_times_s, local_tempo
 
 __all__ = [
@@ -83,11 +82,11 @@ def tempo_confidence(clip: Clip) -> float:
 
 
 def tempo_stability(clip: Clip) -> float:
-    """``1 / (1 + std / mean)`` of the local tempo over time; 0 for a clip without onsets, which has none."""
-    if not np.any(clip.memo(onset_envelope)):
-        return 0.0
+    """``1 / (1 + std / mean)`` of the local tempo over time; 0 where there is none."""
     local_bpm = np.asarray(clip.memo(local_tempo), dtype=np.float64)
-    local_bpm = local_bpm[local_bpm > 0]  # 0: no onset within the window
+    local_bpm = local_bpm[local_bpm > 0]  # 0: no periodic onsets within the window
+    if not len(local_bpm):
+        return 0.0
     return float(1 / (1 + local_bpm.std() / local_bpm.mean()))
 
 
