@@ -1,0 +1,342 @@
+"""Binds the symbolic references of a normal form to the live objects they mean right now.
+
+``cfg.audio.GAIN`` is followed through modules, classes and instances for as long as nothing but stored attributes is
+involved, so that a function depends on the one value it reads and not on all of ``cfg``. Where a property, a
+``__getattribute__`` or the like comes in, the whole object is taken.
+"""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+from earmark.cache import state
+from earmark.cache.dynamic import CONSTANT_DECIDES, NATIVE_READERS, UNFOLLOWABLE, unfollowable
+from earmark.cache.graph import SCALARS, Graph, Node
+from earmark.cache.normal_form import Call, Import, Load, Mutation, Nested, NormalForm, Parameter
+from earmark.cache.provenance import FOREIGN, MISSING, OWN, origin_of
+from earmark.errors import FingerprintError
+
+__all__ = ["Binder", "external_name", "note_mutations", "static_attribute"]
+
+_MODULE_NAMES = {
+    "__name__",
+    "__file__",
+    "__package__",
+    "__spec__",
+    "__doc__",
+    "__path__",
+    "__loader__",
+    "__cached__",
+}
+_MISSING = object()
+_PLAIN_METACLASSES = {"builtins.type", "abc.ABCMeta"}
+
+
+class Binder:
+    """Writes one function's normal form to its node."""
+
+    def __init__(self, graph: Graph, node: Node, form: NormalForm, namespace: dict[str, Any]) -> None:
+        self.graph = graph
+        self.node = node
+        self.form = form
+        self.namespace = namespace
+        self.module = str(namespace.get("__name__", "builtins"))
+
+    def bind(self, form: NormalForm) -> None:
+        """Write ``form`` and what is nested in it."""
+        node = self.node
+        node.codes.add(code_identity(form))
+        for token in form.tokens:
+            if type(token) is str:
+                node.write(token)
+            elif type(token) is Load:
+                self._load(form, token)
+            elif type(token) is Parameter:
+                node.keywords.append(f"{len(node.codes)}:{token.position} {token.name}")
+            elif type(token) is Nested:
+                node.write("{")
+                self.bind(token.form)
+                node.write("}")
+            elif type(token) is Import:
+                self._import(form, token)
+
+    def _load(self, form: NormalForm, load: Load) -> None:
+        name, attributes = load.name, load.attributes
+        if name in self.namespace:
+            if name in _MODULE_NAMES:
+                self.node.write(f"module {name}")
+                self._rest(attributes)
+                return
+            obj = state.held(self.namespace, name, self.namespace[name])
+            shown = f"{self.module}.{name}"
+        else:
+            obj = vars(builtins).get(name, state.ABSENT)
+            shown = f"builtins.{name}"
+        if obj is state.ABSENT:
+            self.node.write(f"undefined {name}")
+            self._rest(attributes)
+            return
+        if load.through_getattr and vars(builtins)["getattr"] is not self.namespace.get("getattr", getattr):
+            attributes = attributes[:-1]
+        self._reach(form, obj, shown, attributes, load)
+
+    def _import(self, form: NormalForm, token: Import) -> None:
+        package = self.namespace.get("__package__") or self.module
+        name = (
+            importlib.util.resolve_name("." * token.level + token.module, package)
+            if token.level
+            else token.module
+        )
+        attributes = (token.member, *token.attributes) if token.member else token.attributes
+        kind = origin_of(name).kind
+        module = (
+            self._own_module(name) if self.graph.is_own(name) and kind != MISSING else sys.modules.get(name)
+        )
+        if isinstance(module, ModuleType):
+            self._reach(form, module, name, attributes, token)
+            return
+        self.node.write(f"{'missing' if kind == MISSING else 'external'} {name}")
+        self.graph.library(self.node, name)
+        self._refuse(form, ".".join((name, *attributes)), token)
+        self._rest(attributes)
+
+    def _own_module(self, name: str) -> ModuleType | None:
+        """A module of the project, imported as the function itself would."""
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            # The function may be ready for this (``try: import ... except ImportError``); then it stays "external".
+            return None
+
+    def _reach(
+        self, form: NormalForm, obj: Any, name: str, attributes: tuple[str, ...], token: Load | Import
+    ) -> None:
+        """Follow attributes from ``obj`` as far as they are stored values, and write what they lead to."""
+        rest = list(attributes)
+        if isinstance(obj, ModuleType):
+            name = obj.__name__
+        while rest:
+            following = self._step(obj, rest[0])
+            if following is _MISSING or following is state.ABSENT:
+                break
+            obj, name = following, f"{name}.{rest.pop(0)}"
+            if isinstance(obj, ModuleType):
+                name = obj.__name__
+        self._write(form, obj, name, token)
+        self._rest(tuple(rest))
+
+    def _step(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, ModuleType):
+            return self._module_attribute(obj, attribute)
+        if isinstance(obj, type):
+            return static_attribute(obj, attribute) if self.graph.is_own(obj.__module__) else _MISSING
+        if (
+            type(obj) in SCALARS
+            or isinstance(obj, FunctionType)
+            or not self.graph.is_own(type(obj).__module__)
+        ):
+            return _MISSING
+        return _instance_attribute(obj, attribute)
+
+    def _module_attribute(self, module: ModuleType, attribute: str) -> Any:
+        space = vars(module)
+        if attribute in space:
+            return (
+                _MISSING
+                if attribute in _MODULE_NAMES or attribute == "__dict__"
+                else state.held(space, attribute, space[attribute])
+            )
+        submodule = f"{module.__name__}.{attribute}"
+        if submodule in sys.modules:
+            return sys.modules[submodule]
+        if not self.graph.is_own(module.__name__):
+            return _MISSING
+        if hasattr(module, "__path__") and importlib.util.find_spec(submodule) is not None:
+            return self._own_module(submodule) or _MISSING
+        return getattr(module, attribute, _MISSING)
+
+    def _write(self, form: NormalForm, obj: Any, name: str, token: Load | Import) -> None:
+        known = external_name(obj, name)
+        if known is not None and self._followed(form, known, token):
+            return
+        origin = name.rpartition(".")[0] or name
+        if isinstance(obj, ModuleType):
+            self.graph.value(self.node, obj, obj.__name__)
+        elif not self.graph.is_own(origin) and not self._holds_own_code(obj):
+            self.node.write(f"external {name}")
+            self.graph.library(self.node, name)
+            if type(obj) in SCALARS:
+                self.graph.value(self.node, obj, name)
+        else:
+            self.graph.value(self.node, obj, name, named=True)
+
+    def _holds_own_code(self, obj: Any) -> bool:
+        """True for an object of the project's own that was put into a foreign module."""
+        if isinstance(obj, FunctionType):
+            return self.graph.is_own(str(obj.__globals__.get("__name__", "")))
+        if isinstance(obj, type):
+            return self.graph.is_own(obj.__module__)
+        return type(obj) not in SCALARS and self.graph.is_own(type(obj).__module__)
+
+    def _followed(self, form: NormalForm, known: str, token: Load | Import) -> bool:
+        """Write what a construct with a constant argument reaches; refuse one that cannot be followed."""
+        call = token.call
+        if known in CONSTANT_DECIDES and call is not None and call.known:
+            if known != "builtins.getattr":
+                self._named_module(form, known, call, token)
+            return known != "builtins.getattr"
+        self._refuse(form, known, token)
+        return False
+
+    def _named_module(self, form: NormalForm, known: str, call: Call, token: Load | Import) -> None:
+        name, package = call.value if isinstance(call.value, tuple) else (call.value, None)
+        if name.startswith("."):
+            name = importlib.util.resolve_name(
+                name, package or self.namespace.get("__package__") or self.module
+            )
+        self.node.write(f"by name {known}")
+        self._import(form, Import(name, 0, None, (), token.offset))
+
+    def _refuse(self, form: NormalForm, known: str, token: Load | Import) -> None:
+        reads = known in NATIVE_READERS and self.module.partition(".")[0] != "earmark"
+        if (known in UNFOLLOWABLE or reads) and not self.graph.permissive:
+            raise unfollowable(known, form.code, token.offset, self.module)
+
+    def _rest(self, attributes: tuple[str, ...]) -> None:
+        for attribute in attributes:
+            self.node.write(f"LOAD_ATTR {attribute}")
+
+
+def code_identity(form: NormalForm) -> str:
+    """A code object's name and digest, without its module: it stays the same when the function moves."""
+    return f"{form.code.co_qualname}#{form.digest}"
+
+
+def external_name(obj: Any, name: str) -> str | None:
+    """The qualified name of something in `UNFOLLOWABLE` or `NATIVE_READERS`, whatever it is called here."""
+    if name in UNFOLLOWABLE or name in NATIVE_READERS:
+        return name
+    if obj is sys.modules:
+        return "sys.modules"
+    module = getattr(obj, "__module__", None) if callable(obj) else None
+    if not isinstance(module, str):
+        return None
+    known = f"{module}.{getattr(obj, '__qualname__', '')}"
+    if known in UNFOLLOWABLE or known in NATIVE_READERS:
+        return known
+    return _SPELLED.get(known)
+
+
+_SPELLED = {
+    "builtins.code": "types.CodeType",
+    "builtins.function": "types.FunctionType",
+    "importlib._bootstrap_external.spec_from_file_location": "importlib.util.spec_from_file_location",
+    "importlib._bootstrap.module_from_spec": "importlib.util.module_from_spec",
+    "importlib._bootstrap.__import__": "importlib.__import__",
+    "pyarrow.lib.memory_map": "pyarrow.memory_map",
+    "pyarrow.parquet.core.read_table": "pyarrow.parquet.read_table",
+    "h5py._hl.files.File": "h5py.File",
+    "av.container.core.open": "av.open",
+}
+
+
+def static_attribute(cls: type, attribute: str) -> Any:
+    """A class attribute that is stored as such: plain data, a function or a static method; else `_MISSING`."""
+    metaclass = type(cls)
+    if f"{metaclass.__module__}.{metaclass.__qualname__}" not in _PLAIN_METACLASSES or attribute.startswith(
+        "__"
+    ):
+        return _MISSING
+    for base in cls.__mro__:
+        if attribute in vars(base):
+            raw = state.held(base, attribute, vars(base)[attribute])
+            if isinstance(raw, staticmethod):
+                return raw.__func__
+            plain = isinstance(raw, FunctionType) or not hasattr(type(raw), "__get__")
+            return raw if plain and origin_of(base.__module__).kind == OWN else _MISSING
+    return _MISSING
+
+
+def _instance_attribute(obj: Any, attribute: str) -> Any:
+    """An attribute stored in an instance or, as plain data, in its class; else `_MISSING`."""
+    cls = type(obj)
+    if (
+        cls.__getattribute__ is not object.__getattribute__
+        or attribute.startswith("__")
+        or isinstance(obj, enum.Enum)
+    ):
+        return _MISSING
+    raw = next((vars(base)[attribute] for base in cls.__mro__ if attribute in vars(base)), _MISSING)
+    if raw is not _MISSING and hasattr(type(raw), "__set__"):
+        is_slot = type(raw).__name__ == "member_descriptor"
+        return state.held(obj, attribute, getattr(obj, attribute, _MISSING)) if is_slot else _MISSING
+    stored: Mapping[str, Any] = getattr(obj, "__dict__", {})
+    if attribute in stored:
+        return state.held(obj, attribute, stored[attribute])
+    return raw if raw is not _MISSING and not hasattr(type(raw), "__get__") else _MISSING
+
+
+def note_mutations(
+    form: NormalForm, namespace: dict[str, Any], cells: Mapping[str, CellType], defaults: Mapping[str, Any]
+) -> None:
+    """Hold the present value of everything that the function writes to outside its own variables."""
+    for mutation in form.mutations:
+        for owner, name, value in _written(mutation, namespace, cells, defaults):
+            state.hold(owner, name, value)
+
+
+def _written(
+    mutation: Mutation, namespace: dict[str, Any], cells: Mapping[str, CellType], defaults: Mapping[str, Any]
+) -> Iterator[tuple[Any, str, Any]]:
+    base, name, path = mutation.base, mutation.name, mutation.path
+    if base == "global":
+        if mutation.rebinds and not path:
+            yield namespace, name, namespace.get(name, state.ABSENT)
+            return
+        start = namespace.get(name, _MISSING)
+    elif base == "free":
+        cell = cells.get(name)
+        start = _cell_content(cell)
+        if mutation.rebinds and not path and cell is not None:
+            yield cell, "", start
+            return
+    else:
+        start = defaults.get(name, _MISSING) if base == "parameter" else _MISSING
+    yield from _target(start, path, mutation.rebinds)
+
+
+def _target(obj: Any, path: tuple[str, ...], rebinds: bool) -> Iterator[tuple[Any, str, Any]]:
+    for attribute in path[:-1] if rebinds else path:
+        if obj is _MISSING:
+            return
+        space = vars(obj) if hasattr(obj, "__dict__") else {}
+        obj = space.get(attribute, _MISSING)
+    if obj is _MISSING or obj is None:
+        return
+    if not rebinds:
+        if isinstance(obj, dict | list | set | bytearray) or type(obj).__name__ in ("ndarray", "deque"):
+            yield obj, "", obj
+        return
+    attribute = path[-1]
+    yield obj, attribute, vars(obj).get(attribute, state.ABSENT) if hasattr(obj, "__dict__") else state.ABSENT
+
+
+def _cell_content(cell: CellType | None) -> Any:
+    try:
+        return _MISSING if cell is None else cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+def missing_reference(name: str, needed_by: str) -> FingerprintError:
+    """The error for a declared dependency that does not exist."""
+    return FingerprintError(
+        f"{needed_by} depends on `{name}`, which does not exist; expected an existing file. Correct depends_on=[...]."
+    )

@@ -1,0 +1,236 @@
+"""Fingerprints: a hash of the code that computes a value and of everything that code depends on.
+
+The fingerprint covers the closure of the live objects reachable from the roots: functions and classes of the project's own
+packages in a normal form of their bytecode, constants, defaults, configuration and tables by value, third-party
+distributions by version, the standard library by name and Python by its minor version. ``docs/design/cache.md`` has the
+table of edits and what each of them does.
+
+What is hashed is what runs. A source file edited under a running process changes nothing until it is imported anew;
+an object replaced at run time counts at once. Every call reads the live objects again; only the normal forms of code
+objects, which never change, are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from earmark.cache import data_files, numba_cache
+from earmark.cache.binding import missing_reference
+from earmark.cache.describe import describe
+from earmark.cache.file_content import ABSENT, file_digest
+from earmark.cache.graph import Closure, Graph
+from earmark.cache.parts import DATA_FILE, PARAMETER, PYTHON, Part
+from earmark.cache.provenance import project_root, top_level_own
+from earmark.errors import FingerprintError
+
+__all__ = ["Fingerprint", "Part", "fingerprint"]
+
+_SCHEME = "earmark fingerprint 1"
+"""Changes when the same code gets another digest, i.e. with the normal form itself."""
+
+_PARAMETER_PREFIX = "parameter "
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The hash of a computation and what it is made of.
+
+    Parameters
+    ----------
+    digest : bytes
+        16 bytes; equal digests compute equal values.
+    parts : tuple of Part
+        Each function, class, constant, parameter, library and data file in it, for ``earmark cache why``.
+    """
+
+    digest: bytes
+    parts: tuple[Part, ...]
+
+    @property
+    def short(self) -> str:
+        """The first 12 hexadecimal digits, for display."""
+        return self.digest.hex()[:12]
+
+
+def fingerprint(
+    *roots: Any,
+    parameters: Mapping[str, Any] | None = None,
+    depends_on: Sequence[Any] = (),
+    known_reads: Mapping[str, Sequence[str | Path]] | None = None,
+) -> Fingerprint:
+    """Fingerprint what ``roots`` compute.
+
+    Parameters
+    ----------
+    *roots : functions, classes or any objects
+        Where the closure starts. The order counts.
+    parameters : mapping, optional
+        Values the computation is called with. ``"parameter NAME"`` is an argument of the first root: one that equals the
+        default of that function is the same as none.
+    depends_on : sequence
+        What the closure reaches unseen: functions, classes, modules, values, and `Path` objects, whose files count by
+        content. If anything is given, constructs that cannot be followed are accepted.
+    known_reads : mapping of function to paths, optional
+        Data files that functions were seen to read in earlier processes, as `data_files.reads_by_function` gives them.
+
+    Raises
+    ------
+    FingerprintError
+        For code that cannot be followed, a value that cannot be described, or a declared file that does not exist.
+
+    Examples
+    --------
+    >>> def double(x):
+    ...     return 2 * x
+    >>> len(fingerprint(double).digest)
+    16
+    """
+    graph = Graph(
+        describe, permissive=bool(depends_on), own=_own_top_levels(roots), folders=_project_folders(roots)
+    )
+    indices = [graph.add(root, _name_of(root)) for root in roots]
+    files, declared = _split_declared(depends_on)
+    indices += [graph.add(value, f"depends_on[{position}]") for position, value in enumerate(declared)]
+    arguments = _effective_parameters(roots, dict(parameters or {}))
+    indices += [graph.add(value, name) for name, value in sorted(arguments.items())]
+    graph.complete()
+    closure = graph.closure(indices)
+    parts = [*_parameter_parts(graph, arguments), *_file_parts(roots, files, closure, known_reads or {})]
+    parts.append(Part(PYTHON, "python", _python_version(), _python_version()))
+    digest = _combine(closure.digest, sorted(arguments), parts)
+    numba_cache.stamp(graph)
+    return Fingerprint(digest, tuple([*closure.parts(), *parts]))
+
+
+def _combine(closure: bytes, names: Sequence[str], parts: Sequence[Part]) -> bytes:
+    state = hashlib.blake2b(_SCHEME.encode(), digest_size=16)
+    state.update(closure)
+    state.update(repr(list(names)).encode())
+    # A data file counts by its content, not by where it lies: the project may move.
+    state.update(repr(sorted(part.text for part in parts if part.kind == DATA_FILE)).encode())
+    state.update(_python_version().encode())
+    return state.digest()
+
+
+def _python_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _name_of(root: Any) -> str:
+    name = getattr(root, "__qualname__", type(root).__qualname__)
+    return f"{getattr(root, '__module__', '')}.{name}"
+
+
+def _module_of(root: Any) -> str | None:
+    if isinstance(root, ModuleType):
+        return root.__name__
+    unwrapped = getattr(root, "py_func", root)
+    if isinstance(unwrapped, FunctionType):
+        return str(unwrapped.__globals__.get("__name__", "__main__"))
+    module = getattr(root, "__module__", None)
+    return module if isinstance(module, str) else None
+
+
+def _own_top_levels(roots: Sequence[Any]) -> frozenset[str]:
+    """The first root's top level, in case its package is installed as a distribution."""
+    module = _module_of(roots[0]) if roots else None
+    top = top_level_own(module) if module else None
+    return frozenset({top}) if top else frozenset()
+
+
+def _project_folders(roots: Sequence[Any]) -> tuple[str, ...]:
+    modules = {module for root in roots if (module := _module_of(root)) is not None}
+    folders = {str(folder) for module in modules if (folder := project_root(module)) is not None}
+    return tuple(sorted(folders, key=lambda folder: (-len(folder), folder)))
+
+
+def _split_declared(depends_on: Sequence[Any]) -> tuple[list[Path], list[Any]]:
+    files = [Path(value) for value in depends_on if isinstance(value, os.PathLike)]
+    return files, [value for value in depends_on if not isinstance(value, os.PathLike)]
+
+
+def _effective_parameters(roots: Sequence[Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Without arguments of the first root that only spell its defaults out."""
+    function = inspect.unwrap(roots[0]) if roots and callable(roots[0]) else None
+    function = getattr(function, "py_func", function)
+    if not isinstance(function, FunctionType):
+        return parameters
+    positional = function.__code__.co_varnames[: function.__code__.co_argcount]
+    defaults = dict(zip(reversed(positional), reversed(function.__defaults__ or ()), strict=False))
+    defaults.update(function.__kwdefaults__ or {})
+    return {
+        name: value
+        for name, value in parameters.items()
+        if not (
+            name.startswith(_PARAMETER_PREFIX)
+            and _same(defaults, name.removeprefix(_PARAMETER_PREFIX), value)
+        )
+    }
+
+
+def _same(defaults: Mapping[str, Any], name: str, value: Any) -> bool:
+    """True if ``value`` is the default of ``name``, in type and value."""
+    if name not in defaults:
+        return False
+    if defaults[name] is value:
+        return True
+    digests = []
+    for candidate in (defaults[name], value):
+        graph = Graph(describe, permissive=True)
+        root = graph.add([candidate], name)
+        graph.complete()
+        digests.append(graph.closure([root]).digest)
+    return digests[0] == digests[1]
+
+
+def _parameter_parts(graph: Graph, arguments: Mapping[str, Any]) -> list[Part]:
+    return [
+        Part(PARAMETER, name.removeprefix(_PARAMETER_PREFIX), _text_digest(text), text)
+        for name, value in sorted(arguments.items())
+        for text in (f"{value!r:.2000}",)
+    ]
+
+
+def _file_parts(
+    roots: Sequence[Any],
+    declared: Sequence[Path],
+    closure: Closure,
+    known_reads: Mapping[str, Sequence[str | Path]],
+) -> list[Part]:
+    """One part per declared file and per file that a function of the closure was seen to read."""
+    parts = []
+    root_folder = next(iter(_project_folders(roots[:1])), None)
+    for path in declared:
+        found = (
+            path if path.is_absolute() or path.exists() or root_folder is None else Path(root_folder, path)
+        )
+        digest = file_digest(found)
+        if digest == ABSENT:
+            raise missing_reference(str(path), f"`{_name_of(roots[0])}`")
+        parts.append(Part(DATA_FILE, str(path), digest[:16], digest))
+    for name, digest in data_files.content_of_reads(closure.codes, known_reads):
+        parts.append(Part(DATA_FILE, name, digest[:16], digest))
+    return sorted(set(parts), key=lambda part: part.name)
+
+
+@lru_cache(maxsize=4096)
+def _text_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def check(*roots: Any, depends_on: Sequence[Any] = ()) -> FingerprintError | None:
+    """The error that `fingerprint` would raise, or None: for a report over many groups."""
+    try:
+        fingerprint(*roots, depends_on=depends_on)
+    except FingerprintError as error:
+        return error
+    return None
