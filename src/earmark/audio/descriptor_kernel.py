@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from earmark.audio.simd import (
     LANES,
+    aligned,
     delayed,
     exponent,
     less_bits,
@@ -27,13 +28,11 @@ from earmark.audio.simd import (
     where_less,
 )
 from earmark.audio.tile_fft import (
-    CHUNK,
     HOP,
     N_BINS,
     N_FFT,
     SPECTRUM_TILE,
     TIME_TILE,
-    fill_chunk,
     forward,
 )
 
@@ -88,17 +87,17 @@ def describe(
     peak_bin, peak_power : float32
         Receive the interpolated places (bins) and heights of peaks.
     """
-    time, spare = np.empty(TIME_TILE, np.float32), np.empty(TIME_TILE, np.float32)
-    spectrum, chunk = np.empty(SPECTRUM_TILE, np.float32), np.empty(CHUNK, np.float32)
-    powers, sizes = np.empty(TILE, np.float32), np.zeros((2, TILE), np.float32)
-    columns = np.zeros(LANES * LANES, np.float32)
-    mel_tile = np.empty(len(mel_bands) * LANES, np.float32)
+    time, spare = aligned(TIME_TILE), aligned(TIME_TILE)
+    spectrum = aligned(SPECTRUM_TILE)
+    powers, sizes, columns = aligned(TILE), aligned(2 * TILE), aligned(LANES * LANES)
+    columns[:] = 0.0
+    mel_tile = aligned(len(mel_bands) * LANES)
     high_bin, low_pitch, end_pitch, floor_share = settings
     n_peaks = 0
     for tile in range((n_frames + LANES - 1) // LANES):
-        now, before = sizes[tile & 1], sizes[1 - (tile & 1)]
-        fill_chunk(samples, tile * LANES * HOP - N_FFT // 2, chunk)
-        forward(chunk, window, twiddle, time, spare, spectrum)
+        odd = tile & 1
+        now, before = sizes[odd * TILE : (odd + 1) * TILE], sizes[(1 - odd) * TILE : (2 - odd) * TILE]
+        forward(samples, tile * LANES * HOP - N_FFT // 2, window, twiddle, time, spare, spectrum)
         _powers_and_sizes(spectrum, powers, now)
         if not tile:
             _repeat_first_lane(now, before)

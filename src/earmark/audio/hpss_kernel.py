@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from earmark.audio.running_median import running_median, running_median_transposed
-from earmark.audio.simd import LANES, load, splat, square_root, store, transpose, where_less
+from earmark.audio.simd import LANES, aligned, load, splat, square_root, store, transpose, where_less
 from earmark.audio.tile_fft import (
     CHUNK,
     HOP,
@@ -20,7 +20,6 @@ from earmark.audio.tile_fft import (
     N_FFT,
     SPECTRUM_TILE,
     TIME_TILE,
-    fill_chunk,
     forward,
     inverse,
 )
@@ -56,23 +55,28 @@ def separate(
     sums : np.ndarray, shape (n_frames, 2) or (0, 2)
         Receives the sums over bins of the harmonic and percussive magnitudes unless empty.
     """
-    time, spare = np.empty(TIME_TILE, np.float32), np.empty(TIME_TILE, np.float32)
-    spectra, medians = np.empty((2, SPECTRUM_TILE), np.float32), np.empty((2, PITCH * LANES), np.float32)
-    history = np.zeros(3 * LANES * PITCH, np.float32)
-    overlap = np.zeros(CHUNK, np.float32)
-    work = (np.empty(CHUNK, np.float32), np.empty(MAGNITUDE_TILE, np.float32), time, spare)
+    time, spare = aligned(TIME_TILE), aligned(TIME_TILE)
+    spectra, medians = aligned(2 * SPECTRUM_TILE), aligned(2 * PITCH * LANES)
+    history, overlap = aligned(3 * LANES * PITCH), aligned(CHUNK)
+    history[:] = 0.0
+    overlap[:] = 0.0
+    work = (aligned(MAGNITUDE_TILE), time, spare)
     n_tiles = (n_frames + LANES - 1) // LANES
     harmonic_energy, percussive_energy = 0.0, 0.0
     for tile in range(-1, n_tiles):
-        newest = (tile + 1) & 1
+        odd = (tile + 1) & 1
+        newest_spectrum = spectra[odd * SPECTRUM_TILE : (odd + 1) * SPECTRUM_TILE]
+        newest_median = medians[odd * PITCH * LANES : (odd + 1) * PITCH * LANES]
+        spectrum = spectra[(1 - odd) * SPECTRUM_TILE : (2 - odd) * SPECTRUM_TILE]
+        median = medians[(1 - odd) * PITCH * LANES : (2 - odd) * PITCH * LANES]
         _shift(history, LANES * PITCH)
         if tile + 1 < n_tiles:
-            _advance(samples, tile + 1, window, twiddle, work, spectra[newest], medians[newest], history)
+            _advance(samples, tile + 1, window, twiddle, work, newest_spectrum, newest_median, history)
         _reflect_history(history, tile, n_frames)
         if tile < 0:
             continue
-        _apply_mask(history, medians[1 - newest], spectra[1 - newest], sums, tile * LANES)
-        inverse(spectra[1 - newest], twiddle, time, spare)
+        _apply_mask(history, median, spectrum, sums, tile * LANES)
+        inverse(spectrum, twiddle, time, spare)
         _overlap_add(spare, window, overlap, min(LANES, n_frames - tile * LANES))
         first = tile * TILE_SAMPLES
         n_final = TILE_SAMPLES if tile + 1 < n_tiles else CHUNK
@@ -97,15 +101,14 @@ def _advance(
     tile: int,
     window: Array,
     twiddle: Array,
-    work: tuple[Array, Array, Array, Array],
+    work: tuple[Array, Array, Array],
     spectrum: Array,
     percussive: Array,
     history: Array,
 ) -> None:
     """Spectrum, median over frequency, and newest third of the history for one more tile."""
-    chunk, magnitudes, time, spare = work
-    fill_chunk(samples, tile * TILE_SAMPLES - N_FFT // 2, chunk)
-    forward(chunk, window, twiddle, time, spare, spectrum)
+    magnitudes, time, spare = work
+    forward(samples, tile * TILE_SAMPLES - N_FFT // 2, window, twiddle, time, spare, spectrum)
     for k in range(N_BINS):
         re, im = load(spectrum, 2 * k * LANES), load(spectrum, (2 * k + 1) * LANES)
         store(magnitudes, MARGIN + k * LANES, square_root(re * re + im * im))
@@ -146,7 +149,7 @@ def _reflect_history(history: Array, tile: int, n_frames: int) -> None:
 @njit(cache=True)
 def _apply_mask(history: Array, percussive: Array, spectrum: Array, sums: Array, first_frame: int) -> None:
     """Multiply a spectrum by the share h^2 / (h^2 + p^2) of the harmonic median h; one half where both vanish."""
-    harmonic = np.empty(LANES * LANES, np.float32)
+    harmonic = aligned(LANES * LANES)
     half, tiny = splat(np.float32(0.5)), splat(TINY)
     h_sum, total = splat(np.float32(0.0)), splat(np.float32(0.0))
     with_sums = len(sums) > 0
@@ -163,7 +166,7 @@ def _apply_mask(history: Array, percussive: Array, spectrum: Array, sums: Array,
             store(spectrum, 2 * k * LANES, re * mask)
             store(spectrum, (2 * k + 1) * LANES, im * mask)
     if with_sums:
-        lanes = np.empty(2 * LANES, np.float32)
+        lanes = aligned(2 * LANES)
         store(lanes, 0, h_sum)
         store(lanes, LANES, total)
         for j in range(min(LANES, len(sums) - first_frame)):
@@ -175,7 +178,7 @@ def _apply_mask(history: Array, percussive: Array, spectrum: Array, sums: Array,
 def _overlap_add(tile: Array, window: Array, overlap: Array, n_valid: int) -> None:
     """Add the windowed frames of a time tile (times 2048, samples exchanged in pairs) to the overlap buffer."""
     scale = splat(np.float32(1.0 / N_FFT))
-    block, turned = np.empty(LANES * LANES, np.float32), np.empty(LANES * LANES, np.float32)
+    block, turned = aligned(LANES * LANES), aligned(LANES * LANES)
     for n in range(0, N_FFT, LANES):
         for i in range(LANES):
             weight = splat(window[n + i]) * scale

@@ -12,10 +12,15 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
+from numba import njit
 from numba.core import cgutils, types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
 
 LANES = 16
 _FLOAT = ir.FloatType()
@@ -85,6 +90,14 @@ def _lower_mul(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @lower_builtin(operator.truediv, Row, Row)
 def _lower_div(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.fdiv(*args, flags=_FAST)
+
+
+@njit(cache=True)
+def aligned(n: int) -> Array:
+    """Uninitialised float32 array whose rows do not straddle cache lines (64 bytes)."""
+    array = np.empty(n + LANES, np.float32)
+    first = (-array.ctypes.data % 64) // 4
+    return array[first : first + n]
 
 
 def row_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:

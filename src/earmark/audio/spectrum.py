@@ -7,7 +7,9 @@ window.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,26 +60,44 @@ def magnitude(clip: Clip, n_fft: int = 2048, hop_length: int = 512) -> Array:
 
 def rms(clip: Clip, frame_length: int = 2048, hop_length: int = 512) -> Array:
     """Root of the mean square of each frame, float32, shape (n_frames,); zeros count outside the signal."""
-    framed = _framed(clip.samples, frame_length, hop_length)
-    power = np.einsum("ij,ij->i", framed, framed, dtype=np.float64) / frame_length
-    return np.sqrt(power).astype(np.float32)
+    from earmark.audio.level_kernel import block_energies
+
+    block = math.gcd(frame_length // 2, frame_length, hop_length)
+    energies = block_energies(clip.samples, block)
+    total = _frame_sums(energies, len(clip.samples), frame_length, hop_length, block)
+    return np.sqrt(np.maximum(total, 0.0) / frame_length).astype(np.float32)
 
 
 def zero_crossing_rate(clip: Clip, frame_length: int = 2048, hop_length: int = 512) -> Array:
-    """Share of samples of each frame whose sign bit differs from the one before, float32, shape (n_frames,).
+    """Share of samples of each frame whose sign differs from the one before, float32, shape (n_frames,).
 
-    Outside the signal its first and last sample are repeated, so the padding adds no crossing. Zero counts as positive,
-    and so does all within 1e-10 of it.
+    Outside the signal its first and last sample are repeated, so the padding adds no crossing. All within
+    1e-10 of zero counts as positive.
     """
-    negative = clip.samples < -1e-10
-    crossing = np.zeros(len(negative) + frame_length, dtype=np.int64)
-    half = frame_length // 2
-    if len(negative):
-        crossing[half + 1 : half + len(negative)] = negative[1:] != negative[:-1]
-    total = np.concatenate([[0], np.cumsum(crossing)])
-    starts = np.arange(n_frames_of(len(negative), hop_length)) * hop_length
+    from earmark.audio.level_kernel import block_crossings
+
+    samples = clip.samples
+    block = math.gcd(frame_length // 2, frame_length, hop_length)
+    crossings = block_crossings(samples, block)
+    total = _frame_sums(crossings, len(samples), frame_length, hop_length, block)
+    starts = np.arange(len(total)) * hop_length - frame_length // 2
+    inner = np.flatnonzero((starts > 0) & (starts < len(samples)))
+    negative = samples[np.stack([starts[inner] - 1, starts[inner]])] < np.float32(-1e-10)
     # the first sample of a frame has no predecessor in it
-    return ((total[starts + frame_length] - total[starts + 1]) / frame_length).astype(np.float32)
+    total[inner] -= negative[0] != negative[1]
+    return (total / frame_length).astype(np.float32)
+
+
+def _frame_sums(
+    blocks: NDArray[Any], n_samples: int, frame_length: int, hop_length: int, block: int
+) -> NDArray[np.float64]:
+    """Sums over centred frames from the sums over blocks; blocks outside the signal are 0."""
+    n_frames, lead, width = n_frames_of(n_samples, hop_length), frame_length // 2 // block, frame_length // block
+    n_needed = (n_frames - 1) * (hop_length // block) + width
+    padded = np.zeros(max(n_needed, lead + len(blocks)), dtype=np.float64)
+    padded[lead : lead + len(blocks)] = blocks
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)[:: hop_length // block]
+    return windows[:n_frames].sum(axis=1)
 
 
 def _framed(samples: Array, frame_length: int, hop_length: int) -> Array:

@@ -35,8 +35,10 @@ def tempo(clip: Clip) -> float:
     envelope = clip.memo(onset_envelope)
     if not envelope.any():
         return 0.0
+    from earmark.audio.tempogram_kernel import windowed_autocorrelation
+
     window_frames = int(TEMPO_WINDOW_S * clip.sample_rate) // HOP_LENGTH
-    mean = _tempogram(envelope, window_frames).mean(axis=0)
+    mean, _ = windowed_autocorrelation(_padded(envelope, window_frames), window_frames, window_frames)
     lags = np.arange(1, window_frames)
     bpm = 60.0 * clip.sample_rate / (HOP_LENGTH * lags)
     score = np.log1p(1e6 * mean[1:]) - 0.5 * (np.log2(bpm) - np.log2(START_BPM)) ** 2
@@ -63,30 +65,23 @@ def local_tempo(clip: Clip) -> Array:
 
     The lag of the largest tempogram value (window 384 frames) among those of 60 to 200 BPM.
     """
+    from earmark.audio.tempogram_kernel import best_lags
+
     envelope = clip.memo(onset_envelope)
-    first, last = _local_lags(clip.sample_rate)
-    values = clip.memo(tempogram)[:, first : last + 1]
-    lag = first + values.argmax(axis=1)
-    bpm = 60.0 * clip.sample_rate / (HOP_LENGTH * lag)
-    return np.where(values.max(axis=1) > 0, bpm, 0.0).astype(np.float32)[: len(envelope)]
+    frames_per_minute = 60.0 * clip.sample_rate / HOP_LENGTH
+    first = max(1, int(np.ceil(frames_per_minute / LOCAL_BPM[1])))
+    end = int(np.floor(frames_per_minute / LOCAL_BPM[0])) + 1
+    lags = best_lags(_padded(envelope, TEMPOGRAM_FRAMES), TEMPOGRAM_FRAMES, first, max(end, first + 1))
+    bpm = frames_per_minute / np.where(lags > 0, lags, np.inf)
+    return bpm.astype(np.float32)
 
 
 def tempogram(clip: Clip, window_frames: int = TEMPOGRAM_FRAMES) -> Array:
     """Local autocorrelation of the onset envelope, shape (n_frames, window_frames), 1 at lag 0 (0 where silent)."""
-    return _tempogram(clip.memo(onset_envelope), window_frames)
-
-
-def _local_lags(sample_rate: int) -> tuple[int, int]:
-    """Shortest and longest lag whose tempo lies in LOCAL_BPM."""
-    frames_per_minute = 60.0 * sample_rate / HOP_LENGTH
-    return int(np.ceil(frames_per_minute / LOCAL_BPM[1])), int(np.floor(frames_per_minute / LOCAL_BPM[0]))
-
-
-def _tempogram(envelope: Array, window_frames: int) -> Array:
     from scipy.fft import irfft, next_fast_len, rfft
 
-    half = window_frames // 2
-    padded = np.pad(envelope.astype(np.float64), half, mode="linear_ramp", end_values=0.0)
+    envelope = clip.memo(onset_envelope)
+    padded = _padded(envelope, window_frames)
     framed = np.lib.stride_tricks.sliding_window_view(padded, window_frames)[: len(envelope)]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_frames) / window_frames)
     n = next_fast_len(2 * window_frames - 1, real=True)
@@ -97,3 +92,9 @@ def _tempogram(envelope: Array, window_frames: int) -> Array:
         scale = np.where(product[:, :1] > 1e-20, product[:, :1], np.inf)
         result[start : start + BLOCK_FRAMES] = product / scale
     return result
+
+
+def _padded(envelope: Array, window_frames: int) -> NDArray[np.float64]:
+    """The envelope with a ramp to zero of half a window at either end."""
+    half = window_frames // 2
+    return np.pad(envelope.astype(np.float64), half, mode="linear_ramp", end_values=0.0)

@@ -38,25 +38,31 @@ def twiddles() -> Array:
 
 
 @njit(cache=True)
-def fill_chunk(samples: Array, first: int, chunk: Array) -> None:
-    """Copy ``samples[first : first + len(chunk)]``, zeros outside the signal."""
-    n = len(samples)
-    for i in range(len(chunk)):
-        chunk[i] = 0.0
-    start, stop = max(0, -first), min(len(chunk), n - first)
-    for i in range(start, stop):
-        chunk[i] = samples[first + i]
+def forward(
+    samples: Array, first: int, window: Array, twiddle: Array, time: Array, spare: Array, spectrum: Array
+) -> None:
+    """Spectrum tile of the 16 frames that start at ``first``, 512 samples apart; zeros outside the signal.
 
-
-@njit(cache=True)
-def forward(chunk: Array, window: Array, twiddle: Array, time: Array, spare: Array, spectrum: Array) -> None:
-    """Spectrum tile of 16 frames, 512 samples apart; ``time`` and ``spare`` are working space of TIME_TILE floats."""
-    for n in range(0, N_FFT, LANES):
-        transpose(chunk, n, HOP, time, n * LANES, LANES)
+    ``time`` and ``spare`` are working space of TIME_TILE floats.
+    """
+    if first >= 0 and first + CHUNK <= len(samples):
+        for n in range(0, N_FFT, LANES):
+            transpose(samples, first + n, HOP, time, n * LANES, LANES)
+    else:
+        _copy_padded(samples, first, spare)
+        for n in range(0, N_FFT, LANES):
+            transpose(spare, n, HOP, time, n * LANES, LANES)
     for n in range(N_FFT):
         store(time, n * LANES, load(time, n * LANES) * splat(window[n]))
     complex_fft(time, spare, twiddle)
     _unpack(spare, twiddle, spectrum)
+
+
+@njit(cache=True)
+def _copy_padded(samples: Array, first: int, chunk: Array) -> None:
+    """Copy CHUNK samples from ``first`` on, zeros outside the signal."""
+    for i in range(CHUNK):
+        chunk[i] = samples[first + i] if 0 <= first + i < len(samples) else np.float32(0.0)
 
 
 @njit(cache=True)

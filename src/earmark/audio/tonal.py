@@ -1,4 +1,10 @@
-"""Tuning, chroma and tonal centroid."""
+"""Tuning, chroma and tonal centroid.
+
+Conventions: pitch classes C, C#, ..., B; tuning in semitones from A = 440 Hz; frames as in `earmark.audio.spectrum`.
+
+References: D. Ellis, Chroma Feature Analysis and Synthesis, 2007; C. Harte, M. Sandler, M. Gasser, Detecting harmonic change in
+musical audio, AMCMM 2006 (tonal centroid).
+"""
 
 from __future__ import annotations
 
@@ -6,50 +12,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
+from earmark.audio.descriptors import N_FFT, spectral_descriptors
 from earmark.audio.filterbanks import chroma_filterbank
-from earmark.audio.spectrum import fft_frequencies_hz, magnitude
+from earmark.audio.spectrum import hann_window, n_frames_of
 
 Array = NDArray[np.float32]
+LOWEST_A_HZ = 27.5
+TUNING_BINS = 100  # steps of 0.01 semitone
+N_PITCH_CLASSES = 12
+TINY = np.finfo(np.float32).tiny
 
 
 def tuning(clip: Clip) -> float:
-    """Deviation of the clip from A 440 Hz in semitones, -0.5 to 0.49 in steps of 0.01; 0 without peaks."""
-    P = clip.memo(magnitude) ** 2
-    f = fft_frequencies_hz(clip.sample_rate)
-    inside = (f >= 150.0) & (f < min(4000.0, clip.sample_rate / 2))
-    reference = 0.1 * P.max(axis=1, keepdims=True)
-    middle = np.where(reference < P, P, 0)
-    peak = np.zeros(P.shape, dtype=bool)
-    peak[:, 1:-1] = (middle[:, 1:-1] > middle[:, :-2]) & (middle[:, 1:-1] >= middle[:, 2:]) & inside[1:-1]
-    rows, bins = np.nonzero(peak)
-    if not len(rows):
+    """Deviation from A = 440 Hz in semitones, -0.5 to 0.49 in steps of 0.01; 0 for a clip without spectral peaks.
+
+    The fullest step of a histogram over those spectral peaks that are at least as high as their median.
+    """
+    descriptors = clip.memo(spectral_descriptors)
+    height = descriptors.peak_power
+    if not len(height):
         return 0.0
-    left, centre, right = P[rows, bins - 1], P[rows, bins], P[rows, bins + 1]
-    a, b = right + left - 2 * centre, (right - left) / 2
-    shift = np.where(np.abs(b) >= np.abs(a), 0, -b / np.where(a == 0, 1, a))
-    pitch_hz = (bins + shift) * (clip.sample_rate / 2048)
-    height = centre + 0.5 * b * shift
-    keep = (pitch_hz > 0) & (height >= np.median(height))
-    residual = np.mod(12 * np.log2(pitch_hz[keep] / 27.5), 1.0)
-    residual[residual >= 0.5] -= 1.0
-    edges = np.linspace(-0.5, 0.5, 101)
-    return float(edges[np.argmax(np.histogram(residual, edges)[0])])
+    strong = descriptors.peak_bin[height >= np.median(height)]
+    semitones = 12.0 * np.log2(strong * np.float32(clip.sample_rate / N_FFT) / np.float32(LOWEST_A_HZ))
+    deviation = semitones - np.floor(semitones + np.float32(0.5))  # -0.5 to 0.5, upper end left out
+    step = np.floor((deviation + np.float32(0.5)) * np.float32(TUNING_BINS)).astype(np.int64)
+    counts = np.bincount(np.clip(step, 0, TUNING_BINS - 1), minlength=TUNING_BINS)
+    return int(np.argmax(counts)) / TUNING_BINS - 0.5
 
 
 def chroma(clip: Clip) -> Array:
-    """Energy of the 12 pitch classes, C first, each frame scaled to a maximum of 1; shape (n_frames, 12)."""
-    weights = chroma_filterbank(clip.sample_rate, tuning=clip.memo(tuning))
-    raw = clip.memo(magnitude) ** 2 @ weights.T
-    peak = raw.max(axis=1, keepdims=True)
-    return raw / np.where(peak > np.finfo(np.float32).tiny, peak, 1)
+    """Energy of the 12 pitch classes, C first, at the clip's own tuning.
+
+    Returns
+    -------
+    np.ndarray, float32, shape (n_frames, 12)
+        Each frame scaled to a maximum of 1; all 0 where silent.
+    """
+    from earmark.audio import chroma_kernel as kernel
+    from earmark.audio.tile_fft import twiddles
+
+    weights = chroma_filterbank(clip.sample_rate, N_FFT, clip.memo(tuning))
+    n_frames = n_frames_of(len(clip.samples))
+    n_padded = -(-n_frames // kernel.LANES) * kernel.LANES
+    energy = np.empty(n_padded * kernel.LANES, dtype=np.float32)
+    kernel.sum_pitch_classes(
+        clip.samples,
+        n_frames,
+        hann_window(N_FFT),
+        twiddles(),
+        np.ascontiguousarray(weights.T).ravel(),
+        energy,
+    )
+    pitch_classes = energy.reshape(n_padded, kernel.LANES)[:n_frames, :N_PITCH_CLASSES]
+    largest = pitch_classes.max(axis=1, keepdims=True)
+    return pitch_classes / np.where(largest > TINY, largest, np.float32(1.0))
 
 
 def tonnetz(clip: Clip) -> Array:
-    """Tonal centroid (Harte 2006): fifths, minor and major thirds as sine and cosine; shape (n_frames, 6)."""
+    """Tonal centroid of `chroma`: fifths, minor thirds, major thirds as sine and cosine.
+
+    Returns
+    -------
+    np.ndarray, float32, shape (n_frames, 6)
+        -1 to 1, the major thirds -0.5 to 0.5; all 0 where silent.
+    """
     pitch_classes = clip.memo(chroma)
     total = pitch_classes.sum(axis=1, keepdims=True)
-    angle = np.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], np.arange(12))
+    angle = np.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], np.arange(N_PITCH_CLASSES))
     angle[::2] -= 0.5
     radius = np.array([1, 1, 1, 1, 0.5, 0.5])
     basis = (radius[:, None] * np.cos(np.pi * angle)).astype(np.float32)
-    return (pitch_classes / np.where(total > 0, total, 1)) @ basis.T
+    centroid: Array = (pitch_classes / np.where(total > TINY, total, np.float32(1.0))) @ basis.T
+    return centroid
