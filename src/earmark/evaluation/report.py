@@ -63,7 +63,7 @@ _SECTIONS = (
     ("provenance", "Provenance"),
 )
 
-_COMPARED = ("balanced_accuracy", "accuracy", "macro_f1", "log_loss")
+_COMPARED = ("balanced_accuracy", "accuracy", "log_loss")
 """Metrics of the comparison table, besides the headline; all of them are in ``metrics.json``."""
 
 
