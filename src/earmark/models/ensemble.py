@@ -27,6 +27,7 @@ from earmark.models.registry import ALIASES, ESTIMATORS, canonical_name, estimat
 
 __all__ = ["Ensemble", "accuracy", "search_weights", "start_weights", "weight_grid", "weighted_mean"]
 
+WEIGHTS_FILE = "weights.json"
 STEPS = 10
 """Weights are multiples of 1 / STEPS."""
 
@@ -93,6 +94,7 @@ class Ensemble(FoldEstimator):
     """
 
     name: ClassVar[str] = "ensemble"
+    files: ClassVar[tuple[str, ...]] = (WEIGHTS_FILE,)
     stops_early: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "members": Parameter(("xgboost", "neural_network"), Members(), "estimators to blend"),
@@ -194,11 +196,11 @@ class Ensemble(FoldEstimator):
     def _save(self, folder: Path) -> None:
         for member in self.members:
             member.save(folder / "members" / member.name)
-        (folder / "weights.json").write_text(json.dumps(self.weights) + "\n", encoding="utf-8")
+        (folder / WEIGHTS_FILE).write_text(json.dumps(self.weights) + "\n", encoding="utf-8")
 
     def _load(self, folder: Path) -> None:
         self.members = [load_estimator(folder / "members" / name) for name in self.params["members"]]
-        self.weights = tuple(json.loads((folder / "weights.json").read_text(encoding="utf-8")))
+        self.weights = tuple(json.loads((folder / WEIGHTS_FILE).read_text(encoding="utf-8")))
 
 
 def start_weights(n_members: int) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from earmark.data.parquet import file_hash
 from earmark.errors import RunError, SchemaError, UsageError
 from earmark.models.constraints import Parameter, check_parameters
 
@@ -106,6 +107,8 @@ class FoldEstimator(ABC):
     ----------
     distributions : tuple of str
         Installed distributions that its numbers depend on; ``a|b`` where one of two provides it.
+    files : tuple of str
+        Its own files; their hashes are kept in ``estimator.json`` and checked before they are parsed.
     stops_early : bool
         Whether validation rows are of use; where not, none should be held out.
     history : list of dict
@@ -116,6 +119,7 @@ class FoldEstimator(ABC):
     parameters: ClassVar[Mapping[str, Parameter]]
     distributions: ClassVar[tuple[str, ...]] = ()
     extras: ClassVar[tuple[tuple[str, str], ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
     length_parameter: ClassVar[str | None] = None
     stops_early: ClassVar[bool] = False
     accepts_nan: ClassVar[bool] = False
@@ -243,7 +247,7 @@ class FoldEstimator(ABC):
         """An unfitted copy that runs exactly `length` rounds or epochs; an equal copy for None or where
         there are none.
         """
-        params = dict(self.params)
+        params = self.get_params()
         if self.length_parameter is not None and length is not None:
             params[self.length_parameter] = max(1, length)
         return type(self)(**params)
@@ -275,9 +279,10 @@ class FoldEstimator(ABC):
             "present": self.present.tolist(),
             "history": self.history,
         }
-        (path / "estimator.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if len(self.present) > 1:
             self._save(path)
+            record["files"] = {name: file_hash(path / name) for name in self.files}
+        (path / "estimator.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -302,6 +307,7 @@ class FoldEstimator(ABC):
             found.present = np.array(record["present"], dtype=np.int64)
             found.history = record["history"]
             if len(found.present) > 1:
+                _check_files(path, record["files"], cls.files)
                 found._load(path)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
@@ -355,3 +361,10 @@ class FoldEstimator(ABC):
                 "first (Preprocess does)."
             )
         return X
+
+
+def _check_files(folder: Path, hashes: Mapping[str, str], expected: tuple[str, ...]) -> None:
+    """Whether each file is the one that was saved: some parsers end the process on a truncated file."""
+    for name in expected:
+        if file_hash(folder / name) != hashes[name]:
+            raise ValueError(f"{name} is not the file that was saved: its hash differs")

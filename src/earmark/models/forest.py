@@ -33,6 +33,7 @@ class RandomForest(FoldEstimator):
     """Mean class shares of randomised trees."""
 
     name: ClassVar[str] = "random_forest"
+    files: ClassVar[tuple[str, ...]] = (TREES_FILE,)
     distributions: ClassVar[tuple[str, ...]] = ("scikit-learn",)
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "n_trees": Parameter(300, Interval(int, 1, 100_000), "trees"),

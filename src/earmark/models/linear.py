@@ -39,6 +39,7 @@ Doubles = npt.NDArray[np.float64]
 class LinearEstimator(FoldEstimator):
     """The fit and the files that both models share; a model adds its loss and its probabilities."""
 
+    files: ClassVar[tuple[str, ...]] = (COEFFICIENTS_FILE,)
     distributions: ClassVar[tuple[str, ...]] = ("scipy",)
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "strength": Parameter(

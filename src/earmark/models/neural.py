@@ -59,6 +59,7 @@ class NeuralNetwork(FoldEstimator):
 
     name: ClassVar[str] = "neural_network"
     extras: ClassVar[tuple[tuple[str, str], ...]] = (("torch", "torch"), ("safetensors", "torch"))
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
     stops_early: ClassVar[bool] = True
     length_parameter: ClassVar[str | None] = "n_epochs"

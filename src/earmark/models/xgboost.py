@@ -30,6 +30,7 @@ class XGBoost(FoldEstimator):
     """Boosted trees with early stopping on validation log-loss."""
 
     name: ClassVar[str] = "xgboost"
+    files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
     distributions: ClassVar[tuple[str, ...]] = ("xgboost-cpu|xgboost",)
     stops_early: ClassVar[bool] = True
     length_parameter: ClassVar[str | None] = "n_trees"
