@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from earmark.cache.entries import FeatureCache
+    from earmark.cache.parts import Part
+    from earmark.cache.records import FingerprintRecord
     from earmark.features.group import FeatureGroup
     from earmark.tasks.project import Project
 
@@ -113,6 +115,61 @@ def check(invocation: Invocation, task: str | None, features: str | None) -> Non
         "groups": {row["group"]: row for row in rows},
     }
     emit(invocation, rows, document=document)
+
+
+@cache.command("why", cls=EarmarkCommand)
+@click.argument("group")
+@click.argument("file", required=False)
+@click.option("--task", help="Task of the group (default: the one that its name begins with).")
+@click.option(
+    "--from",
+    "earlier",
+    metavar="FINGERPRINT",
+    help="Version to compare with (default: the newest other one).",
+)
+@click.pass_obj
+def why(invocation: Invocation, group: str, file: str | None, task: str | None, earlier: str | None) -> None:
+    """Say what changed in the code of GROUP since the cache was filled, and whether FILE is known.
+
+    It names the function and shows a difference of it, or the constant, the parameter, the data file, or the
+    library. Nothing is computed.
+
+    \b
+    Examples:
+      earmark cache why zones.rhythm
+      earmark cache why zones.rhythm track.mp3
+      earmark cache why zones.rhythm --format json
+    """
+    from earmark.cache.why import diff_parts
+    from earmark.cli.output import emit
+
+    project, found = _group(invocation, group, task)
+    store = project.cache
+    fingerprint = found.fingerprint(store.reads())
+    records = store.records(group)
+    others = [record for record in records if record.digest != fingerprint.digest]
+    named = [record for record in others if record.digest.hex().startswith(earlier or "")]
+    before = named[0] if named else None
+    changes = diff_parts(parts_of(before), fingerprint.parts) if before is not None else []
+    entries = {row.fingerprint: row.entries for row in store.stats().versions}
+    document: dict[str, Any] = {
+        "group": group,
+        "fingerprint": fingerprint.digest.hex(),
+        "entries": entries.get(fingerprint.digest.hex(), 0),
+        "compared_with": None if before is None else before.digest.hex(),
+        "compared_entries": 0 if before is None else entries.get(before.digest.hex(), 0),
+        "changes": [dataclasses.asdict(change) for change in changes],
+        "file": None if file is None else _file_state(store, fingerprint.digest, records, file),
+    }
+    if invocation.format == "table":
+        click.echo(_explained(document, [change.render() for change in changes]))
+    else:
+        emit(
+            invocation,
+            document["changes"],
+            columns=["kind", "name", "what", "before", "after"],
+            document=document,
+        )
 
 
 @cache.command("gc", cls=EarmarkCommand)
@@ -288,11 +345,18 @@ def adopt(
     )
     if not adoption.adopted:
         raise GateError(
-            f"`{group}` computes other values than version {old.hex()[:12]} did for {len(rows)} of the compared values; "
-            "nothing was touched. Run `earmark extract`, or give a --tolerance."
+            f"`{group}` computes other values than version {old.hex()[:12]} did ({len(rows)} differences); nothing "
+            "was touched. Run `earmark extract`, or give a --tolerance."
         )
     note(invocation, f"{adoption.compared} items compared, all equal: {adoption.entries} entries taken over.")
     return 0
+
+
+def parts_of(record: FingerprintRecord) -> tuple[Part, ...]:
+    """The parts that a stored version was made of."""
+    from earmark.cache.parts import Part
+
+    return tuple(Part(**part) for part in record.parts if {"kind", "name", "digest"} <= part.keys())
 
 
 def parse_size(text: str) -> int:
@@ -347,6 +411,48 @@ def _group(invocation: Invocation, name: str, task: str | None) -> tuple[Project
             f"Known: {', '.join(groups)}."
         )
     return project, groups[name]
+
+
+def _file_state(
+    store: FeatureCache, current: bytes, records: Sequence[FingerprintRecord], file: str
+) -> dict[str, Any]:
+    """What the cache knows of one input: its content's identity, under which code it is kept, why it failed."""
+    identity = store.identify(file)
+    digests = [current, *(record.digest for record in records if record.digest != current)]
+    failure = store.failure(current, identity)
+    return {
+        "path": file,
+        "identity": identity.hex(),
+        "fresh": store.has_many(current, [identity])[0],
+        "kept_by": [digest.hex() for digest in digests if store.has_many(digest, [identity])[0]],
+        "failure": None if failure is None else failure.error,
+    }
+
+
+def _explained(document: dict[str, Any], changes: Sequence[str]) -> str:
+    """The answer of `why` in sentences."""
+    group, now, entries = document["group"], document["fingerprint"][:12], document["entries"]
+    lines = [f"{group}: {entries} entries of the code as it is now ({now})."]
+    if document["compared_with"] is None:
+        lines.append("No other code of this group has filled the cache.")
+    else:
+        version = f"{document['compared_with'][:12]} ({document['compared_entries']} entries)"
+        lines.append(f"Since version {version}:")
+        lines += changes or ["nothing that shows in its parts changed"]
+    file = document["file"]
+    if file is not None:
+        lines.append(_file_sentence(file))
+    return "\n".join(lines)
+
+
+def _file_sentence(file: dict[str, Any]) -> str:
+    if file["failure"] is not None:
+        return f"`{file['path']}`: failed before with the same bytes and code: {file['failure']}"
+    if file["fresh"]:
+        return f"`{file['path']}`: kept, a run computes nothing."
+    if file["kept_by"]:
+        return f"`{file['path']}`: kept only by earlier code ({file['kept_by'][0][:12]}), a run computes it again."
+    return f"`{file['path']}`: this content was never computed."
 
 
 def _seconds_per_item(store: FeatureCache) -> dict[str, float]:

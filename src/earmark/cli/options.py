@@ -130,6 +130,16 @@ class EarmarkGroup(click.Group):
             raise click.UsageError(f"`{args[0]}` is not a command. {advice}", ctx)
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the whole first sentence of each."""
+        rows = []
+        for name in self.list_commands(ctx):
+            found = self.get_command(ctx, name)
+            if found is not None:
+                rows.append((name, found.get_short_help_str(limit=200)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 def command(name: str | None = None, **kwargs: Any) -> Callable[[Callable[..., int | None]], EarmarkCommand]:
     """Declare a command whose function returns its exit code (None: 0)."""

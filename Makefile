@@ -1,0 +1,28 @@
+# Everything here runs in the environment that is active.
+.PHONY: test slow check docs reference build constraints
+
+test:            ## the quick tests
+	python -m pytest
+
+slow:            ## all tests
+	python -m pytest -m "slow or not slow"
+
+check:           ## style, types, layers
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+reference:       ## write docs/reference from the code
+	python docs/generate.py
+
+docs:            ## the documentation site, in docs/_build/html; warnings are errors
+	python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+build:           ## wheel and source archive, in dist/
+	python -m pip wheel --no-deps -w dist .
+
+constraints:     ## versions of a clean installation of every extra
+	python -m pip freeze --exclude-editable --exclude earmark | sed 's/+cpu$$//' > constraints.new
+	(sed -n '/^#/p' constraints.txt; cat constraints.new) > constraints.txt.new
+	mv constraints.txt.new constraints.txt && rm constraints.new
