@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,8 @@ COLUMN_SYNONYMS: dict[str, tuple[str, ...]] = {
 Other headers are left out: a column that is not known cannot leak into training."""
 
 UNREADABLE = "unreadable row"
+
+_JSON_START = re.compile(r'\s*(\{\s*["}]|\[\s*["{\]\d])')  # file names, too, may start with a bracket
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def parse_labels(data: bytes, name: str) -> LabelFile:
         Not text, no layout fits, or there is no row.
     """
     text = decode_text(data, name)
-    found = _from_json(text, name) if text.lstrip()[:1] in ("{", "[") else _from_lines(text, name)
+    found = _from_json(text, name) if _JSON_START.match(text) else _from_lines(text, name)
     if not found.rows:
         raise UsageError(
             f"`{name}` holds no row. Expected lines of path and zone, a table with a header, or JSON. "
@@ -263,7 +266,7 @@ def _from_json(text: str, name: str) -> LabelFile:
         document = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"`{name}` starts like JSON, but is not: {error}. Correct it, or give a table."
+            f"`{name}` starts like JSON, but is not: {error}. Expected an object. Correct it, or give a table."
         ) from error
     labels = dict(document).get("labels") if _is_object(document) else None
     if not isinstance(labels, _Pairs):

@@ -81,7 +81,8 @@ def resolve(location: str, base: Path, relocations: Sequence[Relocation] = ()) -
         return path
     if _DRIVE.match(path):
         return path
-    return _existing_form(os.path.normpath(base / Path(path).expanduser()))
+    home = os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser raises for a user that does not exist
+    return _existing_form(os.path.normpath(base / home))
 
 
 def _local(location: str) -> str:
