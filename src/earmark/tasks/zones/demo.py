@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from earmark.tasks.zones import synthesis
+from earmark.tasks.zones.labels import CLASSES
 from earmark.tasks.zones.synthesis import SAMPLE_RATE, Palette, Section, Style, arrange, render
 
 __all__ = ["DEFAULT_TRACKS", "DemoLibrary", "generate_demo"]
@@ -35,7 +36,6 @@ WAV_EVERY = 8  # every eighth track is WAV, the others FLAC
 LABELS_NAME = "playlist.txt"
 TRUTH_NAME = "truth.json"
 
-ZONES = ("YELLOW", "GREEN", "PURPLE")
 ARTIST_ZONES = (
     (0, 0, 1),
     (1, 1, 2),
@@ -172,7 +172,7 @@ def _design(index: int, duration_s: float, seed: int) -> _Track:
     suffix = "wav" if index % WAV_EVERY == WAV_EVERY - 1 else "flac"
     return _Track(
         name=f"audio/track_{index + 1:03d}.{suffix}",
-        zone=ZONES[zone],
+        zone=CLASSES[zone],
         artist=f"Artist {artist + 1:02d}",
         album=f"Album {artist + 1:02d}",
         title=f"Track {index + 1:03d}",
