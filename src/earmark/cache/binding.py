@@ -96,16 +96,21 @@ class Binder:
         )
         attributes = (token.member, *token.attributes) if token.member else token.attributes
         kind = origin_of(name).kind
-        module = (
-            self._own_module(name) if self.graph.is_own(name) and kind != MISSING else sys.modules.get(name)
-        )
-        if isinstance(module, ModuleType):
+        own = self.graph.is_own(name) and kind != MISSING
+        module = self._own_module(name) if own else sys.modules.get(name)
+        # A foreign module reads the same whether it is loaded yet or not, unless something of the project's was put there.
+        if isinstance(module, ModuleType) and (own or self._leads_to_own_code(module, attributes)):
             self._reach(form, module, name, attributes, token)
             return
         self.node.write(f"{'missing' if kind == MISSING else 'external'} {name}")
         self.graph.library(self.node, name)
         self._refuse(form, ".".join((name, *attributes)), token)
         self._rest(attributes)
+
+    def _leads_to_own_code(self, obj: Any, attributes: tuple[str, ...]) -> bool:
+        for attribute in attributes:
+            obj = vars(obj).get(attribute, _MISSING) if hasattr(obj, "__dict__") else _MISSING
+        return obj is not _MISSING and not isinstance(obj, ModuleType) and self._holds_own_code(obj)
 
     def _own_module(self, name: str) -> ModuleType | None:
         """A module of the project, imported as the function itself would."""
@@ -157,7 +162,8 @@ class Binder:
         if submodule in sys.modules:
             return sys.modules[submodule]
         if not self.graph.is_own(module.__name__):
-            return _MISSING
+            # Libraries load some submodules when they are first named; name it, so that both states read the same.
+            return getattr(module, attribute, _MISSING)
         if hasattr(module, "__path__") and importlib.util.find_spec(submodule) is not None:
             return self._own_module(submodule) or _MISSING
         return getattr(module, attribute, _MISSING)
