@@ -113,7 +113,7 @@ def _in_list(path: str) -> Iterator[str | Failed]:
             path, f"`{path}` cannot be read as a list ({error}); expected UTF-8 text. Save it as UTF-8."
         )
         return
-    entries = [line.strip() for line in text.splitlines()]
+    entries = [line.strip() for line in text.split("\n")]
     entries = [entry for entry in entries if entry and not entry.startswith("#")]
     if not entries:
         yield Failed(path, f"`{path}` names no inputs; expected one path or URI per line. Add some.")

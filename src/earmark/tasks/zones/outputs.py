@@ -274,6 +274,9 @@ def _is_ours(path: Path) -> bool:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    # File names that are not UTF-8 pass through byte for byte.
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-    partial.replace(path)
+    try:
+        # File names that are not UTF-8 pass through byte for byte.
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
