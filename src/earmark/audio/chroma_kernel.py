@@ -22,7 +22,6 @@ from earmark.audio.tile_fft import (
 
 Array = NDArray[np.float32]
 
-SIMD_STAMP = ""
 N_CLASSES = 12
 
 

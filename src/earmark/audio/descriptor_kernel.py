@@ -39,7 +39,6 @@ from earmark.audio.tile_fft import (
 Array = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-SIMD_STAMP = ""
 TILE = N_BINS * LANES
 FLATNESS_FLOOR = np.float32(1e-10)  # of the power
 # columns of the table of sums
@@ -199,7 +198,9 @@ def _contrast(sizes: Array, bands: Ints, floor: Array, scratch: Array, out: Arra
 
 
 @njit(cache=True)
-def _extreme_sum(sizes: Array, first: int, n: int, count: int, sign: Array, floor: Array, scratch: Array) -> Array:
+def _extreme_sum(
+    sizes: Array, first: int, n: int, count: int, sign: Array, floor: Array, scratch: Array
+) -> Array:
     """Sum of the ``count`` largest values times ``sign`` of a band, each at least ``floor``.
 
     Four are found in one sweep, by a chain of maxima; what falls out at its end is kept for the next sweep.

@@ -75,14 +75,6 @@ class SpectralDescriptors:
     mel_power: Array
     peak_bin: Array
     peak_power: Array
-    clip: Clip
-
-    @property
-    def chroma(self) -> Array:
-        """Pitch classes, shape (n_frames, 12): computed when first read, as it needs the tuning of the whole clip."""
-        from earmark.audio.tonal import chroma
-
-        return self.clip.memo(chroma)
 
 
 def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
@@ -125,7 +117,6 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
         mel_power=mel_power.reshape(n_padded, -1)[:n_frames],
         peak_bin=peaks[0, :n_peaks].copy(),
         peak_power=peaks[1, :n_peaks].copy(),
-        clip=clip,
     )
 
 

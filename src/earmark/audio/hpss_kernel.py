@@ -26,7 +26,6 @@ from earmark.audio.tile_fft import (
 
 Array = NDArray[np.float32]
 
-SIMD_STAMP = ""
 REACH = 15  # half the kernel of 31
 PITCH = 1040  # bins of a frame, padded to whole rows; not a power of two
 N_BLOCKS = PITCH // LANES

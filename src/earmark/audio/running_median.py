@@ -62,7 +62,9 @@ def _generate(context: Any, builder: Any, sig: Any, args: Any, arrange: Any) -> 
     return context.get_dummy_value()
 
 
-def _halve(builder: Any, taps: list[Any], first: int, end: int, candidates: list[Any], rank: int) -> list[Any]:
+def _halve(
+    builder: Any, taps: list[Any], first: int, end: int, candidates: list[Any], rank: int
+) -> list[Any]:
     """Medians of the windows first .. end - 1.
 
     ``candidates`` are the sorted values all these windows share and that may be their median, which is number ``rank`` among

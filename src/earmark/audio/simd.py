@@ -246,7 +246,9 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
 
 
 @intrinsic
-def transpose(typingctx: Any, source: Any, start: Any, pitch: Any, target: Any, begin: Any, target_pitch: Any) -> Any:
+def transpose(
+    typingctx: Any, source: Any, start: Any, pitch: Any, target: Any, begin: Any, target_pitch: Any
+) -> Any:
     """16 x 16 block at ``source[start]``, rows ``pitch`` floats apart, to ``target[begin]``, with rows and lanes exchanged."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -92,7 +92,11 @@ def _frame_sums(
     blocks: NDArray[Any], n_samples: int, frame_length: int, hop_length: int, block: int
 ) -> NDArray[np.float64]:
     """Sums over centred frames from the sums over blocks; blocks outside the signal are 0."""
-    n_frames, lead, width = n_frames_of(n_samples, hop_length), frame_length // 2 // block, frame_length // block
+    n_frames, lead, width = (
+        n_frames_of(n_samples, hop_length),
+        frame_length // 2 // block,
+        frame_length // block,
+    )
     n_needed = (n_frames - 1) * (hop_length // block) + width
     padded = np.zeros(max(n_needed, lead + len(blocks)), dtype=np.float64)
     padded[lead : lead + len(blocks)] = blocks

@@ -47,9 +47,7 @@ def windowed_autocorrelation(envelope: Float64, window_frames: int, n_lags: int)
 
 
 @njit(cache=True)
-def best_lags(
-    envelope: Float64, window_frames: int, first: int, end: int
-) -> NDArray[np.int64]:
+def best_lags(envelope: Float64, window_frames: int, first: int, end: int) -> NDArray[np.int64]:
     """Lag from ``first`` to ``end - 1`` of the largest windowed autocorrelation of each frame; 0 where there is none."""
     n_frames = len(envelope) - window_frames
     state, turn = _start(window_frames, end)

@@ -20,7 +20,6 @@ from earmark.audio.simd import LANES, load, splat, store, transpose
 
 Array = NDArray[np.float32]
 
-SIMD_STAMP = ""  # first digits of the SHA-256 of simd.py: numba's cache sees changes of this file only
 N_FFT = 2048
 HOP = 512
 N_BINS = N_FFT // 2 + 1
