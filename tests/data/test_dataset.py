@@ -75,6 +75,25 @@ def test_a_manifest_with_a_test_label_is_refused(prepared: Prepared, make_table:
         Dataset.build(planted, splits, make_table(manifest.ids), CLASSES)
 
 
+def test_a_preparation_that_stopped_halfway_is_noticed(
+    prepared: Prepared, make_table: Callable[..., Any], make_manifest: Callable[..., Manifest]
+) -> None:
+    """New labels are sealed and the new manifest is not written yet: the old labels must not train."""
+    manifest, splits, folder = prepared
+    corrected = make_manifest(100, n_groups=60)
+    corrected = Manifest(corrected.table.with_columns(label=pl.lit("GREEN")), root=manifest.root)
+    before = (folder / "manifest.parquet").read_bytes()
+    seal(folder, corrected, Splits.make(corrected, previous=splits))
+    (folder / "manifest.parquet").write_bytes(before)
+    with pytest.raises(UsageError, match="a preparation was interrupted"):
+        Dataset.build(
+            Manifest.read(folder / "manifest.parquet"),
+            Splits.read(folder / "splits.parquet"),
+            make_table(manifest.ids),
+            CLASSES,
+        )
+
+
 def test_splits_of_another_manifest_are_refused(
     prepared: Prepared, make_table: Callable[..., Any], make_manifest: Callable[..., Manifest]
 ) -> None:

@@ -141,6 +141,7 @@ class Dataset:
         rows = {row["id"]: row for row in manifest.table.iter_rows(named=True)}
         assigned = splits.rows()
         _refuse_test_labels(rows, assigned)
+        _refuse_half_prepared(manifest, splits)
         _refuse_strangers(table, rows)
         training = {id for id, row in assigned.items() if row["split"] == "train"}
         group_on = splits.policy.group_on or "group"
@@ -274,6 +275,15 @@ def _refuse_test_labels(
         raise SealError(
             f"the manifest holds labels of {len(seen)} test items: {_some(seen)}. "
             "Expected them in the sealed table only. Use the manifest that `earmark prepare` wrote."
+        )
+
+
+def _refuse_half_prepared(manifest: Manifest, splits: Splits) -> None:
+    """Splits are written before the manifest: after a stop in between, its labels may be those of an earlier one."""
+    if splits.manifest_hash and splits.manifest_hash != manifest.hash:
+        raise UsageError(
+            f"the manifest has the hash {manifest.hash[:8]}, the splits were sealed with {splits.manifest_hash[:8]}: "
+            "a preparation was interrupted, or the manifest was changed. Run `earmark prepare` again."
         )
 
 

@@ -1,10 +1,10 @@
 """The guard on the test set: its labels live in one file, and each look at them is written down first.
 
 `seal` writes three tables into the task's data folder: ``sealed.parquet`` with the labels of the test items,
-``splits.parquet`` with the hash of that file, and ``manifest.parquet``, in which those labels are missing and
-a column ``split`` shows where each item is. `SealedLabels.open` is the only way to the labels. It appends a
-line to ``ledger.jsonl`` and flushes it to the disk before it returns anything, so that an opening that is not
-in the ledger has not happened.
+``splits.parquet`` with the hashes of the other two, and ``manifest.parquet``, in which those labels are
+missing and a column ``split`` shows where each item is. `SealedLabels.open` is the only way to the labels. It
+appends a line to ``ledger.jsonl`` and flushes it to the disk before it returns anything, so that an opening
+that is not in the ledger has not happened.
 
 The guard is against mistakes, not malice: whoever edits the files can read them. But the hash shows an edit,
 and the ledger is one line of JSON per event: ``event`` (``open`` or ``reseal``), ``when`` (UTC), ``run``,
@@ -179,9 +179,9 @@ def seal(
     folder.mkdir(parents=True, exist_ok=True)
     _guard_earlier(folder, splits, reseal_reason)
     sealed_hash = _write_sealed(folder / SEALED_FILE, manifest, splits)
-    splits = replace(splits, sealed_hash=sealed_hash)
-    splits.write(folder / SPLITS_FILE)
     manifest = _without_test_labels(manifest, splits)
+    splits = replace(splits, sealed_hash=sealed_hash, manifest_hash=manifest.hash)
+    splits.write(folder / SPLITS_FILE)
     manifest.write(folder / MANIFEST_FILE)
     return manifest, splits
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ class Splits:
         Hash of ``sealed.parquet``; empty until sealed.
     warnings : tuple of str
         What the user should know of this assignment.
+    manifest_hash : str
+        `Manifest.hash` of the manifest as it was sealed; empty until sealed.
     """
 
     table: pl.DataFrame
@@ -67,7 +69,8 @@ class Splits:
     items_hash: str
     test_keys: frozenset[str] = frozenset()
     sealed_hash: str = ""
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    manifest_hash: str = ""
 
     @classmethod
     def make(
@@ -121,6 +124,7 @@ class Splits:
             frozenset(json.loads(metadata["earmark.test_keys"])),
             metadata["earmark.sealed_hash"],
             tuple(json.loads(metadata["earmark.warnings"])),
+            metadata["earmark.manifest_hash"],
         )
 
     def write(self, path: str | Path) -> None:
@@ -132,6 +136,7 @@ class Splits:
             "earmark.test_keys": json.dumps(sorted(self.test_keys)),
             "earmark.sealed_hash": self.sealed_hash,
             "earmark.warnings": json.dumps(self.warnings),
+            "earmark.manifest_hash": self.manifest_hash,
             "earmark.hash": self.hash,
         }
         write_table(path, self.table, metadata)

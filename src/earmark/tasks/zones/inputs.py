@@ -35,7 +35,6 @@ __all__ = [
     "RejectedRow",
     "import_zones",
     "prepare_tracks",
-    "refuse_pseudo_labels",
 ]
 
 EMPTY_ZONE = "empty zone"
@@ -185,20 +184,6 @@ def prepare_tracks(
     _require_some(kept, tracks)
     table = _table(kept, Path(root).absolute())
     return Manifest(table, root=root), _report(tracks, kept, table["group"].n_unique(), layouts)
-
-
-def refuse_pseudo_labels(manifest: Manifest, *, allow: bool) -> None:
-    """Raise a `UsageError` if zones of the manifest were made from tempo and that is not allowed.
-
-    A model trained on them learns the rule; no score on them may be called a zone score.
-    """
-    origins = manifest.table["label_origin"].to_list() if "label_origin" in manifest.table.columns else []
-    n_pseudo = origins.count(PSEUDO)
-    if n_pseudo and not allow:
-        raise UsageError(
-            f"{n_pseudo} of {len(manifest)} zones were made from tempo alone; a model would learn that rule. "
-            "Expected zones that somebody heard. Prepare from such labels, or pass --allow-pseudo."
-        )
 
 
 def _read_source(source: Path) -> tuple[str, list[_Track]]:
