@@ -23,13 +23,17 @@ def length(clip):
     return [clip.duration_s]
 
 
-@feature_group("engine.blocks", columns=("rms",), sample_rate=RATE, kind="frames", frame_s=0.1, lookahead_s=0.0)
+@feature_group(
+    "engine.blocks", columns=("rms",), sample_rate=RATE, kind="frames", frame_s=0.1, lookahead_s=0.0
+)
 def blocks(clip):
     whole = clip.samples[: clip.samples.size // 1600 * 1600].reshape(-1, 1600)
     return np.sqrt((whole**2).mean(axis=1, keepdims=True))
 
 
-@feature_group("engine.forward", columns=("next_rms",), sample_rate=RATE, kind="frames", frame_s=0.1, lookahead_s=0.0)
+@feature_group(
+    "engine.forward", columns=("next_rms",), sample_rate=RATE, kind="frames", frame_s=0.1, lookahead_s=0.0
+)
 def forward(clip):
     """Declares no look-ahead, yet each frame holds the next frame's value."""
     return np.roll(blocks.function(clip), -1, axis=0)

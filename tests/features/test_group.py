@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pickle
 
+import cloudpickle
 import engine_groups
 import numpy as np
 import pytest
-from joblib.externals import cloudpickle
 
 from earmark.audio.clip import Clip
 from earmark.errors import InputError, SchemaError, TooShortError, UsageError
@@ -83,13 +83,18 @@ def test_fingerprint_follows_parameters_and_rate_but_not_names():
     assert one.fingerprint().digest == engine_groups.scaled(3.0).fingerprint().digest
     assert one.with_parameters("other.name").fingerprint().digest == one.fingerprint().digest
     assert one.with_parameters(factor=4.0).fingerprint().digest != one.fingerprint().digest
-    faster = feature_group("a.b", columns=("peak",), sample_rate=8_000, parameters={"factor": 3.0})(one.function)
+    faster = feature_group("a.b", columns=("peak",), sample_rate=8_000, parameters={"factor": 3.0})(
+        one.function
+    )
     assert faster.fingerprint().digest != one.fingerprint().digest
 
 
 def test_feature_set_selects_columns_of_its_groups():
     chosen = FeatureSet("s", (engine_groups.level, engine_groups.length), ("engine.level.peak",))
     assert chosen.columns == ("engine.level.peak",)
-    assert FeatureSet("all", (engine_groups.level, engine_groups.blocks)).columns == engine_groups.level.column_names
+    assert (
+        FeatureSet("all", (engine_groups.level, engine_groups.blocks)).columns
+        == engine_groups.level.column_names
+    )
     with pytest.raises(UsageError, match="selects engine.level.zz"):
         FeatureSet("s", (engine_groups.level,), ("engine.level.zz",))

@@ -7,7 +7,6 @@ Finished results are committed as they arrive: an item's results are on disk bef
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,8 +23,9 @@ from earmark.features.worker import Job, Outcome, WorkerContext, pack_groups, re
 
 __all__ = ["Extractor"]
 
-# A commit costs about 1 ms. Fast items share one; slow items, such as tracks, get one each.
-COMMIT_EVERY_S = 0.05
+# A commit costs about 1 ms. Items that take less than this to compute share one; slow items, such as tracks, get one
+# each, and nothing waits for its commit while the next result is waited for.
+COMMIT_WORK_S = 0.02
 COMMIT_ITEMS = 64
 # A worker process costs seconds of imports; a handful of items is done sooner without.
 ITEMS_WORTH_A_WORKER = 4
@@ -121,7 +121,7 @@ class Extractor:
             tuple((key, tuple(map(str, paths))) for key, paths in known_reads.items()),
         )
 
-    def _outcomes(self, context: WorkerContext, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def _outcomes(self, context: WorkerContext, jobs: Sequence[Job]) -> Iterator[Outcome | None]:
         from earmark.features import pool
 
         if self.cluster:
@@ -151,21 +151,24 @@ class _Run:
         self._bytes: dict[str, int] = {}
         self._pending: list[tuple[str, bytes, np.ndarray]] = []
         self._failed: list[tuple[str, bytes, str]] = []
-        self._committed = time.monotonic()
+        self._uncommitted_s = 0.0
         self._reads: dict[str, set[str]] = {}
 
-    def consume(self, outcomes: Iterator[Outcome]) -> None:
+    def consume(self, outcomes: Iterator[Outcome | None]) -> None:
         """Take all outcomes in; whatever ends the loop, what has arrived is committed."""
         self._report(None)
         self._record()
         try:
             for outcome in outcomes:
+                if outcome is None:
+                    self._commit()
+                    continue
                 refuse(outcome)
                 self._learn_reads(outcome.reads)
                 self._take(outcome)
-                self._report(outcome.job.uri)
                 if self._is_commit_due():
                     self._commit()
+                self._report(outcome.job.uri)
         finally:
             self._commit()
             self._record()
@@ -188,10 +191,11 @@ class _Run:
                 self._failed.append((name, identity, error.message))
         for name, seconds in result.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            self._uncommitted_s += seconds
         self.done += 1
 
     def _is_commit_due(self) -> bool:
-        return time.monotonic() - self._committed > COMMIT_EVERY_S or len(self._pending) >= COMMIT_ITEMS
+        return self._uncommitted_s > COMMIT_WORK_S or len(self._pending) >= COMMIT_ITEMS
 
     def _commit(self) -> None:
         if self.cache is not None and (self._pending or self._failed):
@@ -202,7 +206,7 @@ class _Run:
             )
         self._pending.clear()
         self._failed.clear()
-        self._committed = time.monotonic()
+        self._uncommitted_s = 0.0
 
     def _learn_reads(self, reads: Mapping[str, Sequence[str | Path]]) -> None:
         """A feature function was seen to open a data file: its content joins the key, also of this run's entries."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from joblib.externals.loky import ProcessPoolExecutor
+from loky import ProcessPoolExecutor
 
 from earmark.errors import MissingExtraError, UsageError
 from earmark.features.compute import ItemError, ItemResult
@@ -34,8 +34,8 @@ def run_here(context: WorkerContext, jobs: Iterable[Job]) -> Iterator[Outcome]:
         yield run_job(context, job)
 
 
-def run_processes(context: WorkerContext, jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
-    """Compute in `workers` processes; outcomes come in the order they finish."""
+def run_processes(context: WorkerContext, jobs: Sequence[Job], workers: int) -> Iterator[Outcome | None]:
+    """Compute in `workers` processes; outcomes come in the order they finish, None when the next must be waited for."""
     with tempfile.TemporaryDirectory(prefix="earmark-jobs-") as folder:
         context = replace(context, marker_dir=folder)
         waiting = deque(jobs)
@@ -60,7 +60,7 @@ def run_cluster(context: WorkerContext, jobs: Sequence[Job], address: str) -> It
 
 def _until_broken(
     context: WorkerContext, waiting: deque[Job], workers: int, begun: list[Job]
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome | None]:
     """Work through `waiting` until it is empty or the pool breaks; jobs that had begun then are left in `begun`."""
     pool = ProcessPoolExecutor(
         max_workers=min(workers, len(waiting)), initializer=start_worker, env=SINGLE_THREADED
@@ -71,7 +71,10 @@ def _until_broken(
             while waiting and len(running) < 2 * workers:
                 job = waiting.popleft()
                 running[pool.submit(run_job, context, job)] = job
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=0, return_when=FIRST_COMPLETED)
+            if not done:
+                yield None
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 outcome = future.result()
                 del running[future]

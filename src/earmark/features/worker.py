@@ -7,13 +7,16 @@ key. While it computes an item it leaves a marker file, so that a crash can be l
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from joblib.externals import cloudpickle
+import cloudpickle
 
 from earmark.cache.data_files import reads_by_function, watch
 from earmark.errors import WorkerError
@@ -21,6 +24,8 @@ from earmark.features.compute import ItemResult, compute_item
 from earmark.features.group import FeatureGroup
 
 __all__ = ["Job", "Outcome", "WorkerContext", "pack_groups", "run_job", "start_worker"]
+
+ORPHAN_CHECK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,16 @@ def pack_groups(groups: Sequence[FeatureGroup]) -> bytes:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C to the driver: it keeps finished work and ends the workers itself."""
+    """Leave Ctrl-C to the driver, which keeps finished work and ends the workers; end with the driver if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(driver: int) -> None:
+    # A killed driver cannot end its workers; without this they would wait for work for ever.
+    while os.getppid() == driver:
+        time.sleep(ORPHAN_CHECK_S)
+    os._exit(1)
 
 
 def run_job(context: WorkerContext, job: Job) -> Outcome:
