@@ -13,7 +13,8 @@ from earmark.features.group import FeatureGroup
 from earmark.features.progress import ProgressCallback
 from earmark.features.sets import FeatureSet
 from earmark.features.table import FeatureTable
-from earmark.inference.sources import Failed, expand_sources
+from earmark.inference.inputs import expand_inputs
+from earmark.inference.prediction import Failed
 from earmark.tasks.project import Project
 
 __all__ = ["Extracted", "extract", "groups_of", "write_table"]
@@ -71,7 +72,7 @@ def extract(
     """
     sets = project.feature_sets(features)
     groups = groups_of(sets, phase)
-    found = expand_sources(sources)
+    found = expand_inputs(sources)
     unusable = tuple(source for source in found if isinstance(source, Failed))
     paths = [source for source in found if isinstance(source, str)]
     if sources and not paths:
