@@ -8,11 +8,11 @@ import numpy as np
 
 QUICK: dict[str, dict[str, Any]] = {
     "xgboost": {"n_trees": 12, "max_depth": 3},
-    "neural_network": {"layers": [16, 8], "n_epochs": 12, "learning_rate": 0.01},
+    "neural_network": {"layers": [16, 8], "epochs": 12, "learning_rate": 0.01},
     "ensemble": {
         "xgboost__n_trees": 12,
         "neural_network__layers": [16, 8],
-        "neural_network__n_epochs": 12,
+        "neural_network__epochs": 12,
         "neural_network__learning_rate": 0.01,
     },
     "random_forest": {"n_trees": 10},

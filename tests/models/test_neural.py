@@ -15,7 +15,7 @@ from earmark.models.registry import make
 
 torch = pytest.importorskip("torch")
 
-SMALL = {"layers": [16, 8], "n_epochs": 15}
+SMALL = {"layers": [16, 8], "epochs": 15}
 
 
 class Killed(BaseException):
@@ -63,7 +63,7 @@ def test_the_adam_step_equals_torchs():
     from earmark.models.neural_training import DenseNetwork
 
     X, y = blobs(32)
-    model = network(n_epochs=3, dropout=0.0, batch_size=64).fit(X, y)
+    model = network(epochs=3, dropout=0.0, batch_size=64).fit(X, y)
     torch.manual_seed(42)
     peer = DenseNetwork(6, (16, 8), 3, 0.0)
     optimiser = torch.optim.Adam(peer.parameters(), lr=1e-3)
@@ -127,9 +127,7 @@ def test_a_torn_state_starts_over_and_says_so(tmp_path, caplog):
 def test_early_stopping_keeps_the_best_epoch():
     X, y, validation = split()
     validation = (validation[0], np.random.default_rng(0).permutation(validation[1]))  # nothing to learn
-    model = network(n_epochs=200, early_stopping_epochs=5, learning_rate=0.01).fit(
-        X, y, validation=validation
-    )
+    model = network(epochs=200, early_stopping_epochs=5, learning_rate=0.01).fit(X, y, validation=validation)
     losses = [entry["validation_loss"] for entry in model.history]
     assert model.length == int(np.argmin(losses)) + 1
     assert len(losses) == model.length + 5
@@ -142,7 +140,7 @@ def test_the_rate_is_halved_down_to_its_floor():
     X, y, validation = split()
     validation = (validation[0], np.random.default_rng(0).permutation(validation[1]))
     model = network(
-        n_epochs=60, early_stopping_epochs=60, halving_epochs=4, learning_rate=0.01, learning_rate_floor=0.002
+        epochs=60, early_stopping_epochs=60, halving_epochs=4, learning_rate=0.01, learning_rate_floor=0.002
     ).fit(X, y, validation=validation)
     rates = [entry["learning_rate"] for entry in model.history]
     assert rates[0] == 0.01 and set(rates) <= {0.01, 0.005, 0.0025, 0.002} and rates[-1] == 0.002
@@ -156,7 +154,7 @@ def test_without_validation_all_epochs_run_and_the_last_is_kept(table):
 @pytest.mark.parametrize("n", [33, 65])
 def test_a_last_batch_of_one_row_is_no_trouble(n):
     X, y = blobs(n)
-    assert np.isfinite(network(n_epochs=2).fit(X, y).predict_proba(X)).all()
+    assert np.isfinite(network(epochs=2).fit(X, y).predict_proba(X)).all()
 
 
 def test_weight_decay_shrinks_dense_weights(table):
@@ -168,5 +166,5 @@ def test_weight_decay_shrinks_dense_weights(table):
 def test_the_callers_generator_and_threads_are_left_alone(table):
     torch.manual_seed(5)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    network(n_epochs=2).fit(*table)
+    network(epochs=2).fit(*table)
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads

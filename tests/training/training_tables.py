@@ -52,7 +52,7 @@ def log_loss(y: np.ndarray, p: np.ndarray) -> float:
 
 METRICS = {"accuracy": Scored(accuracy, "higher"), "log_loss": Scored(log_loss, "lower")}
 
-QUICK_NEURAL = {"layers": [16, 8], "n_epochs": 40, "early_stopping_epochs": 40}
+QUICK_NEURAL = {"layers": [16, 8], "epochs": 40, "early_stopping_epochs": 40}
 
 
 def main(root: str, algorithm: str, pause_s: str) -> None:

@@ -62,7 +62,7 @@ class NeuralNetwork(FoldEstimator):
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
     stops_early: ClassVar[bool] = True
-    length_parameter: ClassVar[str | None] = "n_epochs"
+    length_parameter: ClassVar[str | None] = "epochs"
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "layers": Parameter((512, 256, 128), Widths(), "units of each dense layer"),
         "dropout": Parameter(
@@ -73,7 +73,7 @@ class NeuralNetwork(FoldEstimator):
             0.0, Interval(float, 0), "decoupled shrinkage of dense weights per step, times the rate"
         ),
         "batch_size": Parameter(32, Interval(int, 2), "rows per step"),
-        "n_epochs": Parameter(200, Interval(int, 1), "epochs at most"),
+        "epochs": Parameter(200, Interval(int, 1), "epochs at most"),
         "early_stopping_epochs": Parameter(
             20, Interval(int, 1), "epochs without improvement before stopping"
         ),

@@ -116,7 +116,7 @@ class _Fit:
     def finished(self) -> bool:
         done, patience = self.progress, self.params["early_stopping_epochs"]
         stale = self.request.validation is not None and done.epoch - 1 - done.best_epoch >= patience
-        return done.epoch >= self.params["n_epochs"] or (done.epoch > 0 and stale)
+        return done.epoch >= self.params["epochs"] or (done.epoch > 0 and stale)
 
     def run_epoch(self) -> None:
         progress = self.progress
