@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,6 +162,40 @@ def test_sealing_other_items_than_were_split_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="prepare"):
         seal(tmp_path, make_manifest(60), Splits.make(make_manifest(61)))
+
+
+def test_a_kill_at_any_moment_leaves_old_new_or_a_clear_error(
+    make_manifest: Callable[..., Manifest], sealed: Path
+) -> None:
+    """Preparing again in a loop, killed: no test label ever reads from the manifest, and the next run repairs."""
+    code = (
+        "import sys, polars as pl\nfrom earmark.data.manifest import Manifest\n"
+        "from earmark.data.seal import seal\nfrom earmark.data.splits import Splits\n"
+        "manifest = Manifest(pl.read_parquet(sys.argv[1]), root=sys.argv[2])\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    previous = Splits.read(sys.argv[2] + '/splits.parquet')\n"
+        "    seal(sys.argv[2], manifest, Splits.make(manifest, previous=previous))"
+    )
+    manifest = make_manifest(130, n_groups=60)
+    source = sealed.parent / "labelled.parquet"
+    manifest.table.write_parquet(source)
+    for delay_s in (0.0, 0.004, 0.009, 0.013, 0.021, 0.035):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(source), str(sealed)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(delay_s)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        splits, found = Splits.read(sealed / "splits.parquet"), Manifest.read(sealed / "manifest.parquet")
+        labels = dict(found.table.select("id", "label").iter_rows())
+        if found.items_hash == splits.items_hash:
+            assert all(labels[id] is None for id in splits.test_ids)
+    seal(sealed, manifest, Splits.make(manifest, previous=Splits.read(sealed / "splits.parquet")))
+    assert open_once(sealed).labels.keys() == set(Splits.read(sealed / "splits.parquet").test_ids)
 
 
 class TestSealedAgain:
