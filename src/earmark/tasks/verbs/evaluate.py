@@ -91,7 +91,7 @@ def evaluate(
         raise UsageError(f"split {split!r}: expected val (out of fold) or test (opens the seal).")
     features = project.task.features(run.config["settings"]["features"])
     dataset, table = project.training_data(features, progress)
-    _require_same_rows(run, dataset)
+    _require_same_data(run, dataset)
     scored = (
         _out_of_fold(run, dataset, table)
         if split == "val"
@@ -126,11 +126,12 @@ def evaluate(
     return Evaluated(evaluation, run, folder)
 
 
-def _require_same_rows(run: Run, dataset: Dataset) -> None:
-    if run.config["hashes"]["rows"] != dataset.hash:
+def _require_same_data(run: Run, dataset: Dataset) -> None:
+    trained = run.config["hashes"]["dataset"]
+    if trained != dataset.hash:
         raise RunError(
-            f"`{run.name}` was trained on data {run.config['hashes']['rows'][:8]}; labels, splits or feature code have "
-            f"changed since (now {dataset.hash[:8]}), so its scores would not be of this data. Train again."
+            f"`{run.name}` was trained on data {trained[:8]}; labels, splits or feature code have changed since (now "
+            f"{dataset.hash[:8]}), so its scores would not be of this data. Train again."
         )
 
 
@@ -225,7 +226,7 @@ def _stages(project: Project, features: FeatureSet, run: Run) -> list[Stage]:
         digest = group.fingerprint(project.cache.reads()).digest
         for record in project.cache.records(group.name):
             if record.digest == digest:
-                stages.append(Stage(f"features {group.name}", record.seconds, computed=record.computed))
+                stages.append(Stage(f"features {group.name}", record.usage.seconds, computed=record.usage.computed))
     return [*stages, Stage(f"train {run.algorithm}", run.config["seconds"], computed=run.config["rows"])]
 
 
