@@ -1,29 +1,32 @@
-"""What the full zones set costs, in one run: against a naive librosa script, decode + one STFT, two processes, memory.
+"""What the full zones set costs, in one run: against a naive librosa script, decode + one STFT, two
+processes, memory.
 
     python benchmarks/extraction.py [FILES...] [--json] [--repeat N]
 
-All times are CPU seconds of one warm process with one thread, the least of N rounds; the sides of a ratio are measured in
-turn within each round, so a busy machine disturbs both. Only the scaling over processes is wall time.
+All times are CPU seconds of one warm process with one thread, the least of N rounds; the sides of a ratio are
+measured in turn within each round, so a busy machine disturbs both. Only the scaling over processes is wall
+time.
 """
 
 from __future__ import annotations
 
 import os
 
+# One thread: the libraries read these when they are imported.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-import argparse
-import json
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+import argparse  # noqa: E402
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 SAMPLE_RATE = 22_050
 SOURCE_RATE = 44_100
@@ -96,7 +99,7 @@ def compare(file: str, times: dict[str, float]) -> dict[str, float]:
         times["librosa_load"] = time.process_time() - start
         theirs = full_set(clip)
         times["naive"] = time.process_time() - start
-    ours = full_set(NaiveFree(clip.samples, SAMPLE_RATE))
+    ours = full_set(own_clip(clip.samples, SAMPLE_RATE))
     difference = {name: relative(ours[name], theirs[name]) for name in ours}
     floored = naive.floored_contrast(clip.samples).astype(np.float64)
     for name, values in (("mean", floored.mean(axis=0)), ("std", floored.std(axis=0))):
@@ -106,7 +109,7 @@ def compare(file: str, times: dict[str, float]) -> dict[str, float]:
     return difference
 
 
-def NaiveFree(samples: np.ndarray, sample_rate: int) -> Any:
+def own_clip(samples: np.ndarray, sample_rate: int) -> Any:
     """A clip of the very samples that librosa saw."""
     from earmark.audio.clip import Clip
 
@@ -190,7 +193,7 @@ def write_tracks(folder: Path, seconds: int, suffixes: Sequence[str]) -> list[Pa
 
 
 def synthesize(seconds: int, seed: int = 7) -> np.ndarray:
-    """Stereo dance music: kick, hats, a bass line, detuned chords and a noise floor, with a breakdown in each minute."""
+    """Stereo dance music: kick, hats, bass, detuned chords and a noise floor, with a breakdown in each minute."""
     rng = np.random.default_rng(seed)
     n = seconds * SOURCE_RATE
     t = np.arange(n, dtype=np.float32) / SOURCE_RATE

@@ -1,7 +1,7 @@
 """The script a user would write with librosa for the columns of the zones set: one call for each feature.
 
-It stands in for the analysis functions of a clip and leaves the summaries over time to the feature groups, so a column that
-differs shows a difference of definition, not of summary.
+It stands in for the analysis functions of a clip and leaves the summaries over time to the feature groups, so
+a column that differs shows a difference of definition, not of summary.
 """
 
 from __future__ import annotations

@@ -109,4 +109,5 @@ def _trimmed(beats: Int64, score: Float64) -> Int64:
     strong = np.flatnonzero(score > 0.5 * np.sqrt(np.mean(smooth**2)))
     if not len(strong):
         return np.empty(0, dtype=np.int64)
-    return beats[(beats >= strong[0]) & (beats <= strong[-1])]
+    kept: Int64 = beats[(beats >= strong[0]) & (beats <= strong[-1])]
+    return kept

@@ -1,7 +1,7 @@
 """The pass that sums powers into pitch classes, 16 frames at a time.
 
-It is the second pass over the signal, because the weights depend on the tuning of the whole clip; to transform again is cheaper than to
-keep the spectrum.
+It is the second pass over the signal, because the weights depend on the tuning of the whole clip; to
+transform again is cheaper than to keep the spectrum.
 """
 
 from __future__ import annotations

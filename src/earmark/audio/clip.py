@@ -1,8 +1,8 @@
 """The clip: mono audio with its rate, and the analyses already made of it.
 
 Conventions: samples are float32 in about [-1, 1], mono, shape ``(n_samples,)``; rates are in Hz.
-Analysis functions take the clip first and keyword parameters after; ``clip.memo(function, **parameters)`` computes each
-of them once per clip, whoever asks, and frees the results together with the clip.
+Analysis functions take the clip first and keyword parameters after; ``clip.memo(function, **parameters)``
+computes each of them once per clip, whoever asks, and frees the results together with the clip.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Clip:
         self.samples = np.ascontiguousarray(self.samples, dtype=np.float32)
         if self.samples.ndim != 1:
             raise UsageError(
-                f"Samples have shape {self.samples.shape}; a clip is mono, shape (n_samples,). Average the channels first."
+                f"Samples have shape {self.samples.shape}; a clip is mono, shape (n_samples,). "
+                f"Average the channels first."
             )
         if self.sample_rate <= 0:
             raise UsageError(f"The sample rate is {self.sample_rate} Hz; expected a positive number of Hz.")
@@ -74,7 +75,8 @@ class Clip:
     def memo(self, function: Callable[..., T], /, **parameters: Any) -> T:
         """Result of ``function(self, **parameters)``, computed once per clip.
 
-        Defaults spelled out and defaults left out are the same request. Results are shared: do not write to them.
+        Defaults spelled out and defaults left out are the same request. Results are shared: do not write to
+        them.
         """
         key = (function, _bound(function, tuple(sorted(parameters.items()))))
         if key not in self._memo:

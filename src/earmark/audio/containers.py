@@ -1,7 +1,8 @@
 """What kind of audio file a stream of bytes is, and whether its end is missing.
 
-Files are known by content, never by suffix. Decoders accept a truncated file in silence (a WAV header that promises more
-than is there, an Ogg stream without its last page), so each container's own promise is checked before decoding:
+Files are known by content, never by suffix. Decoders accept a truncated file in silence (a WAV header that
+promises more than is there, an Ogg stream without its last page), so each container's own promise is checked
+before decoding:
 
 =========  ==========================================================================================
 container  what must hold
@@ -13,10 +14,11 @@ flac       the decoded length is the one in STREAMINFO (checked while decoding)
 mp3        the decoded length is the one in the Xing/Info header, if there is one (checked while decoding)
 =========  ==========================================================================================
 
-An mp3 without such a header carries no length, so a cut between two frames cannot be told from a shorter recording.
+An mp3 without such a header carries no length, so a cut between two frames cannot be told from a shorter
+recording.
 
-References: RIFF/WAVE (IBM & Microsoft 1991), EBU Tech 3306 (RF64), RFC 3533 (Ogg), RFC 7845 (Opus in Ogg), RFC 9639 (FLAC),
-ISO/IEC 14496-12 (boxes) and 23001-7 (``enca``: encrypted audio entry).
+References: RIFF/WAVE (IBM & Microsoft 1991), EBU Tech 3306 (RF64), RFC 3533 (Ogg), RFC 7845 (Opus in Ogg),
+RFC 9639 (FLAC), ISO/IEC 14496-12 (boxes) and 23001-7 (``enca``: encrypted audio entry).
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Decoding: any audio file to a mono clip at one rate.
 
-wav, aiff, flac, ogg/vorbis and mp3 go through libsndfile; m4a, aac, mp4, opus and everything else through FFmpeg's libraries
-(PyAV). The content decides, not the suffix. Audio is read in blocks, the channels averaged with equal weight (FFmpeg's own
-down-mix is 3 dB louder) and resampled by soxr at quality HQ as it comes, so a long file is never held at its source rate.
+wav, aiff, flac, ogg/vorbis and mp3 go through libsndfile; m4a, aac, mp4, opus and everything else through
+FFmpeg's libraries (PyAV). The content decides, not the suffix. Audio is read in blocks, the channels averaged
+with equal weight (FFmpeg's own down-mix is 3 dB louder) and resampled by soxr at quality HQ as it comes, so a
+long file is never held at its source rate.
 
-Every file that cannot be used raises one `DecodeError` that says what was found, what was expected and what to do: missing,
-a folder, empty, not audio, cut short, protected, without an audio track, without samples, with NaN or infinite samples.
-A partial result is never returned: what counts as cut short is listed in `earmark.audio.containers`.
+Every file that cannot be used raises one `DecodeError` that says what was found, what was expected and what
+to do: missing, a folder, empty, not audio, cut short, protected, without an audio track, without samples,
+with NaN or infinite samples. A partial result is never returned: what counts as cut short is listed in
+`earmark.audio.containers`.
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ def decode(source: Source, *, sample_rate: int) -> Clip:
     Parameters
     ----------
     source : str, path or binary file
-        A local path, a URI that fsspec opens (``file://``, ``memory://``, ``s3://`` ...), or an open binary file.
+        A local path, a URI that fsspec opens (``file://``, ``memory://``, ``s3://`` ...), or an open binary
+        file.
     sample_rate : int
         Rate of the clip in Hz, > 0.
 
@@ -217,8 +220,8 @@ def _soundfile_blocks(sound: Any) -> Blocks:
 def _mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean over channels of an array (n_channels, n); the plain ``mean`` is 20 times slower on interleaved audio."""
     if len(channels) == 1:
-        return channels[0].copy()
-    total = channels[0] + channels[1]
+        return np.array(channels[0])
+    total: NDArray[np.float32] = channels[0] + channels[1]
     for channel in channels[2:]:
         total += channel
     total *= np.float32(1.0 / len(channels))

@@ -1,11 +1,13 @@
 """The fused pass of spectral descriptors, 16 frames at a time.
 
-For each tile: spectrum, magnitudes and powers; one loop over the bins for sums, moments, flux and flatness; one for the two roll-offs; the
-extremes of the contrast bands by chains of minima and maxima; the mel bands as sparse sums; the spectral peaks that tell
-the tuning. What needs logarithms of few numbers is left to numpy.
+For each tile: spectrum, magnitudes and powers; one loop over the bins for sums, moments, flux and flatness;
+one for the two roll-offs; the extremes of the contrast bands by chains of minima and maxima; the mel bands as
+sparse sums; the spectral peaks that tell the tuning. What needs logarithms of few numbers is left to numpy.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -77,7 +79,8 @@ def describe(
     mel_weights : float32
         Weights, band after band.
     settings : (int, int, int, float)
-        First bin above 3000 Hz; first and end bin of pitches; floor of the contrast relative to a frame's largest magnitude.
+        First bin above 3000 Hz; first and end bin of pitches; floor of the contrast relative to a frame's
+        largest magnitude.
     sums : float32, flat (n_padded * 16,)
         Receives the columns TOTAL ... PEAK; n_padded is n_frames rounded up to 16.
     extremes : float32, flat (n_padded * 16,)
@@ -198,9 +201,7 @@ def _contrast(sizes: Array, bands: Ints, floor: Array, scratch: Array, out: Arra
 
 
 @njit(cache=True)
-def _extreme_sum(
-    sizes: Array, first: int, n: int, count: int, sign: Array, floor: Array, scratch: Array
-) -> Array:
+def _extreme_sum(sizes: Array, first: int, n: int, count: int, sign: Any, floor: Any, scratch: Array) -> Any:
     """Sum of the ``count`` largest values times ``sign`` of a band, each at least ``floor``.
 
     Four are found in one sweep, by a chain of maxima; what falls out at its end is kept for the next sweep.

@@ -1,15 +1,16 @@
-"""Spectral descriptors of every frame: centroid, roll-off, contrast, mel bands and more, from one pass over the signal.
+"""Spectral descriptors of every frame: centroid, roll-off, contrast, mel bands and more, from one pass over
+the signal.
 
-Conventions: frames of 2048 samples, hop 512, periodic Hann window, centred, zeros outside the signal; S is the magnitude spectrum; dB of
-the contrast are ``10 log10`` of magnitudes, as in the literature's reference implementation. A silent frame has 0 in every
-field, but flatness 1.
+Conventions: frames of 2048 samples, hop 512, periodic Hann window, centred, zeros outside the signal; S is
+the magnitude spectrum; dB of the contrast are ``10 log10`` of magnitudes, as in the literature's reference
+implementation. A silent frame has 0 in every field, but flatness 1.
 
-The contrast compares the mean of the strongest 2 % of the bins of a band with the mean of the weakest 2 %. Material that a codec
-or a resampler has low-passed leaves rounding noise there, 150 dB down, and its level depends on the machine. So magnitudes count
-as at least ``CONTRAST_FLOOR`` times the frame's largest.
+The contrast compares the mean of the strongest 2 % of the bins of a band with the mean of the weakest 2 %.
+Material that a codec or a resampler has low-passed leaves rounding noise there, 150 dB down, and its level
+depends on the machine. So magnitudes count as at least ``CONTRAST_FLOOR`` times the frame's largest.
 
-References: D. Jiang et al., Music type classification by spectral contrast feature, ICME 2002; G. Peeters, A large set of audio
-features for sound description, Ircam 2004.
+References: D. Jiang et al., Music type classification by spectral contrast feature, ICME 2002; G. Peeters, A
+large set of audio features for sound description, Ircam 2004.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Array = NDArray[np.float32]
 N_FFT = 2048
 BRIGHT_HZ = 3000.0
 PITCH_RANGE_HZ = (150.0, 4000.0)
-CONTRAST_FLOOR = 2.0**-24  # rounding unit of float32
+CONTRAST_FLOOR = 2.0**-23  # what float32 resolves beside the largest
 CONTRAST_LOWEST_HZ = 200.0
 CONTRAST_QUANTILE = 0.02
 N_CONTRAST_BANDS = 7
@@ -86,10 +87,11 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
         At least one frame, also of an empty clip; all values finite.
     """
     from earmark.audio import descriptor_kernel as kernel
+    from earmark.audio.simd import LANES
     from earmark.audio.tile_fft import twiddles
 
     n_frames = n_frames_of(len(clip.samples))
-    n_padded = -(-n_frames // kernel.LANES) * kernel.LANES
+    n_padded = -(-n_frames // LANES) * LANES
     sums, extremes = np.empty(n_padded * 16, dtype=np.float32), np.empty(n_padded * 16, dtype=np.float32)
     mel_bands, mel_weights = _sparse_mel(clip.sample_rate)
     mel_power = np.empty(n_padded * len(mel_bands), dtype=np.float32)
@@ -158,7 +160,8 @@ def _contrast_db(extremes: Array, bands: NDArray[np.int64]) -> Array:
 def contrast_bands(sample_rate: int) -> NDArray[np.int64]:
     """First bin, end, and number of extreme bins of the contrast bands, shape (7, 3).
 
-    A band takes in the bin below its lower edge and leaves out the highest below its upper edge; the last goes to the end.
+    A band takes in the bin below its lower edge and leaves out the highest below its upper edge; the last
+    goes to the end.
     """
     f = fft_frequencies_hz(sample_rate, N_FFT)
     edges_hz = np.concatenate([[0.0], CONTRAST_LOWEST_HZ * 2.0 ** np.arange(N_CONTRAST_BANDS)])

@@ -1,8 +1,8 @@
 """Matrices that sum the bins of a spectrum into bands: mel triangles and chroma bumps.
 
-References: M. Slaney, Auditory Toolbox, Interval Technical Report 1998-010 (mel: linear to 1 kHz, 27 logarithmic steps per factor
-6.4; triangles of unit area). D. Ellis, Chroma Feature Analysis and Synthesis, 2007 (chroma: Gaussian bumps a semitone wide,
-weighted by a Gaussian of two octaves around the fifth octave).
+References: M. Slaney, Auditory Toolbox, Interval Technical Report 1998-010 (mel: linear to 1 kHz, 27
+logarithmic steps per factor 6.4; triangles of unit area). D. Ellis, Chroma Feature Analysis and Synthesis,
+2007 (chroma: Gaussian bumps a semitone wide, weighted by a Gaussian of two octaves around the fifth octave).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def chroma_filterbank(sample_rate: int, n_fft: int = 2048, tuning: float = 0.0) 
 def _hz_to_mel(frequency_hz: float) -> float:
     if frequency_hz < BREAK_HZ:
         return frequency_hz / HZ_PER_MEL
-    return BREAK_HZ / HZ_PER_MEL + float(np.log(frequency_hz / BREAK_HZ)) / LOG_STEP
+    return float(BREAK_HZ / HZ_PER_MEL + np.log(frequency_hz / BREAK_HZ) / LOG_STEP)
 
 
 def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:

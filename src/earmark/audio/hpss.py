@@ -1,10 +1,12 @@
 """Harmonic and percussive parts of a clip, by median filtering of its magnitude spectrum.
 
-What stays the same over 31 frames is harmonic, what stays the same over 31 bins is percussive. The spectrum is divided between the two
-by the soft mask h^2 / (h^2 + p^2) of the two medians; where both vanish, in halves. The edges are reflected. The percussive signal is the
-clip minus the harmonic one, so that the two add up to the clip.
+What stays the same over 31 frames is harmonic, what stays the same over 31 bins is percussive. The spectrum
+is divided between the two by the soft mask h^2 / (h^2 + p^2) of the two medians; where both vanish, in
+halves. The edges are reflected. The percussive signal is the clip minus the harmonic one, so that the two add
+up to the clip.
 
-Reference: D. Fitzgerald, Harmonic/percussive separation using median filtering, DAFx 2010 (kernel 31, exponent 2, margin 1).
+Reference: D. Fitzgerald, Harmonic/percussive separation using median filtering, DAFx 2010 (kernel 31,
+exponent 2, margin 1).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The fused pass of harmonic-percussive separation: spectrum, two running medians, masks, inverse transform, energies.
+"""The fused pass of harmonic-percussive separation: spectrum, two running medians, masks, inverse transform,
+energies.
 
-Sixteen frames at a time, one tile behind the newest, because the median in time looks 15 frames ahead. Nothing longer than three tiles
-is held. Layouts: magnitudes of the last 48 frames frame-major (``history``, for the median in time, 16 bins in the lanes),
-everything else in tiles (16 frames in the lanes).
+Sixteen frames at a time, one tile behind the newest, because the median in time looks 15 frames ahead.
+Nothing longer than three tiles is held. Layouts: magnitudes of the last 48 frames frame-major (``history``,
+for the median in time, 16 bins in the lanes), everything else in tiles (16 frames in the lanes).
 """
 
 from __future__ import annotations
@@ -215,8 +216,8 @@ def _finish(
             p = samples[offset + i] - h
             h_sum += h * h
             p_sum += p * p
-        h_energy += h_sum
-        p_energy += p_sum
+        h_energy += float(h_sum)
+        p_energy += float(p_sum)
         if len(harmonic):
             for i in range(low, high):
                 harmonic[offset + i] = overlap[start + i]

@@ -1,7 +1,8 @@
 """Mel spectrum in dB and cepstral coefficients.
 
-Conventions: Slaney's mel scale and area-normalised triangles (Auditory Toolbox, 1998); power spectrum; dB re 1 with a floor of
-1e-10 and at most ``top_db`` below the clip's loudest band; DCT-II with orthonormal scaling, coefficient 0 included.
+Conventions: Slaney's mel scale and area-normalised triangles (Auditory Toolbox, 1998); power spectrum; dB re
+1 with a floor of 1e-10 and at most ``top_db`` below the clip's loudest band; DCT-II with orthonormal scaling,
+coefficient 0 included.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ POWER_FLOOR = 1e-10
 
 def power_to_db(power: Array, top_db: float | None = 80.0) -> Array:
     """``10 log10(power)`` with a floor of 1e-10 and at most ``top_db`` below the maximum of the array."""
-    level_db = np.log(np.maximum(power, np.float32(POWER_FLOOR)))
+    level_db: Array = np.log(np.maximum(power, np.float32(POWER_FLOOR)))
     level_db *= np.float32(10.0 / np.log(10.0))
     if top_db is not None and level_db.size:
         np.maximum(level_db, level_db.max() - np.float32(top_db), out=level_db)
@@ -38,7 +39,8 @@ def log_mel(clip: Clip, top_db: float | None = 80.0) -> Array:
 def mfcc(clip: Clip, n_mfcc: int = 20) -> Array:
     """Cepstral coefficients 0 .. n_mfcc - 1 of `log_mel`, float32, shape (n_frames, n_mfcc)."""
     level_db = clip.memo(log_mel)
-    return level_db @ _dct_matrix(level_db.shape[1], n_mfcc)
+    coefficients: Array = level_db @ _dct_matrix(level_db.shape[1], n_mfcc)
+    return coefficients
 
 
 @lru_cache(maxsize=8)

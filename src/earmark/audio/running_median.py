@@ -1,21 +1,24 @@
 """Exact running medians of width 31 by sorting networks, 16 lanes at a time.
 
-Sixteen neighbouring windows of 31 values have 16 values in common. These are sorted once; then the windows are halved, the values that
-each half has in common merged into the sorted ones, and all that can no longer be the median dropped, until one window and
-one value are left. Every step is a minimum or a maximum of rows, without branches, about 35 operations for each median.
+Sixteen neighbouring windows of 31 values have 16 values in common. These are sorted once; then the windows
+are halved, the values that each half has in common merged into the sorted ones, and all that can no longer be
+the median dropped, until one window and one value are left. Every step is a minimum or a maximum of rows,
+without branches, about 35 operations for each median.
 
-References: K. Batcher, Sorting networks and their applications, AFIPS 1968 (odd-even merge, here for any two lengths);
-D. Knuth, TAOCP 3, section 5.3.4.
+References: K. Batcher, Sorting networks and their applications, AFIPS 1968 (odd-even merge, here for any two
+lengths); D. Knuth, TAOCP 3, section 5.3.4.
 """
+
+# LLVM's builders have no types.
+# mypy: disable-error-code="untyped-decorator, no-untyped-call, import-untyped"
 
 from __future__ import annotations
 
 from typing import Any
 
 from numba.core import types
-from numba.extending import intrinsic
 
-from earmark.audio.simd import LANES, greater, lesser, row_pointer, transposed
+from earmark.audio.simd import LANES, greater, intrinsic, lesser, row_pointer, transposed
 
 WIDTH = 31
 MEDIAN_RANK = WIDTH // 2
@@ -26,7 +29,8 @@ N_TAPS = WIDTH + LANES - 1  # values under 16 windows
 def running_median(typingctx: Any, source: Any, start: Any, step: Any, target: Any, begin: Any) -> Any:
     """Medians of 16 windows along rows that lie ``step`` floats apart.
 
-    Window j holds the rows at ``source[start + step * (j + i)]``, i < 31; its median becomes row j at ``target[begin + 16 j]``.
+    Window j holds the rows at ``source[start + step * (j + i)]``, i < 31; its median becomes row j at
+    ``target[begin + 16 j]``.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -67,8 +71,8 @@ def _halve(
 ) -> list[Any]:
     """Medians of the windows first .. end - 1.
 
-    ``candidates`` are the sorted values all these windows share and that may be their median, which is number ``rank`` among
-    them and the values not yet merged.
+    ``candidates`` are the sorted values all these windows share and that may be their median, which is number
+    ``rank`` among them and the values not yet merged.
     """
     if end - first == 1:
         return [candidates[rank]]

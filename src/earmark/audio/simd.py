@@ -1,11 +1,16 @@
 """Sixteen lanes of float32 as one value inside numba functions.
 
-A tile is 16 frames side by side: a flat float32 array whose row r holds lane 0 .. 15 at ``16 r .. 16 r + 15``. Kernels work on whole rows,
-so a scalar algorithm written once runs on 16 frames at a time, whatever the width of the machine's registers: LLVM splits
-a row into the vectors that the processor has. numba by itself vectorises neither a sorting network nor a butterfly.
+A tile is 16 frames side by side: a flat float32 array whose row r holds lane 0 .. 15 at ``16 r .. 16 r +
+15``. Kernels work on whole rows, so a scalar algorithm written once runs on 16 frames at a time, whatever the
+width of the machine's registers: LLVM splits a row into the vectors that the processor has. numba by itself
+vectorises neither a sorting network nor a butterfly.
 
-``load``/``store`` move a row, ``splat`` fills one, ``+ - * /`` work by lane. An index counts floats, not rows, and is not checked.
+``load``/``store`` move a row, ``splat`` fills one, ``+ - * /`` work by lane. An index counts floats, not
+rows, and is not checked.
 """
+
+# LLVM's builders have no types.
+# mypy: disable-error-code="untyped-decorator, no-untyped-call, import-untyped"
 
 from __future__ import annotations
 
@@ -17,12 +22,14 @@ from llvmlite import ir
 from numba import njit
 from numba.core import cgutils, types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.extending import intrinsic as _numba_intrinsic
+from numba.extending import lower_builtin, models, register_model
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
 LANES = 16
+intrinsic: Any = _numba_intrinsic  # what it makes is called with other arguments than it is written with
 _FLOAT = ir.FloatType()
 _ROW = ir.VectorType(_FLOAT, LANES)
 _INT_ROW = ir.VectorType(ir.IntType(32), LANES)
@@ -249,7 +256,7 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
 def transpose(
     typingctx: Any, source: Any, start: Any, pitch: Any, target: Any, begin: Any, target_pitch: Any
 ) -> Any:
-    """16 x 16 block at ``source[start]``, rows ``pitch`` floats apart, to ``target[begin]``, with rows and lanes exchanged."""
+    """16 x 16 block at ``source[start]``, rows ``pitch`` floats apart, to ``target[begin]``, with lanes as rows."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def at(array: int, first: int, step: int, i: int) -> Any:

@@ -1,8 +1,8 @@
 """Framed level and spectrum of a clip.
 
-Conventions: frames are centred on multiples of ``hop_length``, the signal is padded with zeros by half a frame on either
-side, so there are ``1 + n_samples // hop_length`` frames, at least one. Arrays are frame-major. The window is the periodic Hann
-window.
+Conventions: frames are centred on multiples of ``hop_length``, the signal is padded with zeros by half a
+frame on either side, so there are ``1 + n_samples // hop_length`` frames, at least one. Arrays are
+frame-major. The window is the periodic Hann window.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def n_frames_of(n_samples: int, hop_length: int = 512) -> int:
 
 def fft_frequencies_hz(sample_rate: int, n_fft: int = 2048) -> NDArray[np.float64]:
     """Centre frequencies of the bins of a real FFT, Hz, shape (1 + n_fft // 2,)."""
-    return np.arange(1 + n_fft // 2) * (sample_rate / n_fft)
+    return np.asarray(np.arange(1 + n_fft // 2) * (sample_rate / n_fft), dtype=np.float64)
 
 
 @lru_cache(maxsize=8)
@@ -101,7 +101,7 @@ def _frame_sums(
     padded = np.zeros(max(n_needed, lead + len(blocks)), dtype=np.float64)
     padded[lead : lead + len(blocks)] = blocks
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)[:: hop_length // block]
-    return windows[:n_frames].sum(axis=1)
+    return np.asarray(windows[:n_frames].sum(axis=1))
 
 
 def _framed(samples: Array, frame_length: int, hop_length: int) -> Array:

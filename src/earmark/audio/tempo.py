@@ -1,10 +1,12 @@
 """Tempo, beats and local tempo from the onset envelope.
 
-Conventions: BPM; frames of 512 samples; lags in frames. The tempogram is the autocorrelation of the onset envelope in a Hann
-window around each frame, scaled to 1 at lag 0; outside the clip the envelope runs linearly to 0.
+Conventions: BPM; frames of 512 samples; lags in frames. The tempogram is the autocorrelation of the onset
+envelope in a Hann window around each frame, scaled to 1 at lag 0; outside the clip the envelope runs linearly
+to 0.
 
-References: P. Grosche, M. Mueller, F. Kurth, Cyclic tempogram, ICASSP 2010; D. Ellis, Beat tracking by dynamic programming,
-J. New Music Research 36(1), 2007 (start 120 BPM, one octave standard deviation, tightness 100).
+References: P. Grosche, M. Mueller, F. Kurth, Cyclic tempogram, ICASSP 2010; D. Ellis, Beat tracking by
+dynamic programming, J. New Music Research 36(1), 2007 (start 120 BPM, one octave standard deviation,
+tightness 100).
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def beat_frames(clip: Clip) -> NDArray[np.int64]:
 
 def beat_times_s(clip: Clip) -> NDArray[np.float64]:
     """Times of the beats in seconds."""
-    return clip.memo(beat_frames) * (HOP_LENGTH / clip.sample_rate)
+    return np.asarray(clip.memo(beat_frames) * (HOP_LENGTH / clip.sample_rate), dtype=np.float64)
 
 
 def local_tempo(clip: Clip) -> Array:

@@ -1,8 +1,9 @@
 """Running autocorrelation of an envelope under a Hann window, updated from frame to frame.
 
-The product of two Hann windows ``lag`` apart is a sum of cosines of the window's own frequency and its double. So the windowed lag products
-of a frame follow from those of the frame before by turning five sums and exchanging one product at either end: about 25
-operations for each lag and frame, no transform. Sums are in double precision.
+The product of two Hann windows ``lag`` apart is a sum of cosines of the window's own frequency and its
+double. So the windowed lag products of a frame follow from those of the frame before by turning five sums and
+exchanging one product at either end: about 25 operations for each lag and frame, no transform. Sums are in
+double precision.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ SILENT_SHARE = 1e-10  # of the largest window energy: below this a frame has no 
 
 @njit(cache=True)
 def windowed_autocorrelation(envelope: Float64, window_frames: int, n_lags: int) -> tuple[Float64, Float64]:
-    """Mean over the frames of the autocorrelation at lags 0 .. n_lags - 1, scaled to 1 at lag 0; and the window energies.
+    """Mean over the frames of the autocorrelation at lags 0 .. n_lags - 1, scaled to 1 at lag 0; and the
+    window energies.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ def windowed_autocorrelation(envelope: Float64, window_frames: int, n_lags: int)
 
 @njit(cache=True)
 def best_lags(envelope: Float64, window_frames: int, first: int, end: int) -> NDArray[np.int64]:
-    """Lag from ``first`` to ``end - 1`` of the largest windowed autocorrelation of each frame; 0 where there is none."""
+    """Lag, ``first`` to ``end - 1``, of the largest windowed autocorrelation of each frame; 0 where there is none."""
     n_frames = len(envelope) - window_frames
     state, turn = _start(window_frames, end)
     padded = np.concatenate((np.zeros(window_frames), envelope))
@@ -125,7 +127,7 @@ def _advance(
 
 @njit(cache=True, fastmath=True)
 def _evaluate(state: Float64, turn: Float64, values: Float64) -> None:
-    """Windowed autocorrelation from the five sums: w(n) w(n + lag) = (1 - cos a)(1 - cos b) / 4 with a and b ``lag`` apart."""
+    """Windowed autocorrelation from the five sums: the windows' product is (1 - cos a)(1 - cos b) / 4."""
     s_0, s_1r, s_1i, s_2r, s_2i = state[0], state[1], state[2], state[3], state[4]
     cosine, sine = turn[4], turn[5]
     for lag in range(len(values)):

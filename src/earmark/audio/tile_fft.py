@@ -1,11 +1,13 @@
 """Real FFT of length 2048 of 16 frames at a time, forth and back.
 
-Conventions: a tile is a flat float32 array of rows of 16 lanes, lane j = frame j (`earmark.audio.simd`). A time tile has 2048 rows, row n =
-sample n. A spectrum tile has 2 x 1025 rows: row 2 k the real, row 2 k + 1 the imaginary part of bin k. The transform packs even
-samples as real and odd ones as imaginary parts of 1024 complex numbers, which is how a time tile already lies in memory,
-and runs five radix-4 passes (Stockham: no bit reversal). About ten times the speed of a transform frame by frame.
+Conventions: a tile is a flat float32 array of rows of 16 lanes, lane j = frame j (`earmark.audio.simd`). A
+time tile has 2048 rows, row n = sample n. A spectrum tile has 2 x 1025 rows: row 2 k the real, row 2 k + 1
+the imaginary part of bin k. The transform packs even samples as real and odd ones as imaginary parts of 1024
+complex numbers, which is how a time tile already lies in memory, and runs five radix-4 passes (Stockham: no
+bit reversal). About ten times the speed of a transform frame by frame.
 
-Reference: C. Van Loan, Computational Frameworks for the Fast Fourier Transform, SIAM 1992, sections 1.7 and 4.3.
+Reference: C. Van Loan, Computational Frameworks for the Fast Fourier Transform, SIAM 1992, sections 1.7 and
+4.3.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Tuning, chroma and tonal centroid.
 
-Conventions: pitch classes C, C#, ..., B; tuning in semitones from A = 440 Hz; frames as in `earmark.audio.spectrum`.
+Conventions: pitch classes C, C#, ..., B; tuning in semitones from A = 440 Hz; frames as in
+`earmark.audio.spectrum`.
 
-References: D. Ellis, Chroma Feature Analysis and Synthesis, 2007; C. Harte, M. Sandler, M. Gasser, Detecting harmonic change in
-musical audio, AMCMM 2006 (tonal centroid).
+References: D. Ellis, Chroma Feature Analysis and Synthesis, 2007; C. Harte, M. Sandler, M. Gasser, Detecting
+harmonic change in musical audio, AMCMM 2006 (tonal centroid).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ TINY = np.finfo(np.float32).tiny
 
 
 def tuning(clip: Clip) -> float:
-    """Deviation from A = 440 Hz in semitones, -0.5 to 0.49 in steps of 0.01; 0 for a clip without spectral peaks.
+    """Deviation from A = 440 Hz in semitones, -0.5 to 0.49 in steps of 0.01; 0 for a clip without spectral
+    peaks.
 
     The fullest step of a histogram over those spectral peaks that are at least as high as their median.
     """
@@ -48,14 +50,15 @@ def chroma(clip: Clip) -> Array:
     np.ndarray, float32, shape (n_frames, 12)
         Each frame scaled to a maximum of 1; all 0 where silent.
     """
-    from earmark.audio import chroma_kernel as kernel
+    from earmark.audio.chroma_kernel import sum_pitch_classes
+    from earmark.audio.simd import LANES
     from earmark.audio.tile_fft import twiddles
 
     weights = chroma_filterbank(clip.sample_rate, N_FFT, clip.memo(tuning))
     n_frames = n_frames_of(len(clip.samples))
-    n_padded = -(-n_frames // kernel.LANES) * kernel.LANES
-    energy = np.empty(n_padded * kernel.LANES, dtype=np.float32)
-    kernel.sum_pitch_classes(
+    n_padded = -(-n_frames // LANES) * LANES
+    energy = np.empty(n_padded * LANES, dtype=np.float32)
+    sum_pitch_classes(
         clip.samples,
         n_frames,
         hann_window(N_FFT),
@@ -63,9 +66,9 @@ def chroma(clip: Clip) -> Array:
         np.ascontiguousarray(weights.T).ravel(),
         energy,
     )
-    pitch_classes = energy.reshape(n_padded, kernel.LANES)[:n_frames, :N_PITCH_CLASSES]
+    pitch_classes = energy.reshape(n_padded, LANES)[:n_frames, :N_PITCH_CLASSES]
     largest = pitch_classes.max(axis=1, keepdims=True)
-    return pitch_classes / np.where(largest > TINY, largest, np.float32(1.0))
+    return np.asarray(pitch_classes / np.where(largest > TINY, largest, 1.0), dtype=np.float32)
 
 
 def tonnetz(clip: Clip) -> Array:
@@ -82,5 +85,5 @@ def tonnetz(clip: Clip) -> Array:
     angle[::2] -= 0.5
     radius = np.array([1, 1, 1, 1, 0.5, 0.5])
     basis = (radius[:, None] * np.cos(np.pi * angle)).astype(np.float32)
-    centroid: Array = (pitch_classes / np.where(total > TINY, total, np.float32(1.0))) @ basis.T
-    return centroid
+    centroid = (pitch_classes / np.where(total > TINY, total, 1.0)) @ basis.T
+    return np.asarray(centroid, dtype=np.float32)
