@@ -244,6 +244,16 @@ class TestSealedAgain:
         assert (openings.count, openings.n_runs, openings.n_reseals) == (1, 1, 1)
         assert "drawn anew once" in str(openings)
 
+    def test_removing_the_splits_frees_no_test_item(
+        self, make_manifest: Callable[..., Manifest], sealed: Path
+    ) -> None:
+        (sealed / "splits.parquet").unlink()
+        manifest = make_manifest(100, n_groups=60)
+        with pytest.raises(SealError, match="would be released"):
+            seal(sealed, manifest, Splits.make(manifest, SplitPolicy(seed=7)))
+        seal(sealed, manifest, Splits.make(manifest))
+        assert read_ledger(sealed / "ledger.jsonl") == []
+
     def test_a_sealed_manifest_cannot_be_split_again(self, sealed: Path) -> None:
         with pytest.raises(UsageError, match="sealed already"):
             Splits.make(Manifest.read(sealed / "manifest.parquet"))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from earmark.data.assignment import visiting_order
 from earmark.data.balance import balanced_folds, balanced_subset
 from earmark.data.manifest import Manifest
+from earmark.data.parquet import write_table
 from earmark.data.policy import SplitPolicy
 from earmark.data.splits import Splits
 from earmark.errors import UsageError
@@ -234,6 +235,23 @@ def test_read_returns_what_was_written(make_manifest: Callable[..., Manifest], t
     with pytest.raises(UsageError, match="holds no splits"):
         manifest.write(tmp_path / "manifest.parquet")
         Splits.read(tmp_path / "manifest.parquet")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"earmark.policy": '{"folds": 5}'}, {"earmark.policy": "{"}, {"earmark.test_keys": None}],
+)
+def test_splits_of_another_version_are_a_clear_error(
+    change: dict[str, str | None], make_manifest: Callable[..., Manifest], tmp_path: Path
+) -> None:
+    path = tmp_path / "splits.parquet"
+    splits = Splits.make(make_manifest(60))
+    splits.write(path)
+    metadata = {**pl.read_parquet_metadata(path), **change}
+    metadata.pop("ARROW:schema", None)
+    write_table(path, splits.table, {name: text for name, text in metadata.items() if text is not None})
+    with pytest.raises(UsageError, match="written by another version"):
+        Splits.read(path)
 
 
 def test_splits_of_other_items_are_refused(make_manifest: Callable[..., Manifest]) -> None:

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from earmark.data.assignment import item_keys
 from earmark.data.manifest import Manifest
 from earmark.data.parquet import file_hash, read_table, write_table
 from earmark.data.splits import Splits
@@ -220,11 +221,9 @@ def _counted(events: Sequence[Mapping[str, Any]]) -> Openings:
 
 def _guard_earlier(folder: Path, splits: Splits, reseal_reason: str | None) -> None:
     """Refuse, or write down, that earlier test items leave the test set."""
-    if not (folder / SPLITS_FILE).is_file():
-        return
-    earlier = Splits.read(folder / SPLITS_FILE)
-    released = sorted(earlier.test_keys - splits.test_keys)
-    if not released:
+    earlier = _earlier_test_keys(folder)
+    released = sorted(earlier - splits.test_keys)
+    if not earlier or not (released or reseal_reason):
         return
     if not reseal_reason:
         raise SealError(
@@ -236,6 +235,17 @@ def _guard_earlier(folder: Path, splits: Splits, reseal_reason: str | None) -> N
         folder / LEDGER_FILE,
         _record("reseal", splits, run="", commit=None, reason=reseal_reason, n=len(splits.test_ids)),
     )
+
+
+def _earlier_test_keys(folder: Path) -> frozenset[str]:
+    """What is or was in the test set; from the sealed labels where somebody removed the splits."""
+    if (folder / SPLITS_FILE).is_file():
+        return Splits.read(folder / SPLITS_FILE).test_keys
+    if not (folder / SEALED_FILE).is_file():
+        return frozenset()
+    table, _ = read_table(folder / SEALED_FILE, "table of sealed labels", remedy=_REMEDY)
+    contents = table["content_hash"] if "content_hash" in table.columns else [None] * table.height
+    return frozenset(key for id, of in zip(table["id"], contents, strict=True) for key in item_keys(id, of))
 
 
 def _write_sealed(path: Path, manifest: Manifest, splits: Splits) -> str:

@@ -117,15 +117,21 @@ class Splits:
                 f"`{path}` is marked {metadata.get('earmark.format')!r}, expected {_FORMAT!r}: "
                 f"it holds no splits of this version of earmark. {_REMEDY}"
             )
-        return cls(
-            table,
-            SplitPolicy(**json.loads(metadata["earmark.policy"])),
-            metadata["earmark.items_hash"],
-            frozenset(json.loads(metadata["earmark.test_keys"])),
-            metadata["earmark.sealed_hash"],
-            tuple(json.loads(metadata["earmark.warnings"])),
-            metadata["earmark.manifest_hash"],
-        )
+        try:
+            return cls(
+                table,
+                SplitPolicy(**json.loads(metadata["earmark.policy"])),
+                metadata["earmark.items_hash"],
+                frozenset(json.loads(metadata["earmark.test_keys"])),
+                metadata["earmark.sealed_hash"],
+                tuple(json.loads(metadata["earmark.warnings"])),
+                metadata["earmark.manifest_hash"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"`{path}` lacks what splits need to know ({error}); it was written by another version of earmark, or "
+                f"by hand. Remove this file; the sealed labels beside it still guard the test set. {_REMEDY}"
+            ) from error
 
     def write(self, path: str | Path) -> None:
         """Write table, policy, seed and hashes in one step."""
