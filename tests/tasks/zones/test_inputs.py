@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -291,6 +292,16 @@ class TestFolders:
         write(tmp_path, "file,zone\na.mp3,green\n", "labels.csv")
         manifest, _ = prepare_tracks([tmp_path], root=tmp_path, identify=identify)
         assert manifest.ids == ("a.mp3",)
+
+    def test_a_file_name_that_is_no_unicode_is_set_aside(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.mp3")
+        try:
+            (tmp_path / os.fsdecode(b"\xff.mp3")).touch()
+        except OSError:
+            pytest.skip("this file system takes Unicode names only")
+        manifest, report = prepare_tracks([tmp_path], root=tmp_path, identify=identify)
+        assert manifest.ids == ("a.mp3",)
+        assert [(row.reason, row.path) for row in report.rejected] == [("unreadable row", "\\udcff.mp3")]
 
     def test_two_label_files_are_a_question(self, tmp_path: Path) -> None:
         write(tmp_path, "a\tgreen\n", "one.txt")

@@ -279,6 +279,11 @@ def _usable(path: str) -> bool:
     return "\0" not in path
 
 
+def _printable(path: str) -> str:
+    """A path that can be written to any UTF-8 stream, also if the file system's name is no Unicode."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 def _without_repeats(tracks: Sequence[_Track]) -> list[_Track]:
     """Reject contradictions between rows of one file or one content, then further rows of one file."""
     zones: dict[str, set[str]] = {}
@@ -332,7 +337,7 @@ def _require_some(kept: Sequence[_Track], tracks: Sequence[_Track]) -> None:
     moved = "If the collection has moved, pass --relocate OLD=NEW."
     raise UsageError(
         f"none of {len(tracks)} rows can be used: {counts}. "
-        f"The first is row {first.row.number} of `{first.file}`: `{first.row.path}`, {first.reason}{detail}. "
+        f"The first is row {first.row.number} of `{first.file}`: `{_printable(first.row.path)}`, {first.reason}{detail}. "
         f"{moved if reasons[MISSING_FILE] else 'Correct the source.'}"
     )
 
@@ -396,7 +401,7 @@ def _report(
         rows_read=len(tracks),
         kept=len(kept),
         rejected=tuple(
-            RejectedRow(track.file, track.row.number, track.row.path, track.reason, track.detail)
+            RejectedRow(track.file, track.row.number, _printable(track.row.path), track.reason, track.detail)
             for track in tracks
             if track.reason
         ),
