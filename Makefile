@@ -17,7 +17,7 @@ reference:       ## write docs/reference from the code
 	python docs/generate.py
 
 docs:            ## the documentation site, in docs/_build/html; warnings are errors
-	python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 
 build:           ## wheel and source archive, in dist/
 	python -m pip wheel --no-deps -w dist .

@@ -6,6 +6,7 @@ that the pages cannot fall behind the code.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
@@ -68,9 +69,9 @@ def _command(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
 
 def _help(command: click.Command) -> str:
     """The help text with its examples as a code block."""
-    text, _, examples = (command.help or "").partition("\b\nExamples:\n")
+    text, _, examples = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
     block = "\n".join(line.removeprefix("  ") for line in examples.rstrip().splitlines())
-    return f"{text.strip()}\n\n```bash\n{block}\n```"
+    return f"{text.strip()}\n\n```bash\n{inspect.cleandoc(block)}\n```"
 
 
 def _option(option: click.Option) -> str:

@@ -35,6 +35,7 @@ def decibels(amplitude):
 
 def make_demo(folder: Path) -> Path:
     """Forty seconds of noise at levels that a listener would call loud or quiet, and their labels."""
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(42)
     lines = ["path,label"]
     for number in range(40):
@@ -50,7 +51,7 @@ def make_demo(folder: Path) -> Path:
 
 task = Task(
     name="loudness",
-    title="Loud or quiet",
+    item_noun="recordings",
     groups=[level, crest],
     classes=("quiet", "loud"),
     demo=make_demo,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earmark.cli.options import Invocation, command, task_argument
+from earmark.cli.options import Invocation, command, find_task, task_argument
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,12 +30,11 @@ def init(invocation: Invocation, task: str) -> None:
     \b
     Examples:
       earmark init zones
-      earmark -C library init zones        makes the folder where it is missing
-      earmark init ./mytask.py             a task of your own
+      earmark -C library init zones    # makes the folder where it is missing
+      earmark init ./mytask.py         # a task of your own
     """
     from earmark.cli.output import note
     from earmark.errors import UsageError
-    from earmark.tasks.registry import load_task
     from earmark.tasks.settings import SETTINGS_FILE, Settings
 
     settings_file = invocation.folder / SETTINGS_FILE
@@ -43,7 +42,7 @@ def init(invocation: Invocation, task: str) -> None:
         raise UsageError(
             f"`{settings_file}` exists and is left as it is. Edit it, or choose another folder with -C."
         )
-    load_task(task)  # a task that cannot be found is refused now rather than at the next command
+    find_task(task)  # a task that cannot be found is refused now rather than at the next command
     invocation.folder.mkdir(parents=True, exist_ok=True)
     where = os.path.relpath(task, invocation.folder) if task.endswith(".py") else task
     _write_new(settings_file, settings_text(where))

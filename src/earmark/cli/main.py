@@ -11,7 +11,6 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
@@ -44,26 +43,6 @@ EXIT_STDOUT_CLOSED = 141  # 128 + SIGPIPE, as a shell reports a writer whose rea
 _COMPLETION_VARIABLE = "_EARMARK_COMPLETE"
 
 
-class LazyGroup(EarmarkGroup):
-    """A group whose commands are imported when they are named."""
-
-    def __init__(self, *args: object, lazy: dict[str, str], **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands, in declared order."""
-        return list(self.lazy)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command named ``cmd_name``; None if there is none."""
-        if cmd_name not in self.lazy:
-            return None
-        module, _, attribute = self.lazy[cmd_name].partition(":")
-        found: click.Command = getattr(import_module(module), attribute)
-        return found
-
-
 def _print_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if not value or context.resilient_parsing:
         return
@@ -74,7 +53,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=EarmarkGroup,
     lazy=COMMANDS,
     params=common_options(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
@@ -92,12 +71,12 @@ def cli() -> None:
 
     \b
     Examples:
-      earmark demo zones                          the whole job on generated tracks
-      earmark init zones                          start a project here
-      earmark prepare zones labels.csv            manifest, folds, sealed test set
-      earmark extract zones                       features, computed once
-      earmark train zones                         models and a report
-      earmark predict zones ~/Music --format json what they say of new tracks
+      earmark demo zones                  # the whole job on generated tracks
+      earmark init zones                  # start a project here
+      earmark prepare zones labels.csv    # manifest, folds, sealed test set
+      earmark extract zones               # features, computed once
+      earmark train zones                 # models and a report
+      earmark predict zones ~/Music       # what they say of new tracks
     """
 
 

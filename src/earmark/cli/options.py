@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from earmark.tasks.project import Project
     from earmark.tasks.settings import EffectiveSettings
+    from earmark.tasks.task import Task
 
 __all__ = [
     "FORMATS",
@@ -70,7 +72,7 @@ def common_options() -> list[click.Option]:
     """The one block of options that every command has."""
     return [
         click.Option(
-            ["-C", "folder"],
+            ["-C", "common_folder"],
             type=click.Path(file_okay=False, path_type=Path),
             metavar="DIR",
             help="Project folder (default: here).",
@@ -78,14 +80,14 @@ def common_options() -> list[click.Option]:
             callback=_remember,
         ),
         click.Option(
-            ["--format"],
+            ["--format", "common_format"],
             type=click.Choice(FORMATS),
             help="Form of what goes to standard output (default: table).",
             expose_value=False,
             callback=_remember,
         ),
         click.Option(
-            ["-v", "--verbose"],
+            ["-v", "--verbose", "common_verbose"],
             is_flag=True,
             default=None,
             help="Log more, and show tracebacks.",
@@ -93,7 +95,7 @@ def common_options() -> list[click.Option]:
             callback=_remember,
         ),
         click.Option(
-            ["--quiet"],
+            ["--quiet", "common_quiet"],
             is_flag=True,
             default=None,
             help="No progress, no notes: errors only.",
@@ -117,7 +119,29 @@ class EarmarkCommand(click.Command):
 
 
 class EarmarkGroup(click.Group):
-    """A group that names the likely command for one that it does not have."""
+    """A group whose commands may be imported when they are named, and that names the likely one for a mistake.
+
+    Parameters
+    ----------
+    lazy : mapping of str to str, optional
+        Command -> ``module:attribute``; listed after those that were added.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = dict(lazy or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in declared order."""
+        return [*self.commands, *self.lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command named ``cmd_name``, imported now if it is lazy; None if there is none."""
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self.lazy[cmd_name].partition(":")
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -165,7 +189,6 @@ def open_project(invocation: Invocation, task: str | None, **overrides: object) 
     """
     from earmark.errors import UsageError
     from earmark.tasks.project import Project
-    from earmark.tasks.registry import load_task
 
     settings = invocation.settings(**overrides)
     named = settings.settings.task
@@ -175,7 +198,37 @@ def open_project(invocation: Invocation, task: str | None, **overrides: object) 
         )
     if task is None and named is not None:
         task = str(invocation.folder / named) if named.endswith(".py") else named
-    return Project(load_task(str(task)), settings)
+    return Project(find_task(str(task)), settings)
+
+
+def find_task(name: str) -> Task:
+    """The task called ``name``, or defined in the file ``name``; what is wrong in a user's file is said as such."""
+    from earmark.errors import EarmarkError, UsageError
+    from earmark.tasks.registry import load_task
+
+    try:
+        return load_task(name)
+    except (EarmarkError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if not name.endswith(".py"):
+            raise
+        line = _line_in(error, Path(name).absolute())
+        raise UsageError(
+            f"`{name}`{line} cannot be loaded: {type(error).__name__}: {error}. Correct it; -v shows the traceback."
+        ) from error
+
+
+def _line_in(error: BaseException, file: Path) -> str:
+    """`` line 12``: where in ``file`` the error came from, or nothing."""
+    import traceback
+
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == file:
+        return f" line {error.lineno}"
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file
+    ]
+    return f" line {lines[-1]}" if lines else ""
 
 
 def _complete_task(
@@ -193,4 +246,4 @@ def _complete_task(
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
     """Keep a common option that was given; that of the command is read after that of the group and wins."""
     if value is not None and parameter.name is not None:
-        setattr(context.ensure_object(Invocation), parameter.name, value)
+        setattr(context.ensure_object(Invocation), parameter.name.removeprefix("common_"), value)

@@ -17,7 +17,7 @@ def schema(invocation: Invocation) -> None:
     \b
     Examples:
       earmark schema > earmark.schema.json
-      earmark schema --format csv          the settings, one line each
+      earmark schema --format csv    # the settings, one line each
     """
     from earmark.cli.output import emit
     from earmark.tasks.settings import environment_name, json_schema, setting_fields
