@@ -337,8 +337,8 @@ def _require_some(kept: Sequence[_Track], tracks: Sequence[_Track]) -> None:
     moved = "If the collection has moved, pass --relocate OLD=NEW."
     raise UsageError(
         f"none of {len(tracks)} rows can be used: {counts}. "
-        f"The first is row {first.row.number} of `{first.file}`: `{_printable(first.row.path)}`, {first.reason}{detail}. "
-        f"{moved if reasons[MISSING_FILE] else 'Correct the source.'}"
+        f"The first is row {first.row.number} of `{first.file}`: `{_printable(first.row.path)}`, "
+        f"{first.reason}{detail}. {moved if reasons[MISSING_FILE] else 'Correct the source.'}"
     )
 
 
