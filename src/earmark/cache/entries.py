@@ -269,6 +269,8 @@ class FeatureCache:
             (FAILURES + _key(code, content), records.pack_failure(error, now_s))
             for code, content, error in failures
         ]
+        if not pairs:
+            return
         self.write(lambda transaction: transaction.cursor().putmulti(sorted(pairs)))
 
     def failure(self, fingerprint: bytes, identity: bytes) -> Failure | None:
@@ -285,12 +287,6 @@ class FeatureCache:
         """Forget the failures under ``fingerprint`` (all when ``None``) and return how many there were."""
         prefix = b"" if fingerprint is None else _check_digest(fingerprint)
         return self.write(lambda transaction: delete_prefix(transaction, FAILURES + prefix))
-
-    def known_reads(self, function_key: bytes) -> tuple[str, ...] | None:
-        """The data files that a function was seen to read, ``None`` if it has not been watched."""
-        with self.store.read() as transaction:
-            stored = transaction.get(READS + function_key)
-            return records.parse_reads(stored) if stored is not None else None
 
     def remember_reads(self, reads: Mapping[bytes, Iterable[str]]) -> None:
         """Store, per function key (1 to 500 bytes), the data files that the function was seen to read."""

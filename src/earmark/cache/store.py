@@ -63,11 +63,11 @@ class _Gate:
     def __init__(self) -> None:
         self._condition = threading.Condition(threading.Lock())
         self._active = 0
-        self._closed_by: int | None = None
+        self._closed = False
 
     def enter(self) -> None:
         with self._condition:
-            while self._closed_by is not None:
+            while self._closed:
                 self._condition.wait()
             self._active += 1
 
@@ -78,15 +78,22 @@ class _Gate:
                 self._condition.notify_all()
 
     def close(self) -> None:
-        """Wait until no transaction is under way and hold new ones back until `open`."""
+        """Hold new transactions back until `open`, and wait until none is under way."""
         with self._condition:
-            while self._closed_by is not None or self._active:
+            while self._closed:
                 self._condition.wait()
-            self._closed_by = threading.get_ident()
+            self._closed = True
+            try:
+                while self._active:
+                    self._condition.wait()
+            except BaseException:  # Ctrl-C while waiting
+                self._closed = False
+                self._condition.notify_all()
+                raise
 
     def open(self) -> None:
         with self._condition:
-            self._closed_by = None
+            self._closed = False
             self._condition.notify_all()
 
     @contextlib.contextmanager
@@ -152,6 +159,11 @@ class Store:
                         return action(transaction)
                 except lmdb.MapFullError:
                     self._grow(size)
+
+    def map_bytes(self) -> int:
+        """Size of this process's memory map; the file is no larger."""
+        self._ensure_open()
+        return int(self._environment.info()["map_size"])
 
     def file_bytes(self) -> int:
         """Size of the data file on disk."""
