@@ -55,12 +55,14 @@ def import_command(
     from earmark.cache.legacy import import_rows, read_folder
     from earmark.cli.output import complain, emit, note
     from earmark.errors import GateError
-    from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
 
     project = open_project(invocation, task)
-    if project.task.name != "zones":
-        raise UsageError(f"There is no earlier layout of `{project.task.name}`; expected zones.")
-    found = read_folder(folder, COLUMNS_BY_LENGTH)
+    earlier = project.task.earlier
+    if earlier is None:
+        raise UsageError(
+            f"Task `{project.task.name}` has no earlier feature tables; expected a task that has, such as zones."
+        )
+    found = read_folder(folder, earlier.columns_by_length)
     rows: list[dict[str, Any]] = [{"what": "rows", "count": len(found.rows)}]
     rows += [{"what": f"rows of {length} numbers", "count": count} for length, count in found.lengths.items()]
     rows += [{"what": f"rows labelled {label}", "count": count} for label, count in found.labels.items()]
@@ -73,7 +75,7 @@ def import_command(
     problems = list(found.problems)
     if not dry_run:
         report = import_rows(
-            project.cache, found, locator(audio), recomputer(project, COMPARABLE), tolerance=tolerance
+            project.cache, found, locator(audio), recomputer(project, earlier.comparable), tolerance=tolerance
         )
         problems += report.problems
         document["imported"] = dataclasses.asdict(report)

@@ -53,7 +53,7 @@ def extract(
       earmark extract zones ~/Music -o features.csv
       earmark extract mine.py --format json
     """
-    from earmark.cli.output import complain, emit, format_seconds, note
+    from earmark.cli.output import complain_of, emit, format_seconds, note
     from earmark.cli.progress import progress
     from earmark.tasks.verbs.extract import extract as run_extract
 
@@ -77,7 +77,7 @@ def extract(
         for name, count in document["computed"].items()
     ]
     for failure in document["failures"]:
-        complain(f"failed: {failure['id']}: {failure['error']}")
+        complain_of(failure["id"], failure["error"])
     spent = format_seconds(sum(seconds.values()))
     note(
         invocation,

@@ -21,7 +21,7 @@ from typing import Any
 
 from earmark.cli.options import Invocation
 
-__all__ = ["complain", "emit", "format_bytes", "format_seconds", "note", "render", "to_json"]
+__all__ = ["complain", "complain_of", "emit", "format_bytes", "format_seconds", "note", "render", "to_json"]
 
 Row = Mapping[str, Any]
 
@@ -84,6 +84,11 @@ def note(invocation: Invocation, line: str) -> None:
 def complain(line: str) -> None:
     """Tell of an input or a check that failed, on standard error, also with ``--quiet``."""
     print(line, file=sys.stderr, flush=True)
+
+
+def complain_of(name: str, reason: str) -> None:
+    """Tell why the input called ``name`` failed, naming it once."""
+    complain(f"failed: {reason}" if name in reason else f"failed: {name}: {reason}")
 
 
 def format_bytes(count: float) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from earmark.cli.options import Invocation, command, open_project, task_argument
 
 if TYPE_CHECKING:
-    from earmark.inference.prediction import Failed, Prediction
+    from earmark.tasks.task import Task
 
 __all__ = ["predict"]
 
@@ -51,6 +52,9 @@ def predict(
     output: Path | None,
     export_csv: Path | None,
     playlists: Path | None,
+    playlist_formats: tuple[str, ...],
+    relative_paths: bool,
+    force: bool,
     with_features: bool,
     no_cache: bool,
 ) -> int:
@@ -66,15 +70,15 @@ def predict(
       earmark predict zones set.m3u8 --format json
       earmark predict mine.py recording.wav --run latest
     """
-    from earmark.cli.output import complain, emit, note
-    from earmark.cli.predictions import COLUMNS, require_writable, rows_of, write_file, write_playlists
+    from earmark.cli.output import complain_of, emit, note
+    from earmark.cli.predictions import csv_of, documents_of, require_writable, rows_of, write_file
     from earmark.cli.progress import progress
-    from earmark.inference.prediction import Failed
     from earmark.tasks.verbs.predict import predict as run_predict
 
     targets = [path for path in (output, export_csv) if path is not None]
     require_writable(targets)
     project = open_project(invocation, task)
+    write_lists = _playlist_writer(project.task) if playlists is not None else None
     with progress(invocation) as tell:
         predicted = run_predict(
             project,
@@ -87,15 +91,27 @@ def predict(
             with_features=with_features,
             progress=tell,
         )
-    answers: list[Prediction | Failed] = list(predicted.outcomes)
     for failure in predicted.failures:
-        complain(f"failed: {failure.path}: {failure.error}")
+        complain_of(failure.path, failure.error)
     for path in targets:
-        write_file(path, answers)
+        write_file(path, project.task, predicted.outcomes)
         note(invocation, f"written: {path}")
-    if playlists is not None:
-        for path in write_playlists(playlists, [one for one in answers if not isinstance(one, Failed)]):
+    if playlists is not None and write_lists is not None:
+        for path in write_lists(
+            predicted.outcomes, playlists, formats=playlist_formats, relative=relative_paths, force=force
+        ):
             note(invocation, f"written: {path}")
-    shown: list[dict[str, Any]] = rows_of(answers)
-    emit(invocation, shown, columns=list(shown[0]) if shown else list(COLUMNS), document=predicted.to_json())
+    if invocation.format == "csv":
+        click.echo(csv_of(project.task, predicted.outcomes), nl=False)
+    else:
+        documents = documents_of(project.task, predicted.outcomes)
+        emit(invocation, rows_of(project.task, predicted.outcomes), document=documents)
     return 1 if predicted.failures else 0
+
+
+def _playlist_writer(task: Task) -> Callable[..., tuple[Path, ...]]:
+    from earmark.errors import UsageError
+
+    if task.outputs is None or task.outputs.playlists is None:
+        raise UsageError(f"Task `{task.name}` writes no playlists. Give --output FILE instead.")
+    return task.outputs.playlists

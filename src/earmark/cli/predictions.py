@@ -1,4 +1,4 @@
-"""Predictions as rows, files and playlists."""
+"""Predictions as documents, rows and files: the task's own forms, or the general ones."""
 
 from __future__ import annotations
 
@@ -10,24 +10,36 @@ from earmark.errors import UsageError
 
 if TYPE_CHECKING:
     from earmark.inference.prediction import Failed, Prediction
+    from earmark.tasks.task import Task
 
-__all__ = ["COLUMNS", "require_writable", "rows_of", "write_file", "write_playlists"]
+__all__ = ["csv_of", "documents_of", "require_writable", "rows_of", "write_file"]
 
-COLUMNS = ("path", "label", "confidence", "error")
+_COLUMNS = ("path", "label", "confidence", "error")
 _SUFFIXES = (".csv", ".json", ".jsonl")
 
+Answers = Sequence["Prediction | Failed"]
 
-def rows_of(answers: Sequence[Prediction | Failed]) -> list[dict[str, Any]]:
+
+def documents_of(task: Task, answers: Answers) -> list[dict[str, Any]]:
+    """One JSON object per input."""
+    return [task.outputs.document(one) if task.outputs else one.to_json() for one in answers]
+
+
+def csv_of(task: Task, answers: Answers) -> str:
+    """The text of a CSV file."""
+    return task.outputs.csv(answers) if task.outputs else _general_csv(task, answers)
+
+
+def rows_of(task: Task, answers: Answers) -> list[dict[str, Any]]:
     """One flat row per input: path, label, confidence, a column per class, the task's plain fields, error."""
-    documents = [answer.to_json() for answer in answers]
     flat = [
         {
             **{key: value for key, value in document.items() if not isinstance(value, dict | list)},
             **{f"p_{name}": p for name, p in document.get("probabilities", {}).items()},
         }
-        for document in documents
+        for document in documents_of(task, answers)
     ]
-    names = dict.fromkeys([*COLUMNS[:-1], *(key for row in flat for key in row if key != "error")])
+    names = dict.fromkeys([*_COLUMNS[:-1], *(key for row in flat for key in row if key != "error")])
     return [{name: row.get(name) for name in (*names, "error")} for row in flat]
 
 
@@ -47,39 +59,24 @@ def require_writable(paths: Sequence[Path]) -> None:
         raise UsageError("\n".join(problems))
 
 
-def write_file(path: Path, answers: Sequence[Prediction | Failed]) -> None:
+def write_file(path: Path, task: Task, answers: Answers) -> None:
     """Write all answers in the form that the suffix names, whole or not at all."""
-    from earmark.cli.output import render, to_json
+    from earmark.cli.output import to_json
 
-    suffix = path.suffix.lower()
-    documents = [answer.to_json() for answer in answers]
-    if suffix == ".csv":
-        rows = rows_of(answers)
-        text = render("csv", rows, columns=list(rows[0]) if rows else list(COLUMNS))
-    elif suffix == ".json":
+    documents = documents_of(task, answers)
+    if path.suffix.lower() == ".csv":
+        text = csv_of(task, answers)
+    elif path.suffix.lower() == ".json":
         text = to_json(documents)
     else:
         text = "".join(to_json(document, indent=None) for document in documents)
-    _replace(path, text)
-
-
-def write_playlists(folder: Path, predictions: Sequence[Prediction]) -> list[Path]:
-    """Write a playlist ``LABEL.m3u8`` per label that was predicted; returns the files, in order of first use."""
-    folder.mkdir(parents=True, exist_ok=True)
-    by_label: dict[str, list[str]] = {}
-    for prediction in predictions:
-        where = prediction.path if "://" in prediction.path else str(Path(prediction.path).absolute())
-        by_label.setdefault(prediction.label, []).append(where)
-    written = []
-    for label, paths in by_label.items():
-        name = "".join(character if character.isalnum() or character in "-_ " else "_" for character in label)
-        target = folder / f"{name}.m3u8"
-        _replace(target, "\n".join(["#EXTM3U", *paths]) + "\n")
-        written.append(target)
-    return written
-
-
-def _replace(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(path)
+
+
+def _general_csv(task: Task, answers: Answers) -> str:
+    from earmark.cli.output import render
+
+    rows = rows_of(task, answers)
+    return render("csv", rows, columns=list(rows[0]) if rows else _COLUMNS)

@@ -23,9 +23,10 @@ from earmark.training.recipe import Recipe
 if TYPE_CHECKING:
     from earmark.data.manifest import Manifest
     from earmark.evaluation.result import Goal
+    from earmark.inference.prediction import Failed, Prediction
     from earmark.inference.rules import RuleSet
 
-__all__ = ["ImportRequest", "Imported", "Rule", "Task"]
+__all__ = ["EarlierTables", "ImportRequest", "Imported", "Outputs", "Rule", "Task"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,33 @@ class Imported:
 
     manifest: Manifest
     report: Any
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How predictions are written, where the task has forms of its own.
+
+    Parameters
+    ----------
+    document : callable
+        ``document(outcome)`` gives the JSON object of one prediction or failure.
+    csv : callable
+        ``csv(outcomes)`` gives the text of a CSV file.
+    playlists : callable or None
+        ``playlists(outcomes, folder, formats=..., relative=..., force=...)`` writes them and gives their paths.
+    """
+
+    document: Callable[[Prediction | Failed], dict[str, Any]]
+    csv: Callable[[Sequence[Prediction | Failed]], str]
+    playlists: Callable[..., tuple[Path, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class EarlierTables:
+    """Feature tables of an earlier program: names by length of a vector, and columns of now that hold the same number."""
+
+    columns_by_length: Mapping[int, tuple[str, ...]]
+    comparable: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -99,6 +127,9 @@ class Task:
     class_colours : mapping of class to ``#RRGGBB``
     item_noun : str
         What one item is called, in the plural.
+    outputs : Outputs or None
+    earlier : EarlierTables or None
+        What ``cache import`` reads.
     demo : callable or None
         ``demo(folder) -> label file``: makes the built-in data.
     """
@@ -123,6 +154,8 @@ class Task:
     uncertain: str | None = None
     class_colours: Mapping[str, str] = field(default_factory=dict)
     item_noun: str = "items"
+    outputs: Outputs | None = None
+    earlier: EarlierTables | None = None
     demo: Callable[[Path], Path] | None = None
 
     def __post_init__(self) -> None:

@@ -9,11 +9,13 @@ import numpy as np
 
 from earmark.data.policy import SplitPolicy
 from earmark.evaluation.result import Goal
-from earmark.tasks.task import Rule, Task
+from earmark.tasks.task import EarlierTables, Outputs, Rule, Task
 from earmark.tasks.zones.demo import generate_demo
+from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
 from earmark.tasks.zones.features import FEATURE_SETS
-from earmark.tasks.zones.inputs import import_tracks
+from earmark.tasks.zones.inputs import import_zones
 from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
+from earmark.tasks.zones.outputs import to_csv, write_playlists, zone_document
 from earmark.tasks.zones.rules import ENOUGH, RULES
 from earmark.training.recipe import Recipe
 
@@ -64,12 +66,14 @@ task = Task(
         Goal("weighted_f1", 0.78),
         Goal("recall", 0.85, label="PURPLE"),
     ),
-    importer=import_tracks,
+    importer=import_zones,
     extras={
         "tempo_bpm": ("full55", TEMPO),
     },
     uncertain=UNCERTAIN,
     class_colours={zone.name: zone.colour for zone in ZONES},
     item_noun="tracks",
+    outputs=Outputs(document=zone_document, csv=to_csv, playlists=write_playlists),
+    earlier=EarlierTables(COLUMNS_BY_LENGTH, COMPARABLE),
     demo=make_demo,
 )
