@@ -69,7 +69,7 @@ def make_evaluation():
     return _make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def evaluation():
-    """The made-up evaluation."""
+    """The made-up evaluation; frozen, so all tests share it and its intervals."""
     return _make()

@@ -48,29 +48,29 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(evaluation):
     return Page(render_report(evaluation))
 
 
-def test_all_files_are_written_and_nothing_else(evaluation, tmp_path):
-    paths = write_report(evaluation, tmp_path / "new" / "folder")
+def test_all_files_are_written_and_nothing_else(written):
+    assert sorted(path.name for path in written.iterdir()) == sorted(REPORT_FILES)
+
+
+def test_the_same_evaluation_gives_the_same_bytes_also_over_an_old_report(make_evaluation, written):
+    before = {path.name: path.read_bytes() for path in written.iterdir()}
+    paths = write_report(make_evaluation(), written)
     assert [path.name for path in paths] == list(REPORT_FILES)
-    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(REPORT_FILES)
+    for path in paths:
+        assert path.read_bytes() == before[path.name], path.name
 
 
-def test_the_same_evaluation_gives_the_same_bytes(make_evaluation, tmp_path):
-    one, two = (
-        write_report(make_evaluation(), tmp_path / "1"),
-        write_report(make_evaluation(), tmp_path / "2"),
-    )
-    for a, b in zip(one, two, strict=True):
-        assert a.read_bytes() == b.read_bytes(), a.name
-
-
-def test_a_report_may_be_written_again(evaluation, tmp_path):
-    write_report(evaluation, tmp_path)
-    assert write_report(evaluation, tmp_path)[0].exists()
+@pytest.fixture(scope="module")
+def written(evaluation, tmp_path_factory):
+    """A folder with the report's files."""
+    folder = tmp_path_factory.mktemp("report") / "new"
+    write_report(evaluation, folder)
+    return folder
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(page, evaluation):
@@ -174,24 +174,21 @@ def test_strings_from_outside_stay_text(make_evaluation):
     assert tables and all(re.search(r"(?<!\\)\|$", line) for line in tables)
 
 
-def test_metrics_json_is_what_evaluate_prints(evaluation, tmp_path):
-    write_report(evaluation, tmp_path)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == evaluation.to_json()
+def test_metrics_json_is_what_evaluate_prints(evaluation, written):
+    assert json.loads((written / "metrics.json").read_text()) == evaluation.to_json()
 
 
-def test_errors_csv_lists_all_errors_most_confident_first(evaluation, tmp_path):
-    write_report(evaluation, tmp_path)
-    with (tmp_path / "errors.csv").open(newline="", encoding="utf-8") as stream:
+def test_errors_csv_lists_all_errors_most_confident_first(evaluation, written):
+    with (written / "errors.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0])[:5] == ["filename", "actual", "predicted", "confidence", "path"]
     assert [row["path"] for row in rows] == [error.path for error in evaluation.errors]
-    assert float(rows[0]["confidence"]) == evaluation.errors[0].confidence
+    assert float(rows[0]["confidence"]) == pytest.approx(evaluation.errors[0].confidence, abs=1e-6)
     assert rows[0]["filename"] == rows[0]["path"].rpartition("/")[2]
 
 
-def test_importance_csv_lists_all_features_in_order(evaluation, tmp_path):
-    write_report(evaluation, tmp_path)
-    with (tmp_path / "feature_importance.csv").open(newline="", encoding="utf-8") as stream:
+def test_importance_csv_lists_all_features_in_order(evaluation, written):
+    with (written / "feature_importance.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["feature"] for row in rows] == [one.feature for one in evaluation.importance]
     assert float(rows[3]["importance"]) == evaluation.importance[3].importance

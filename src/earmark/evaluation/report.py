@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 
 from earmark.evaluation import plots
-from earmark.evaluation.intervals import Difference, Interval
+from earmark.evaluation.intervals import Interval
 from earmark.evaluation.metrics import METRICS, coverage_curve, reliability_bins
-from earmark.evaluation.result import Evaluation, show_interval, words_of
+from earmark.evaluation.result import Evaluation, show_difference, show_interval, words_of
 
 __all__ = ["REPORT_FILES", "render_model_card", "render_report", "write_report"]
 
@@ -225,9 +225,9 @@ def _errors_csv(evaluation: Evaluation) -> str:
             _file_name(error.path),
             error.actual,
             error.predicted,
-            repr(error.confidence),
+            f"{error.confidence:.6f}",
             error.path,
-            repr(error.probability_of_truth),
+            f"{error.probability_of_truth:.6f}",
         )
         for error in evaluation.errors
     ]
@@ -265,13 +265,6 @@ def _bounds(score: Interval) -> str:
     return "–" if math.isnan(score.low) else f"{score.low:.3f} to {score.high:.3f}"
 
 
-def _difference(gap: Difference) -> str:
-    if math.isnan(gap.value):
-        return "–"
-    bounds = "" if math.isnan(gap.low) else f" [{gap.low:+.2f}, {gap.high:+.2f}]"
-    return f"{gap.value:+.2f}{bounds}"
-
-
 def _fact(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
@@ -287,7 +280,7 @@ def _markdown(text: object) -> str:
 
 _FILTERS: dict[str, Callable[..., str]] = {
     "bounds": _bounds,
-    "difference": _difference,
+    "difference": show_difference,
     "fact": _fact,
     "file_name": _file_name,
     "first_upper": lambda text: text[:1].upper() + text[1:],

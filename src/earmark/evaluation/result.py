@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from earmark.errors import UsageError
 from earmark.evaluation.baselines import Baseline, ComparisonRow, compare
 from earmark.evaluation.importance import Importance
-from earmark.evaluation.intervals import Interval, bootstrap_intervals, per_class_intervals
+from earmark.evaluation.intervals import Difference, Interval, bootstrap_intervals, per_class_intervals
 from earmark.evaluation.metrics import METRICS, confusion_matrix, validate
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "PredictionError",
     "SetAside",
     "Stage",
+    "show_difference",
     "show_interval",
     "words_of",
 ]
@@ -304,13 +305,16 @@ class Evaluation:
         if best is None or best.behind is None:
             return f"{start}; no baseline to compare with."
         gap = best.behind
-        better = gap.value > 0 if METRICS[self.headline].direction == "higher" else gap.value < 0
-        side = "level with" if gap.value == 0 else "better than" if better else "worse than"
-        doubt = "" if gap.is_clear else ": not a clear difference"
         return (
-            f"{start}, {side} the best baseline ({best.name}, {best.metrics[self.headline].value:.2f}) by "
-            f"{abs(gap.value):.2f} (difference {gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]{doubt})."
+            f"{start}, {self._standing(gap)} the best baseline ({best.name}, "
+            f"{best.metrics[self.headline].value:.2f}; difference {show_difference(gap)})."
         )
+
+    def _standing(self, gap: Difference) -> str:
+        better = gap.value > 0 if METRICS[self.headline].direction == "higher" else gap.value < 0
+        side = "better than" if better else "worse than"
+        # What rounds to 0.00 is not worth an order.
+        return side if gap.is_clear else "level with" if abs(gap.value) < 0.005 else f"not clearly {side}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``evaluate --format json`` prints; its shape is stable.
@@ -377,6 +381,14 @@ def show_interval(interval: Interval, digits: int = 2) -> str:
     if math.isnan(interval.low):
         return value
     return f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def show_difference(gap: Difference, digits: int = 2) -> str:
+    """Show a difference for readers: ``+0.14 [+0.03, +0.25]``, or the value alone without bounds."""
+    if math.isnan(gap.value):
+        return "undefined"
+    value = f"{gap.value:+.{digits}f}"
+    return value if math.isnan(gap.low) else f"{value} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
 
 
 def _show_outcome(outcome: GoalOutcome) -> str:
