@@ -8,17 +8,20 @@ before decoding:
 container  what must hold
 =========  ==========================================================================================
 wav, aiff  the sample chunk ends inside the file
+au, caf    the same
 ogg        the last page is complete and marked as the end of the stream
 mp4        the boxes at top level fill the file, the index box ``moov`` is among them; no entry is encrypted
 flac       the decoded length is the one in STREAMINFO (checked while decoding)
-mp3        the decoded length is the one in the Xing/Info header, if there is one (checked while decoding)
+matroska   the segment ends inside the file
+mp3        size and decoded length are those in the Xing/Info header, if there is one
 =========  ==========================================================================================
 
 An mp3 without such a header carries no length, so a cut between two frames cannot be told from a shorter
 recording.
 
 References: RIFF/WAVE (IBM & Microsoft 1991), EBU Tech 3306 (RF64), RFC 3533 (Ogg), RFC 7845 (Opus in Ogg),
-RFC 9639 (FLAC), ISO/IEC 14496-12 (boxes) and 23001-7 (``enca``: encrypted audio entry).
+RFC 9639 (FLAC), RFC 8794 and 9559 (EBML, Matroska), ISO/IEC 14496-12 (boxes) and 23001-7 (``enca``:
+encrypted audio entry).
 """
 
 from __future__ import annotations
@@ -30,7 +33,15 @@ from typing import BinaryIO
 HEAD_BYTES = 8192
 OGG_TAIL_BYTES = 2 * 65_307  # two pages of the largest size
 UNKNOWN_LENGTH = 0x7FFF_0000  # writers that cannot seek back leave a placeholder at least this large
+WIDE_UNKNOWN_LENGTH = 1 << 62  # of a field of 8 bytes
 MAX_MOOV_BYTES = 64 << 20
+_MAGIC = (
+    (b"fLaC", "flac"),
+    (b"ID3", "mp3"),
+    (b".snd", "au"),
+    (b"caff", "caf"),
+    (b"\x1a\x45\xdf\xa3", "matroska"),
+)
 
 
 def sniff(head: bytes) -> str:
@@ -44,7 +55,7 @@ def sniff(head: bytes) -> str:
     Returns
     -------
     str
-        ``wav``, ``aiff``, ``flac``, ``ogg``, ``opus``, ``mp3``, ``mp4`` or ``other``.
+        ``wav``, ``aiff``, ``au``, ``caf``, ``flac``, ``ogg``, ``opus``, ``mp3``, ``mp4``, ``matroska`` or ``other``.
     """
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return "wav"
@@ -54,7 +65,7 @@ def sniff(head: bytes) -> str:
         return "opus" if b"OpusHead" in head[:512] else "ogg"
     if head[4:8] == b"ftyp":
         return "mp4"
-    for magic, name in ((b"fLaC", "flac"), (b"ID3", "mp3")):
+    for magic, name in _MAGIC:
         if head.startswith(magic):
             return name
     return "mp3" if _is_mpeg_layer3(head) else "other"
@@ -76,11 +87,16 @@ def find_damage(stream: BinaryIO, size: int, container: str) -> str | None:
         return _chunk_damage(stream, size, b"data", "<")
     if container == "aiff":
         return _chunk_damage(stream, size, b"SSND", ">")
-    if container in ("ogg", "opus"):
-        return _ogg_damage(stream, size)
-    if container == "mp4":
-        return _mp4_damage(stream, size)
-    return None
+    checks = {
+        "au": _au_damage,
+        "caf": _caf_damage,
+        "ogg": _ogg_damage,
+        "opus": _ogg_damage,
+        "mp3": _mp3_damage,
+        "mp4": _mp4_damage,
+        "matroska": _matroska_damage,
+    }
+    return checks[container](stream, size) if container in checks else None
 
 
 def is_encrypted(stream: BinaryIO, size: int) -> bool:
@@ -103,17 +119,90 @@ def _is_mpeg_layer3(head: bytes) -> bool:
 
 def _chunk_damage(stream: BinaryIO, size: int, wanted: bytes, order: str) -> str | None:
     """Damage of a RIFF or IFF file: its sample chunk is absent or ends behind the end of the file."""
-    position = 12
+    position, wide_length = 12, None
     while position + 8 <= size:
         stream.seek(position)
         name, length = struct.unpack(f"{order}4sI", stream.read(8))
+        if name == b"ds64":  # RF64: the lengths that do not fit into 32 bits, of the file and of the samples
+            wide_length = struct.unpack("<8xQ", stream.read(16).ljust(16, b"\xff"))[0]
+        if name == wanted and wide_length is not None:
+            return _broken_promise(wide_length, size - position - 8, WIDE_UNKNOWN_LENGTH)
         if name == wanted:
-            found = size - position - 8
-            if length > found and length < UNKNOWN_LENGTH:
-                return f"its header promises {length:,} bytes of samples and {found:,} are there"
-            return None
+            return _broken_promise(length, size - position - 8)
         position += 8 + length + (length & 1)
     return "it ends before its samples begin"
+
+
+def _broken_promise(promised: int, found: int, unknown: int = UNKNOWN_LENGTH) -> str | None:
+    """Damage where fewer bytes follow than a header says; from ``unknown`` on it says nothing."""
+    if found < promised < unknown:
+        return f"its header promises {promised:,} bytes of audio and {max(0, found):,} are there"
+    return None
+
+
+def _au_damage(stream: BinaryIO, size: int) -> str | None:
+    """Damage of a Sun audio file: fewer bytes of samples than the header says."""
+    stream.seek(4)
+    head = stream.read(8)
+    if len(head) < 8:
+        return "it ends before its samples begin"
+    offset, promised = struct.unpack(">II", head)
+    return _broken_promise(promised, size - offset)
+
+
+def _caf_damage(stream: BinaryIO, size: int) -> str | None:
+    """Damage of a Core Audio file: the data chunk is absent or ends behind the end of the file."""
+    position = 8
+    while position + 12 <= size:
+        stream.seek(position)
+        name, length = struct.unpack(">4sq", stream.read(12))
+        if name == b"data":
+            found = size - position - 12
+            return _broken_promise(length, found, WIDE_UNKNOWN_LENGTH)
+        if length < 0:
+            break
+        position += 12 + length
+    return "it ends before its samples begin"
+
+
+def _mp3_damage(stream: BinaryIO, size: int) -> str | None:
+    """Damage of an mp3 file: fewer bytes than its Xing or Info header says; None without such a header."""
+    stream.seek(0)
+    head = stream.read(10)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        start = 10 + sum(
+            (byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)
+        )
+    stream.seek(start)
+    frame = stream.read(64)
+    place = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if place < 0 or len(frame) < place + 16:
+        return None
+    flags = struct.unpack(">I", frame[place + 4 : place + 8])[0]
+    if not flags & 2:
+        return None
+    count = place + 8 + 4 * (flags & 1)
+    return _broken_promise(struct.unpack(">I", frame[count : count + 4])[0], size - start)
+
+
+def _matroska_damage(stream: BinaryIO, size: int) -> str | None:
+    """Damage of a Matroska file: its segment ends behind the end of the file; live streams do not say where."""
+    position = 4
+    for _ in range(2):  # the header's content, then the segment's
+        stream.seek(position)
+        coded = stream.read(8)
+        if not coded or not coded[0]:
+            return "it ends before its audio begins"
+        width = 9 - coded[0].bit_length()
+        length = int.from_bytes(coded[:width], "big") & ((1 << 7 * width) - 1)
+        position += width
+        if length == (1 << 7 * width) - 1:
+            return None
+        if position + length > size:
+            return _broken_promise(length, size - position, WIDE_UNKNOWN_LENGTH)
+        position += length + 4
+    return None
 
 
 def _ogg_damage(stream: BinaryIO, size: int) -> str | None:

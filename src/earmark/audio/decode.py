@@ -50,6 +50,7 @@ AUDIO_SUFFIXES: frozenset[str] = frozenset(
 )
 """Suffixes of files that a folder scan offers to `decode`; lower case, with the dot."""
 
+AV_CONTAINERS = frozenset({"other", "mp4", "opus", "matroska"})  # the rest is libsndfile's
 BLOCK_FRAMES = 1 << 16  # frames read at once: 0.5 MB of stereo float32, inside the second-level cache
 MAX_ABS_SAMPLE = 1e8  # beyond this the sums of squares of a track leave float32
 EXPECTED = "Expected a playable audio file (wav, flac, ogg, mp3, m4a, opus, ...)"
@@ -97,7 +98,7 @@ def decode(source: Source, *, sample_rate: int) -> Clip:
     name = _name_of(source)
     with _opened(source, name) as file:
         container = _examine(file, name)
-        if container in ("other", "mp4", "opus"):
+        if container in AV_CONTAINERS:
             samples = _decode_av(file, name, sample_rate)
         else:
             samples = _decode_soundfile(file, name, sample_rate, container)
@@ -117,7 +118,7 @@ def probe(source: Source) -> AudioInfo:
     name = _name_of(source)
     with _opened(source, name) as file:
         container = _examine(file, name)
-        if container in ("other", "mp4", "opus"):
+        if container in AV_CONTAINERS:
             return _probe_av(file, name)
         with _sound_file(file, name) as sound:
             return AudioInfo(
@@ -195,7 +196,8 @@ def _sound_file(file: BinaryIO, name: str) -> Iterator[Any]:
         with soundfile.SoundFile(file) as sound:
             yield sound
     except soundfile.LibsndfileError as problem:
-        raise _error(name, f"cannot be decoded: {problem.error_string.strip().rstrip('.')}") from problem
+        reason = problem.error_string.removeprefix("Error :").strip().rstrip(".")
+        raise _error(name, f"is damaged, cut short or not audio ({reason})") from problem
 
 
 def _decode_soundfile(file: BinaryIO, name: str, sample_rate: int, container: str) -> NDArray[np.float32]:
@@ -274,7 +276,7 @@ def _av_container(file: BinaryIO, name: str) -> Iterator[Any]:
             yield container
     except (av.FFmpegError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
-        raise _error(name, f"cannot be decoded: {reason}") from problem
+        raise _error(name, f"is damaged, cut short or not audio ({reason})") from problem
 
 
 def _probe_av(file: BinaryIO, name: str) -> AudioInfo:

@@ -39,7 +39,7 @@ def log_mel(clip: Clip, top_db: float | None = 80.0) -> Array:
 def mfcc(clip: Clip, n_mfcc: int = 20) -> Array:
     """Cepstral coefficients 0 .. n_mfcc - 1 of `log_mel`, float32, shape (n_frames, n_mfcc)."""
     level_db = clip.memo(log_mel)
-    coefficients: Array = level_db @ _dct_matrix(level_db.shape[1], n_mfcc)
+    coefficients: Array = np.matmul(level_db, _dct_matrix(level_db.shape[1], n_mfcc))
     return coefficients
 
 
@@ -47,6 +47,6 @@ def mfcc(clip: Clip, n_mfcc: int = 20) -> Array:
 def _dct_matrix(n_bands: int, n_coefficients: int) -> Array:
     """Orthonormal DCT-II, shape (n_bands, n_coefficients)."""
     angle = np.pi / n_bands * np.outer(np.arange(n_bands) + 0.5, np.arange(n_coefficients))
-    matrix = np.cos(angle) * np.sqrt(2.0 / n_bands)
+    matrix: NDArray[np.float64] = np.cos(angle) * np.sqrt(2.0 / n_bands)
     matrix[:, 0] = np.sqrt(1.0 / n_bands)
     return matrix.astype(np.float32)
