@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 
 
 def fingerprints_of(folder: str) -> dict[str, str]:
@@ -16,7 +17,7 @@ def fingerprints_of(folder: str) -> dict[str, str]:
     from earmark.cache.fingerprint import fingerprint
     from earmark.errors import FingerprintError
 
-    sys.path[:0] = [folder, os.path.join(folder, "libs")]
+    sys.path[:0] = [folder, f"{folder}/libs"]
     from proj.groups import groups  # type: ignore[import-not-found]
 
     found = {}
@@ -38,9 +39,7 @@ def in_fork(folder: str) -> dict[str, str]:
             with os.fdopen(writing, "w") as stream:
                 json.dump(fingerprints_of(folder), stream)
             os._exit(0)
-        except BaseException:
-            import traceback
-
+        finally:
             traceback.print_exc()
             os._exit(1)
     os.close(writing)

@@ -19,8 +19,8 @@ from typing import Any
 from earmark.cache import state
 from earmark.cache.dynamic import CONSTANT_DECIDES, NATIVE_READERS, UNFOLLOWABLE, unfollowable
 from earmark.cache.graph import SCALARS, Graph, Node
-from earmark.cache.normal_form import Call, Import, Load, Mutation, Nested, NormalForm, Parameter
-from earmark.cache.provenance import FOREIGN, MISSING, OWN, origin_of
+from earmark.cache.provenance import MISSING, OWN, origin_of
+from earmark.cache.symbols import Argument, Calling, Import, Load, Mutation, Nested, NormalForm, Parameter
 from earmark.errors import FingerprintError
 
 __all__ = ["Binder", "external_name", "note_mutations", "static_attribute"]
@@ -48,6 +48,7 @@ class Binder:
         self.form = form
         self.namespace = namespace
         self.module = str(namespace.get("__name__", "builtins"))
+        self.called: dict[int, FunctionType] = {}
 
     def bind(self, form: NormalForm) -> None:
         """Write ``form`` and what is nested in it."""
@@ -61,11 +62,30 @@ class Binder:
             elif type(token) is Parameter:
                 node.keywords.append(f"{len(node.codes)}:{token.position} {token.name}")
             elif type(token) is Nested:
-                node.write("{")
-                self.bind(token.form)
-                node.write("}")
+                self._nested(token.form)
+            elif type(token) is Calling:
+                self._calling(token)
             elif type(token) is Import:
                 self._import(form, token)
+
+    def _nested(self, form: NormalForm) -> None:
+        outer, self.called = self.called, {}
+        self.node.write("{")
+        self.bind(form)
+        self.node.write("}")
+        self.called = outer
+
+    def _calling(self, token: Calling) -> None:
+        """A call, with keywords in the place of their parameters and constant defaults spelled out where possible."""
+        function = self.called.get(token.callee)
+        filled = None if function is None else _filled(self.graph, function, token)
+        if filled is None:
+            self.node.strings.update(token.names)
+            self.node.write(f"CALL {token.count} {token.names}")
+            return
+        for text in filled:
+            self.node.write(f"LOAD_CONST {text}")
+        self.node.write(f"CALL {token.count + len(filled)} ()")
 
     def _load(self, form: NormalForm, load: Load) -> None:
         name, attributes = load.name, load.attributes
@@ -78,12 +98,15 @@ class Binder:
             shown = f"{self.module}.{name}"
         else:
             obj = vars(builtins).get(name, state.ABSENT)
-            shown = f"builtins.{name}"
+            if obj is not state.ABSENT:
+                self._foreign(form, builtins, "builtins", (name, *attributes), load)
+                return
+            shown = name
         if obj is state.ABSENT:
             self.node.write(f"undefined {name}")
             self._rest(attributes)
             return
-        if load.through_getattr and vars(builtins)["getattr"] is not self.namespace.get("getattr", getattr):
+        if load.through_getattr and "getattr" in self.namespace:
             attributes = attributes[:-1]
         self._reach(form, obj, shown, attributes, load)
 
@@ -96,21 +119,13 @@ class Binder:
         )
         attributes = (token.member, *token.attributes) if token.member else token.attributes
         kind = origin_of(name).kind
-        own = self.graph.is_own(name) and kind != MISSING
-        module = self._own_module(name) if own else sys.modules.get(name)
-        # A foreign module reads the same whether it is loaded yet or not, unless something of the project's was put there.
-        if isinstance(module, ModuleType) and (own or self._leads_to_own_code(module, attributes)):
+        if kind == MISSING:
+            self.node.write(f"missing {name}")
+            self._rest(attributes)
+        elif self.graph.is_own(name) and (module := self._own_module(name)) is not None:
             self._reach(form, module, name, attributes, token)
-            return
-        self.node.write(f"{'missing' if kind == MISSING else 'external'} {name}")
-        self.graph.library(self.node, name)
-        self._refuse(form, ".".join((name, *attributes)), token)
-        self._rest(attributes)
-
-    def _leads_to_own_code(self, obj: Any, attributes: tuple[str, ...]) -> bool:
-        for attribute in attributes:
-            obj = vars(obj).get(attribute, _MISSING) if hasattr(obj, "__dict__") else _MISSING
-        return obj is not _MISSING and not isinstance(obj, ModuleType) and self._holds_own_code(obj)
+        else:
+            self._foreign(form, sys.modules.get(name), name, attributes, token)
 
     def _own_module(self, name: str) -> ModuleType | None:
         """A module of the project, imported as the function itself would."""
@@ -125,17 +140,48 @@ class Binder:
     ) -> None:
         """Follow attributes from ``obj`` as far as they are stored values, and write what they lead to."""
         rest = list(attributes)
-        if isinstance(obj, ModuleType):
-            name = obj.__name__
-        while rest:
-            following = self._step(obj, rest[0])
+        while True:
+            if isinstance(obj, ModuleType):
+                name = obj.__name__
+                if not self.graph.is_own(name):
+                    self._foreign(form, obj, name, tuple(rest), token)
+                    return
+            following = self._step(obj, rest[0]) if rest else _MISSING
             if following is _MISSING or following is state.ABSENT:
                 break
             obj, name = following, f"{name}.{rest.pop(0)}"
-            if isinstance(obj, ModuleType):
-                name = obj.__name__
-        self._write(form, obj, name, token)
-        self._rest(tuple(rest))
+        if not rest and isinstance(obj, FunctionType):
+            self.called[token.offset] = obj
+        known = external_name(obj)
+        if known is None or not self._followed(form, known, token):
+            self.graph.value(self.node, obj, name, named=True)
+            self._rest(tuple(rest))
+
+    def _foreign(
+        self, form: NormalForm, obj: Any, name: str, attributes: tuple[str, ...], token: Load | Import
+    ) -> None:
+        """Write what lies in a library or the standard library: by name, unless the project put something there.
+
+        The text is the same whether the library, or a part that it loads late, is loaded yet or not.
+        """
+        dotted = name
+        for position, attribute in enumerate(attributes):
+            obj = (
+                state.held(vars(obj), attribute, vars(obj).get(attribute))
+                if isinstance(obj, ModuleType)
+                else None
+            )
+            dotted = f"{dotted}.{attribute}"
+            if not isinstance(obj, ModuleType) and self._holds_own_code(obj):
+                self._reach(form, obj, dotted, attributes[position + 1 :], token)
+                return
+            known = dotted if dotted in UNFOLLOWABLE or dotted in NATIVE_READERS else external_name(obj)
+            if known is not None and self._followed(form, known, token):
+                return
+        self.node.write(f"external {dotted}")
+        self.graph.library(self.node, name)
+        if isinstance(token, Load) and len(attributes) == 1 and type(obj) in SCALARS and obj is not None:
+            self.graph.value(self.node, obj, dotted, named=True)
 
     def _step(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, ModuleType):
@@ -168,21 +214,6 @@ class Binder:
             return self._own_module(submodule) or _MISSING
         return getattr(module, attribute, _MISSING)
 
-    def _write(self, form: NormalForm, obj: Any, name: str, token: Load | Import) -> None:
-        known = external_name(obj, name)
-        if known is not None and self._followed(form, known, token):
-            return
-        origin = name.rpartition(".")[0] or name
-        if isinstance(obj, ModuleType):
-            self.graph.value(self.node, obj, obj.__name__)
-        elif not self.graph.is_own(origin) and not self._holds_own_code(obj):
-            self.node.write(f"external {name}")
-            self.graph.library(self.node, name)
-            if type(obj) in SCALARS:
-                self.graph.value(self.node, obj, name)
-        else:
-            self.graph.value(self.node, obj, name, named=True)
-
     def _holds_own_code(self, obj: Any) -> bool:
         """True for an object of the project's own that was put into a foreign module."""
         if isinstance(obj, FunctionType):
@@ -193,16 +224,16 @@ class Binder:
 
     def _followed(self, form: NormalForm, known: str, token: Load | Import) -> bool:
         """Write what a construct with a constant argument reaches; refuse one that cannot be followed."""
-        call = token.call
-        if known in CONSTANT_DECIDES and call is not None and call.known:
+        argument = token.argument
+        if known in CONSTANT_DECIDES and argument is not None and argument.known:
             if known != "builtins.getattr":
-                self._named_module(form, known, call, token)
+                self._named_module(form, known, argument, token)
             return known != "builtins.getattr"
         self._refuse(form, known, token)
         return False
 
-    def _named_module(self, form: NormalForm, known: str, call: Call, token: Load | Import) -> None:
-        name, package = call.value if isinstance(call.value, tuple) else (call.value, None)
+    def _named_module(self, form: NormalForm, known: str, argument: Argument, token: Load | Import) -> None:
+        name, package = argument.value if isinstance(argument.value, tuple) else (argument.value, None)
         if name.startswith("."):
             name = importlib.util.resolve_name(
                 name, package or self.namespace.get("__package__") or self.module
@@ -220,24 +251,50 @@ class Binder:
             self.node.write(f"LOAD_ATTR {attribute}")
 
 
+def _filled(graph: Graph, function: FunctionType, call: Calling) -> list[str] | None:
+    """The constant defaults that a call leaves out, as text; None if it does not amount to a call by position.
+
+    ``f(x)``, ``f(x, 2)`` and ``f(x, order=2)`` are the same call of ``def f(x, order=2)``.
+    """
+    code = function.__code__
+    if code.co_flags & 0x0C or not graph.is_own(str(function.__globals__.get("__name__", ""))):
+        return None
+    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    by_position = call.count - len(call.names)
+    in_order = parameters[by_position : call.count] == call.names
+    if (
+        not in_order
+        or by_position > code.co_argcount
+        or (call.names and by_position < code.co_posonlyargcount)
+    ):
+        return None
+    defaults = dict(
+        zip(reversed(parameters[: code.co_argcount]), reversed(function.__defaults__ or ()), strict=False)
+    )
+    defaults.update(function.__kwdefaults__ or {})
+    texts = []
+    for name in parameters[call.count :]:
+        text = graph.scalar_text(defaults[name]) if name in defaults else None
+        if text is None:
+            break
+        texts.append(text)
+    return texts
+
+
 def code_identity(form: NormalForm) -> str:
     """A code object's name and digest, without its module: it stays the same when the function moves."""
     return f"{form.code.co_qualname}#{form.digest}"
 
 
-def external_name(obj: Any, name: str) -> str | None:
-    """The qualified name of something in `UNFOLLOWABLE` or `NATIVE_READERS`, whatever it is called here."""
-    if name in UNFOLLOWABLE or name in NATIVE_READERS:
-        return name
+def external_name(obj: Any) -> str | None:
+    """The qualified name of something in `UNFOLLOWABLE` or `NATIVE_READERS`, whatever it is called where it is used."""
     if obj is sys.modules:
         return "sys.modules"
     module = getattr(obj, "__module__", None) if callable(obj) else None
     if not isinstance(module, str):
         return None
     known = f"{module}.{getattr(obj, '__qualname__', '')}"
-    if known in UNFOLLOWABLE or known in NATIVE_READERS:
-        return known
-    return _SPELLED.get(known)
+    return known if known in UNFOLLOWABLE or known in NATIVE_READERS else _SPELLED.get(known)
 
 
 _SPELLED = {

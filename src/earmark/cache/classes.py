@@ -22,16 +22,67 @@ from earmark.cache.values import describe_foreign_instance, write_items, write_m
 __all__ = ["describe_class", "describe_instance"]
 
 _DERIVED = frozenset(
-    "__module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__ __dataclass_fields__ __dataclass_params__ "
-    "__abstractmethods__ _abc_impl __parameters__ __orig_bases__ __firstlineno__ __static_attributes__ __annotate__ "
-    "__annotate_func__ __annotations_cache__ __type_params__ __signature__ __attrs_attrs__ __attrs_props__ "
-    "__pydantic_fields_set__ _is_protocol _is_runtime_protocol __protocol_attrs__ __non_callable_proto_members__ "
-    "__slotnames__ __classcell__ __classdictcell__ __class_vars__ __private_attributes__".split()
+    [
+        "__module__",
+        "__qualname__",
+        "__doc__",
+        "__dict__",
+        "__weakref__",
+        "__annotations__",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__parameters__",
+        "__orig_bases__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "__type_params__",
+        "__signature__",
+        "__attrs_attrs__",
+        "__attrs_props__",
+        "__pydantic_fields_set__",
+        "_is_protocol",
+        "_is_runtime_protocol",
+        "__protocol_attrs__",
+        "__non_callable_proto_members__",
+        "__slotnames__",
+        "__classcell__",
+        "__classdictcell__",
+        "__class_vars__",
+        "__private_attributes__",
+    ]
 )
 _ENUM_MACHINERY = frozenset(
-    "_member_names_ _member_map_ _value2member_map_ _unhashable_values_ _hashable_values_ _member_type_ _new_member_ "
-    "_use_args_ _value_repr_ _generate_next_value_ __new__ _unhashable_values_map_ __reduce_ex__ _boundary_ _flag_mask_ "
-    "_singles_mask_ _all_bits_ _inverted_ _sort_order_ __str__ __repr__ __format__ _use_args_ __new_member__".split()
+    [
+        "_member_names_",
+        "_member_map_",
+        "_value2member_map_",
+        "_unhashable_values_",
+        "_hashable_values_",
+        "_member_type_",
+        "_new_member_",
+        "_use_args_",
+        "_value_repr_",
+        "_generate_next_value_",
+        "__new__",
+        "_unhashable_values_map_",
+        "__reduce_ex__",
+        "_boundary_",
+        "_flag_mask_",
+        "_singles_mask_",
+        "_all_bits_",
+        "_inverted_",
+        "_sort_order_",
+        "__str__",
+        "__repr__",
+        "__format__",
+        "_use_args_",
+        "__new_member__",
+    ]
 )
 _SLOT_TYPES = {"member_descriptor", "getset_descriptor", "_tuplegetter"}
 _MAKING = {
@@ -72,7 +123,8 @@ def _write_special(graph: Graph, node: Node, cls: type) -> frozenset[str]:
     skipped = _DERIVED
     if isinstance(cls, enum.EnumMeta):
         skipped |= _ENUM_MACHINERY | frozenset(cls.__members__)
-        for name, member in cls.__members__.items():
+        members: dict[str, enum.Enum] = dict(cls.__members__)
+        for name, member in members.items():
             node.write(f"member {name}")
             graph.value(node, member._value_, f"{node.name}.{name}", named=True)
     if "__dataclass_fields__" in vars(cls):
@@ -197,7 +249,7 @@ def _write_builtin_content(graph: Graph, node: Node, obj: Any) -> None:
     elif isinstance(obj, set | frozenset):
         graph.value(node, frozenset(obj), node.name)
     elif isinstance(obj, _BUILTIN_CONTENT):
-        plain = next(base for base in _BUILTIN_CONTENT if isinstance(obj, base))
-        graph.value(node, plain.__new__(plain, obj), node.name)  # type: ignore[call-overload]
+        plain: Any = next(base for base in _BUILTIN_CONTENT if isinstance(obj, base))
+        graph.value(node, plain.__new__(plain, obj), node.name)
     elif foreign is not object and not foreign.__flags__ & (1 << 9):
         describe_foreign_instance(graph, node, obj)

@@ -20,7 +20,7 @@ import sysconfig
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -141,7 +141,7 @@ def _reader(frame: FrameType | None) -> tuple[str, CodeType] | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _installation_folders() -> tuple[str, ...]:
     """Where Python and its packages lie: what they read belongs to their version."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")

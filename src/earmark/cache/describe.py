@@ -26,8 +26,8 @@ from earmark.cache.binding import Binder, external_name, note_mutations
 from earmark.cache.classes import describe_class, describe_instance
 from earmark.cache.dynamic import CONSTANT_DECIDES, UNFOLLOWABLE, unfollowable
 from earmark.cache.graph import SCALARS, Graph, Node
-from earmark.cache.numba_objects import describe_by_name, describe_numba, is_numba_type
 from earmark.cache.normal_form import normal_form
+from earmark.cache.numba_objects import describe_by_name, describe_numba, is_numba_type
 from earmark.cache.parts import FUNCTION
 from earmark.cache.source_text import source_text
 from earmark.cache.values import VALUE_DESCRIBERS, describe_foreign_instance
@@ -91,7 +91,7 @@ def _describe_own_function(graph: Graph, node: Node, function: FunctionType, mod
     defaults = _defaults(function)
     node.kind = FUNCTION
     node.name = f"{module}.{function.__qualname__}"
-    node.source = source_text(code)
+    node.source = source_text(form)
     node.strings |= form.strings
     node.introspection |= form.introspection
     node.open_keywords = form.open_keywords and module.partition(".")[0] != "earmark"
@@ -159,7 +159,7 @@ def _describe_foreign_function(graph: Graph, node: Node, function: FunctionType,
     for cell in function.__closure__ or ():
         _cell(graph, node, cell, function.__qualname__)
     if "__wrapped__" in function.__dict__:
-        graph.value(node, function.__wrapped__, function.__qualname__)
+        graph.value(node, function.__dict__["__wrapped__"], function.__qualname__)
 
 
 def _write_registry(graph: Graph, node: Node, function: Any) -> None:
@@ -185,7 +185,7 @@ def _describe_builtin(graph: Graph, node: Node, function: Any) -> None:
 
 def _refuse_bare(graph: Graph, function: Any) -> None:
     """Refuse ``map(getattr, ...)`` and the like: a construct that is handed on instead of called with a constant."""
-    known = external_name(function, "")
+    known = external_name(function)
     if known in UNFOLLOWABLE and known not in CONSTANT_DECIDES and not graph.permissive:
         code = sys._getframe().f_code
         raise unfollowable(known, code, 0, str(getattr(function, "__module__", "")))

@@ -17,8 +17,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -30,9 +29,8 @@ from earmark.cache.file_content import ABSENT, file_digest
 from earmark.cache.graph import Closure, Graph
 from earmark.cache.parts import DATA_FILE, PARAMETER, PYTHON, Part
 from earmark.cache.provenance import project_root, top_level_own
-from earmark.errors import FingerprintError
 
-__all__ = ["Fingerprint", "Part", "fingerprint"]
+__all__ = ["Fingerprint", "Part", "Request", "fingerprint", "fingerprint_many"]
 
 _SCHEME = "earmark fingerprint 1"
 """Changes when the same code gets another digest, i.e. with the normal form itself."""
@@ -94,20 +92,59 @@ def fingerprint(
     >>> len(fingerprint(double).digest)
     16
     """
-    graph = Graph(
-        describe, permissive=bool(depends_on), own=_own_top_levels(roots), folders=_project_folders(roots)
-    )
+    return fingerprint_many([Request(roots, parameters or {}, depends_on, known_reads or {})])[0]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of one `fingerprint`, for `fingerprint_many`."""
+
+    roots: tuple[Any, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    depends_on: Sequence[Any] = ()
+    known_reads: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)
+
+
+def fingerprint_many(requests: Sequence[Request]) -> list[Fingerprint]:
+    """Fingerprints of many computations, each equal to what `fingerprint` gives; code that they share is walked once.
+
+    Raises
+    ------
+    FingerprintError
+        As `fingerprint`, for the first request that cannot be followed.
+    """
+    graphs: dict[tuple[Any, ...], Graph] = {}
+    prepared = [_prepare(request, graphs) for request in requests]
+    for graph in graphs.values():
+        graph.complete()
+        numba_cache.stamp(graph)
+    return [_finish(request, *roots) for request, roots in zip(requests, prepared, strict=True)]
+
+
+def _prepare(
+    request: Request, graphs: dict[tuple[Any, ...], Graph]
+) -> tuple[Graph, list[int], list[Path], dict[str, Any]]:
+    """Add what a request starts from to the graph of all requests that are walked under the same rules."""
+    roots = request.roots
+    rules = (bool(request.depends_on), _own_top_levels(roots), _project_folders(roots))
+    if rules not in graphs:
+        graphs[rules] = Graph(describe, permissive=rules[0], own=rules[1], folders=rules[2])
+    graph = graphs[rules]
+    files, declared = _split_declared(request.depends_on)
+    arguments = _effective_parameters(roots, dict(request.parameters))
     indices = [graph.add(root, _name_of(root)) for root in roots]
-    files, declared = _split_declared(depends_on)
     indices += [graph.add(value, f"depends_on[{position}]") for position, value in enumerate(declared)]
-    arguments = _effective_parameters(roots, dict(parameters or {}))
     indices += [graph.add(value, name) for name, value in sorted(arguments.items())]
-    graph.complete()
+    return graph, indices, files, arguments
+
+
+def _finish(
+    request: Request, graph: Graph, indices: list[int], files: list[Path], arguments: dict[str, Any]
+) -> Fingerprint:
     closure = graph.closure(indices)
-    parts = [*_parameter_parts(graph, arguments), *_file_parts(roots, files, closure, known_reads or {})]
+    parts = [*_parameter_parts(arguments), *_file_parts(request.roots, files, closure, request.known_reads)]
     parts.append(Part(PYTHON, "python", _python_version(), _python_version()))
     digest = _combine(closure.digest, sorted(arguments), parts)
-    numba_cache.stamp(graph)
     return Fingerprint(digest, tuple([*closure.parts(), *parts]))
 
 
@@ -192,7 +229,7 @@ def _same(defaults: Mapping[str, Any], name: str, value: Any) -> bool:
     return digests[0] == digests[1]
 
 
-def _parameter_parts(graph: Graph, arguments: Mapping[str, Any]) -> list[Part]:
+def _parameter_parts(arguments: Mapping[str, Any]) -> list[Part]:
     return [
         Part(PARAMETER, name.removeprefix(_PARAMETER_PREFIX), _text_digest(text), text)
         for name, value in sorted(arguments.items())
@@ -222,15 +259,5 @@ def _file_parts(
     return sorted(set(parts), key=lambda part: part.name)
 
 
-@lru_cache(maxsize=4096)
 def _text_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def check(*roots: Any, depends_on: Sequence[Any] = ()) -> FingerprintError | None:
-    """The error that `fingerprint` would raise, or None: for a report over many groups."""
-    try:
-        fingerprint(*roots, depends_on=depends_on)
-    except FingerprintError as error:
-        return error
-    return None

@@ -207,7 +207,7 @@ class Graph:
         """Canonical text of a scalar or of a tuple of them; None for everything else."""
         kind = type(obj)
         if kind is str:
-            return f"str {ascii(self.relative(obj))}" if "/" in obj or "\\" in obj else f"str {ascii(obj)}"
+            return f"str {self.relative(obj)!a}" if "/" in obj or "\\" in obj else f"str {obj!a}"
         if kind in SCALARS:
             return constant_text(obj)
         if kind is tuple and len(obj) < 64:

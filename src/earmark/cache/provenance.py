@@ -17,8 +17,7 @@ import re
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -56,7 +55,7 @@ def project_root(module: str) -> Path | None:
     return location.parent if location else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _origin_of_top(top: str) -> Origin:
     if top in _ALWAYS_OWN or not top:
         return Origin(OWN)
@@ -88,70 +87,63 @@ def _location(top: str) -> Path | None:
     if spec is None:
         return None
     if spec.submodule_search_locations:
-        return Path(os.path.abspath(next(iter(spec.submodule_search_locations))))
-    return Path(os.path.abspath(spec.origin)) if spec.has_location and spec.origin else None
+        return Path(next(iter(spec.submodule_search_locations))).absolute()
+    return Path(spec.origin).absolute() if spec.has_location and spec.origin else None
 
 
 def _location_of_module(module: ModuleType) -> Path | None:
     folders = list(getattr(module, "__path__", ()))
     if folders:
-        return Path(os.path.abspath(folders[0]))
+        return Path(folders[0]).absolute()
     file = getattr(module, "__file__", None)
-    return Path(os.path.abspath(file)) if file else None
+    return Path(file).absolute() if file else None
 
 
 def _metadata_folder(folder: Path, top: str) -> Path | None:
     """The metadata of the distribution that installed ``top`` into ``folder``."""
-    candidates = _metadata_in(str(folder))
+    candidates = _metadata_in(folder)
     if not _is_site_folder(folder):
         # A source tree often has an egg-info of its own beside the package: that one is not installed there.
-        candidates = tuple(path for path in candidates if path.endswith(".dist-info"))
+        candidates = tuple(path for path in candidates if path.suffix == ".dist-info")
     wanted = _normalised(top)
     for path in candidates:
-        if _normalised(_stem(path).partition("-")[0]) == wanted:
-            return Path(path)
+        if _normalised(path.stem.partition("-")[0]) == wanted:
+            return path
     for path in candidates:
         if top in _listed_names(path):
-            return Path(path)
+            return path
     return None
 
 
-@lru_cache(maxsize=None)
-def _metadata_in(folder: str) -> tuple[str, ...]:
+@cache
+def _metadata_in(folder: Path) -> tuple[Path, ...]:
     try:
-        names = os.listdir(folder)
+        return tuple(sorted(path for path in folder.iterdir() if path.suffix in _METADATA_SUFFIXES))
     except OSError:
         return ()
-    return tuple(os.path.join(folder, name) for name in sorted(names) if name.endswith(_METADATA_SUFFIXES))
 
 
-@lru_cache(maxsize=None)
-def _listed_names(metadata: str) -> frozenset[str]:
+@cache
+def _listed_names(metadata: Path) -> frozenset[str]:
     """Top-level names a distribution says it installs."""
-    names = set(_lines(os.path.join(metadata, "top_level.txt")))
-    if not names:
-        for line in _lines(os.path.join(metadata, "RECORD")):
-            first = line.split(",", 1)[0].split("/", 1)[0]
-            names.add(first.partition(".")[0])
-    return frozenset(name.strip() for name in names)
+    names = {name.strip() for name in _lines(metadata / "top_level.txt")}
+    for line in () if names else _lines(metadata / "RECORD"):
+        first = line.partition(",")[0].partition("/")[0]
+        names.add(first.partition(".")[0])
+    return frozenset(names)
 
 
-def _lines(path: str) -> Iterator[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            yield from file.read().splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return
+        return []
 
 
 def _name_and_version(metadata: Path) -> tuple[str, str]:
-    name, _, version = _stem(str(metadata)).partition("-")
-    file = (
-        metadata
-        if metadata.is_file()
-        else metadata / ("METADATA" if metadata.suffix == ".dist-info" else "PKG-INFO")
-    )
-    for line in _lines(str(file)):
+    name, _, version = metadata.stem.partition("-")
+    file = "METADATA" if metadata.suffix == ".dist-info" else "PKG-INFO"
+    for line in _lines(metadata if metadata.is_file() else metadata / file):
         field, _, value = line.partition(":")
         if field == "Name":
             name = value.strip()
@@ -162,18 +154,14 @@ def _name_and_version(metadata: Path) -> tuple[str, str]:
     return name, version
 
 
-def _stem(path: str) -> str:
-    return os.path.basename(path).rsplit(".", 1)[0]
-
-
 def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _site_folders() -> frozenset[str]:
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
-    return frozenset(os.path.realpath(folder) for folder in (*folders, *site.getsitepackages()))
+    return frozenset(os.path.realpath(folder) for folder in (*folders, *site.getsitepackages()) if folder)
 
 
 def _is_site_folder(folder: Path) -> bool:

@@ -5,21 +5,32 @@ from __future__ import annotations
 import linecache
 import textwrap
 from collections.abc import Iterator
-from functools import lru_cache
 from types import CodeType
+
+from earmark.cache.symbols import NormalForm
 
 __all__ = ["source_text"]
 
-
-@lru_cache(maxsize=None)
-def _source_text(file: str, first: int, last: int, name: str, code_id: int) -> str:
-    lines = linecache.getlines(file)
-    return textwrap.dedent("".join(lines[first - 1 : last])) if lines else f"<{name} was generated>\n"
+_texts: dict[NormalForm, str] = {}
 
 
-def source_text(code: CodeType) -> str:
-    """Lines of the function, decorators included; read once per code object, when it is first seen."""
-    return _source_text(code.co_filename, code.co_firstlineno, max(_lines(code)), code.co_qualname, id(code))
+def source_text(form: NormalForm) -> str:
+    """Lines of the function, decorators included; read once per code object, when it is first seen.
+
+    Normal forms live as long as the process, so what was read stays that of the running code when its file is edited.
+    """
+    text = _texts.get(form)
+    if text is None:
+        text = _texts[form] = _read(form.code)
+    return text
+
+
+def _read(code: CodeType) -> str:
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename)
+    if not lines:
+        return f"<{code.co_qualname} was generated>\n"
+    return textwrap.dedent("".join(lines[code.co_firstlineno - 1 : max(_lines(code))]))
 
 
 def _lines(code: CodeType) -> Iterator[int]:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ABSENT", "content", "hold", "held", "snapshot"]
+__all__ = ["ABSENT", "content", "held", "hold", "snapshot"]
 
 
 class _Absent:

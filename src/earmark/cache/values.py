@@ -9,10 +9,9 @@ import copyreg
 import hashlib
 import pathlib
 import re
-import sys
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from types import FunctionType, MappingProxyType, ModuleType, SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from earmark.cache import state
