@@ -78,12 +78,14 @@ def stats(invocation: Invocation, task: str | None, versions: bool) -> None:
 
 @cache.command("check", cls=EarmarkCommand)
 @task_argument(required=False)
+@click.argument("sources", nargs=-1)
 @click.option(
     "--features", help="Feature sets, separated by commas; `all` for every group (default: the task's)."
 )
 @click.pass_obj
-def check(invocation: Invocation, task: str | None, features: str | None) -> None:
-    """Count, per feature group of TASK, the prepared items that are fresh, stale, missing or known to fail.
+def check(invocation: Invocation, task: str | None, sources: tuple[str, ...], features: str | None) -> None:
+    """Count, per feature group of TASK, the items that are fresh, stale, missing or known to fail: the prepared
+    ones, or the files and folders in SOURCES.
 
     Nothing is computed. The last column says what computing the stale and missing ones will cost, from the time
     that earlier ones took.
@@ -92,6 +94,7 @@ def check(invocation: Invocation, task: str | None, features: str | None) -> Non
     Examples:
       earmark cache check zones
       earmark cache check zones --features all --format json
+      earmark cache check zones ~/Music
     """
     from earmark.cli.output import complain, emit
     from earmark.errors import InputError
@@ -99,9 +102,8 @@ def check(invocation: Invocation, task: str | None, features: str | None) -> Non
     project = open_project(invocation, task, features=None if features == "all" else features)
     groups = project.task.all_groups if features == "all" else _groups_of(project)
     identities = []
-    for item, identity in zip(
-        project.manifest, project.cache.identify_many([item.uri for item in project.manifest]), strict=True
-    ):
+    items = project.items(sources)
+    for item, identity in zip(items, project.cache.identify_many([item.uri for item in items]), strict=True):
         if isinstance(identity, InputError):
             complain(f"failed: {item.id}: {identity}")
         else:

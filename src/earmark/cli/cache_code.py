@@ -79,6 +79,7 @@ def why(invocation: Invocation, group: str, file: str | None, task: str | None, 
 
 @command("adopt")
 @click.argument("group")
+@click.argument("sources", nargs=-1)
 @click.option("--task", help="Task of the group (default: the one that its name begins with).")
 @click.option("--sample", type=click.IntRange(min=1), default=20, help="Items to compute again and compare.")
 @click.option(
@@ -98,6 +99,7 @@ def why(invocation: Invocation, group: str, file: str | None, task: str | None, 
 def adopt(
     invocation: Invocation,
     group: str,
+    sources: tuple[str, ...],
     task: str | None,
     sample: int,
     tolerance: float,
@@ -106,13 +108,14 @@ def adopt(
 ) -> int:
     """Take over the entries of earlier code of GROUP after a refactoring that should change nothing.
 
-    A random sample of items is computed with the new code. If all values agree, the old entries are kept under the
+    A random sample of the prepared items, or of the files and folders in SOURCES, is computed with the new code. If all values agree, the old entries are kept under the
     new fingerprint; if one differs, nothing is touched, the differences are shown, and the exit code is 3.
 
     \b
     Examples:
       earmark cache adopt zones.rhythm
       earmark cache adopt zones.rhythm --sample 50 --tolerance 1e-6
+      earmark cache adopt mine.loudness recordings --task mine.py
     """
     from earmark.cli.output import emit, note
     from earmark.errors import GateError
@@ -120,7 +123,7 @@ def adopt(
     project, found = _group(invocation, group, task)
     fingerprint = found.fingerprint(project.cache.reads())
     old = _earlier_version(project.cache, group, fingerprint.digest, earlier)
-    uris = _uris_by_identity(project)
+    uris = _uris_by_identity(project, sources)
     adoption = project.cache.adopt(
         group,
         old,
@@ -216,8 +219,8 @@ def _file_sentence(file: dict[str, Any]) -> str:
     return f"`{file['path']}`: this content was never computed."
 
 
-def _uris_by_identity(project: Project) -> dict[bytes, str]:
-    uris = [item.uri for item in project.manifest]
+def _uris_by_identity(project: Project, sources: Sequence[str]) -> dict[bytes, str]:
+    uris = [item.uri for item in project.items(sources)]
     identities = project.cache.identify_many(uris)
     return {
         identity: uri for uri, identity in zip(uris, identities, strict=True) if isinstance(identity, bytes)

@@ -30,6 +30,7 @@ from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
 from earmark.features.sets import FeatureSet
 from earmark.features.table import FeatureTable
+from earmark.inference.inputs import expand_inputs
 from earmark.tasks.registry import load_task
 from earmark.tasks.settings import EffectiveSettings, load_settings
 from earmark.tasks.task import Task
@@ -122,6 +123,22 @@ class Project:
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return replace(self.task.split, seed=self.settings.seed, **changes)
+
+    def items(self, sources: Sequence[str] = ()) -> list[Item]:
+        """The inputs that `sources` name, or without any the items of the manifest.
+
+        Raises
+        ------
+        UsageError
+            A source leads nowhere, or none holds audio.
+        """
+        if not sources:
+            return list(self.manifest)
+        found = expand_inputs(sources)
+        if found.failures or not found.uris:
+            problems = " ".join(failed.error for failed in found.failures)
+            raise UsageError(problems or f"there are no audio files in {', '.join(sources)}.")
+        return list(Manifest.from_paths(found.uris))
 
     def feature_sets(self, names: Sequence[str] | None = None) -> list[FeatureSet]:
         """Feature sets by name, from the settings, or the task's default one."""
