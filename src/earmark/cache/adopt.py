@@ -131,12 +131,15 @@ def differences(
 
 def _differs(old: Array, new: Array, tolerance: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
     if tolerance == 0.0:
-        raw = (np.ascontiguousarray(array).view(np.uint8).reshape(*array.shape, -1) for array in (old, new))
-        before, after = raw
-        return np.asarray((before != after).any(axis=-1))
+        raw = [
+            np.ascontiguousarray(array).view(np.uint8).reshape(*array.shape, array.itemsize)
+            for array in (old, new)
+        ]
+        return np.asarray((raw[0] != raw[1]).any(axis=-1))
     before, after = old.astype(np.float64), new.astype(np.float64)
     with np.errstate(invalid="ignore"):
         near = np.abs(after - before) <= tolerance * np.maximum(1.0, np.abs(before))
+    near &= np.isfinite(before)
     return np.asarray(~(near | (before == after) | (np.isnan(before) & np.isnan(after))))
 
 

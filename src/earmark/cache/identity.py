@@ -104,7 +104,10 @@ class Identifier:
             return self._of_remote(uri, key, memo) if place is None else self._of_file(place, key, memo)
         except InputError as error:
             return error
-        except (OSError, ValueError) as error:
+        except Exception as error:
+            if place is not None and not isinstance(error, (OSError, ValueError)):
+                raise
+            # a remote file system raises errors of its own library, whatever that is
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             return InputError(
                 f"{uri} cannot be read: {reason}. Expected a readable file. Correct the path or drop the row."

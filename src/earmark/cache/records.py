@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ IMPORTED_GROUP: Final = "imported"
 """Group of rows that came from an earlier program: no code here can compute them again."""
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 """Last use is kept this coarse, so that reading does not write."""
+
+logger = logging.getLogger(__name__)
 
 _USAGE: Final = struct.Struct("<ddQQ")
 
@@ -132,21 +135,32 @@ def read_usage(transaction: Any, digest: bytes) -> Usage:
 
 
 def iterate_records(transaction: Any) -> Iterator[FingerprintRecord]:
-    """All records, in order of their digest."""
+    """All sound records, in order of their digest; a damaged one is logged and left out."""
     for digest, value in iterate_prefix(transaction, RECORDS):
-        yield parse_record(digest, value, read_usage(transaction, digest))
+        try:
+            yield parse_record(digest, value, read_usage(transaction, digest))
+        except BadRecordError as error:
+            logger.warning("version %s: %s; run `earmark cache verify --delete`", digest.hex(), error)
+
+
+class BadRecordError(Exception):
+    """Stored bytes that are not a record of a fingerprint. Stays inside the package."""
 
 
 def parse_record(digest: bytes, stored: Any, usage: Usage) -> FingerprintRecord:
-    content = json.loads(zlib.decompress(stored))
-    return FingerprintRecord(
-        content["group"],
-        digest,
-        tuple(content["columns"]),
-        tuple(content["parts"]),
-        content["first_used_s"],
-        usage,
-    )
+    """The record in ``stored``; raises `BadRecordError`."""
+    try:
+        content = json.loads(zlib.decompress(stored))
+        return FingerprintRecord(
+            content["group"],
+            digest,
+            tuple(content["columns"]),
+            tuple(content["parts"]),
+            content["first_used_s"],
+            usage,
+        )
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        raise BadRecordError(f"unreadable record: {error}") from error
 
 
 def pack_failure(error: str, now_s: float) -> bytes:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from earmark.cache import records
 from earmark.cache.entry_format import BadEntryError, samples
-from earmark.cache.store import ENTRIES, RECORDS, Store, iterate_prefix
+from earmark.cache.store import ENTRIES, RECORDS, Store
 from earmark.cache.upkeep import UNRECORDED
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ class Verification:
 
 def verify(cache: FeatureCache, *, delete: bool = False) -> Verification:
     """Read every entry and record and check it; with ``delete``, remove those that are damaged."""
-    groups = {record.digest: record.group for record in _sound_records(cache.store)}
+    groups = {record.digest: record.group for record in cache.records()}
     checked = size = 0
     bad: list[tuple[bytes, str]] = []
     for prefix, fault_of in ((ENTRIES, _entry_fault), (RECORDS, _record_fault)):
@@ -89,18 +87,9 @@ def _entry_fault(value: memoryview) -> str | None:
 def _record_fault(value: memoryview) -> str | None:
     try:
         records.parse_record(b"", value, records.Usage())
-    except (zlib.error, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        return f"unreadable record: {error}"
+    except records.BadRecordError as error:
+        return str(error)
     return None
-
-
-def _sound_records(store: Store) -> list[records.FingerprintRecord]:
-    with store.read() as transaction:
-        return [
-            records.parse_record(digest, value, records.Usage())
-            for digest, value in iterate_prefix(transaction, RECORDS)
-            if _record_fault(value) is None
-        ]
 
 
 def _delete_bad(cache: FeatureCache, keys: Sequence[bytes]) -> int:
