@@ -252,7 +252,8 @@ def _lookup(module: str, qualname: str) -> Any:
 
 
 def _variant(module: str, qualname: str, fields: dict[str, Any]) -> FeatureGroup:
-    return replace(_lookup(module, qualname), **fields)
+    declared: FeatureGroup = _lookup(module, qualname)
+    return replace(declared, **fields)
 
 
 def _rebuild(fields: dict[str, Any]) -> FeatureGroup:

@@ -74,9 +74,10 @@ def _reach(whole: np.ndarray, part: np.ndarray, cut_s: float, frame_s: float) ->
     changed = np.abs(whole[:complete] - part[:complete]) > RELATIVE_TOLERANCE * scale
     slack_s = cut_s - frame_s * np.arange(1, complete + 1)
     # Signal that starts just behind the frame counts as seen ahead even when the cut is at the frame's end.
-    return np.where(changed, np.maximum(slack_s, np.finfo(np.float32).eps)[:, None], 0.0).max(
+    reach: np.ndarray = np.where(changed, np.maximum(slack_s, np.finfo(np.float32).eps)[:, None], 0.0).max(
         axis=0, initial=0.0
     )
+    return reach
 
 
 def _declared(lookahead_s: float | Mapping[str, float], column: str) -> float:

@@ -63,7 +63,7 @@ def pack_groups(groups: Sequence[FeatureGroup]) -> bytes:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C to the driver, which keeps finished work and ends the workers; end with the driver if it is killed."""
+    """Leave Ctrl-C to the driver, which keeps finished work; end when the driver is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 

@@ -204,6 +204,10 @@ def _values(
     """Columns of a feature set for `ids`, in their order, shape (n, n_columns)."""
     table = project.extract(project.task.features(features).groups, items).select(columns)
     row = {id: position for position, id in enumerate(table.ids)}
+    missing = [id for id in ids if id not in row]
+    if missing:
+        reasons = "; ".join(failure.error for failure in table.failures[:3])
+        raise RunError(f"{', '.join(missing[:5])} have no features `{features}` for a baseline: {reasons}")
     return table.values[[row[id] for id in ids]]
 
 
@@ -226,7 +230,9 @@ def _stages(project: Project, features: FeatureSet, run: Run) -> list[Stage]:
         digest = group.fingerprint(project.cache.reads()).digest
         for record in project.cache.records(group.name):
             if record.digest == digest:
-                stages.append(Stage(f"features {group.name}", record.usage.seconds, computed=record.usage.computed))
+                stages.append(
+                    Stage(f"features {group.name}", record.usage.seconds, computed=record.usage.computed)
+                )
     return [*stages, Stage(f"train {run.algorithm}", run.config["seconds"], computed=run.config["rows"])]
 
 

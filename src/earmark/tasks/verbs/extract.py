@@ -107,12 +107,14 @@ def write_table(path: Path, ids: Sequence[str], columns: Mapping[str, Any]) -> P
     import polars as pl
 
     table = pl.DataFrame({"id": list(ids), **columns})
-    writers = {".csv": table.write_csv, ".parquet": table.write_parquet}
-    if path.suffix not in writers:
-        raise UsageError(f"`{path}`: expected a name that ends in {' or '.join(writers)}.")
+    if path.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"`{path}`: expected a name that ends in .csv or .parquet.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    writers[path.suffix](partial)
+    if path.suffix == ".csv":
+        table.write_csv(partial)
+    else:
+        table.write_parquet(partial)
     return partial.replace(path)
 
 

@@ -77,7 +77,12 @@ def predict(
         threshold = project.settings.predict.threshold
     answering, groups = _method(project, method, model_run, threshold)
     task = project.task
-    extra_groups = [group for name, _ in task.extras.values() for group in task.features(name).groups]
+    extra_groups = [
+        group
+        for name, column in task.extras.values()
+        for group in task.features(name).groups
+        if column in group.column_names
+    ]
     predictor = Predictor(
         answering,
         list({group.name: group for group in [*groups, *extra_groups]}.values()),

@@ -86,24 +86,29 @@ def baseline_runs(project: Project, dataset: Dataset) -> dict[str, Run]:
     They live beside the cache, not among the runs, and are found again by their key.
     """
     recipe = replace(project.task.recipes[0], seed=project.settings.seed)
-    found = {}
-    for name in project.task.baselines:
-        chosen = project.task.features(name)
-        own, _ = project.training_data(chosen)
-        if own.ids == dataset.ids:
-            trained = train_recipe(
-                recipe,
-                own,
-                root=project.root / ".earmark" / "baselines",
-                task=project.task.name,
-                metrics=METRICS,
-                rank_by=project.task.metric,
-                hashes={"split": project.splits.hash},
-                settings={"features": name},
-                slug=name,
-            )
-            found[name] = trained.run
-    return found
+    return {name: _baseline_run(project, recipe, name, dataset) for name in project.task.baselines}
+
+
+def _baseline_run(project: Project, recipe: Recipe, features: str, dataset: Dataset) -> Run:
+    own, table = project.training_data(project.task.features(features))
+    if own.ids != dataset.ids:
+        missing = sorted(set(dataset.ids) ^ set(own.ids))
+        reasons = "; ".join(f"{failure.id}: {failure.error}" for failure in table.failures[:3])
+        raise UsageError(
+            f"the baseline `{features}` has other rows than the model: {', '.join(missing[:5])} ({reasons}). Scores on "
+            "different rows cannot be compared. Remove these items from the labels and prepare again."
+        )
+    return train_recipe(
+        recipe,
+        own,
+        root=project.root / ".earmark" / "baselines",
+        task=project.task.name,
+        metrics=METRICS,
+        rank_by=project.task.metric,
+        hashes={"split": project.splits.hash},
+        settings={"features": features},
+        slug=features,
+    ).run
 
 
 def recipes_of(project: Project, options: TrainOptions) -> list[Recipe]:
@@ -202,7 +207,7 @@ def _refuse_pseudo(project: Project, options: TrainOptions) -> None:
     if n_pseudo:
         raise UsageError(
             f"{n_pseudo} of {table.height} labels were made by a rule, not by a listener; a model would learn the "
-            "rule. Label by ear, or pass --allow-pseudo to train all the same; its scores are then no scores on real labels."
+            "rule. Label by ear, or pass --allow-pseudo to train all the same; its scores then say nothing of real labels."
         )
 
 
