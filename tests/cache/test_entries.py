@@ -269,7 +269,7 @@ def test_several_spellings_of_a_path_are_one_cache(tmp_path: Path, monkeypatch: 
 
 def test_a_pickled_cache_opens_the_same_folder(cache: FeatureCache) -> None:
     cache.put_many([(CODE, *contents(1), np.ones(1))])
-    assert pickle.loads(pickle.dumps(cache)).has_many(CODE, contents(1)) == [True]
+    assert pickle.loads(pickle.dumps(cache)).has_many(CODE, contents(1)) == [True]  # noqa: S301
     code = "import pickle, sys; c = pickle.load(sys.stdin.buffer); print(c.has_many(b'c' * 16, [bytes(16)]))"
     done = subprocess.run(
         [sys.executable, "-c", code], input=pickle.dumps(cache), capture_output=True, check=True
@@ -344,7 +344,7 @@ def test_threads_share_one_cache_while_it_grows(tmp_path: Path, monkeypatch: pyt
                 ids = contents(20, start=1000 * number + 20 * batch)
                 cache.put_many([(CODE, identity, np.full(2000, number, np.float32)) for identity in ids])
                 assert all((array == number).all() for array in cache.get_many(CODE, ids))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - reported below
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]

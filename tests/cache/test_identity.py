@@ -182,7 +182,7 @@ class TaggedFileSystem(MemoryFileSystem):
     """A file system that states an entity tag, as object stores do, and counts what is read."""
 
     protocol = "tagged"
-    store: dict = {}
+    store: dict = {}  # noqa: RUF012 - as the base class has it
     opened = 0
     weak = False
 

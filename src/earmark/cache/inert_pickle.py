@@ -45,8 +45,8 @@ EXPANSION: Final = 16
 SMALL_BYTES: Final = 1 << 16
 
 
-class _Mark:
-    pass
+_MARK: Final = object()
+"""What MARK puts on the stack."""
 
 
 def read_inert(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
@@ -65,7 +65,7 @@ def read_inert(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     try:
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name == "STOP":
-                return finished_array(machine.stack[-1])
+                return finished_array(*machine.pop_n(1))
             machine.step(opcode.name, argument)
     except (
         ValueError,
@@ -104,7 +104,7 @@ class _Machine:
 
     def pop_to_mark(self) -> list[Any]:
         place = len(self.stack) - 1
-        while type(self.stack[place]) is not _Mark:
+        while self.stack[place] is not _MARK:
             place -= 1
             if place < 0:
                 raise ValueError("no mark on the stack")
@@ -116,6 +116,8 @@ class _Machine:
         if count > len(self.stack):
             raise ValueError("the stack is empty")
         items = tuple(self.stack[-count:])
+        if any(item is _MARK for item in items):
+            raise ValueError("a mark where a value was expected")
         del self.stack[-count:]
         return items
 
@@ -199,7 +201,7 @@ _CONSTANTS: Final[Mapping[str, Callable[[], Any]]] = {
     "EMPTY_DICT": dict,
     "EMPTY_TUPLE": tuple,
     "EMPTY_SET": set,
-    "MARK": _Mark,
+    "MARK": lambda: _MARK,
 }
 
 _PUSHES: Final = frozenset(
