@@ -73,6 +73,7 @@ from earmark.tasks.zones.statistics import (
     ndrop,
 )
 from earmark.tasks.zones.tempo_vote import tempo_vote
+from earmark.tasks.zones.texture import texture
 
 __all__ = [
     "FEATURE_SETS",
@@ -473,6 +474,15 @@ FEATURE_SETS: dict[str, FeatureSet] = _sets(
         _FULL_GROUPS,
         (*_FULL_HEAD, *_CONTRAST_AVERAGES, *_FULL_MIDDLE, *_FULL_TAIL),
         "37 columns: full51 with each spectral contrast array averaged",
+    ),
+    FeatureSet(
+        "texture", (texture,), description="67 columns: density, busyness and roughness, free of gain"
+    ),
+    FeatureSet(
+        "rich",
+        (*_FULL_GROUPS, texture),
+        (*_FULL_HEAD, *_CONTRAST, *_FULL_MIDDLE, *_FULL_DROPS, *_FULL_TAIL, *_select(texture)),
+        "120 columns: full55 and texture",
     ),
     FeatureSet("fast10", (fast,), description="10 columns, no separation: a first look"),
     FeatureSet("basic19", (basic,), description="19 columns, the input of the zone rules"),
