@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import functools
 import importlib
 import importlib.util
 import sys
@@ -330,16 +331,15 @@ def static_attribute(cls: type, attribute: str) -> Any:
 def _instance_attribute(obj: Any, attribute: str) -> Any:
     """An attribute stored in an instance or, as plain data, in its class; else `_MISSING`."""
     cls = type(obj)
-    if (
-        cls.__getattribute__ is not object.__getattribute__
-        or attribute.startswith("__")
-        or isinstance(obj, enum.Enum)
-    ):
+    overridden = any("__getattribute__" in vars(base) for base in cls.__mro__[:-1])
+    if overridden or attribute.startswith("__") or isinstance(obj, enum.Enum):
         return _MISSING
     raw = next((vars(base)[attribute] for base in cls.__mro__ if attribute in vars(base)), _MISSING)
     if raw is not _MISSING and hasattr(type(raw), "__set__"):
         is_slot = type(raw).__name__ == "member_descriptor"
         return state.held(obj, attribute, getattr(obj, attribute, _MISSING)) if is_slot else _MISSING
+    if isinstance(raw, functools.cached_property):
+        return _MISSING
     stored: Mapping[str, Any] = getattr(obj, "__dict__", {})
     if attribute in stored:
         return state.held(obj, attribute, stored[attribute])

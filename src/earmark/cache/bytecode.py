@@ -183,11 +183,11 @@ def decode_by_dis(code: CodeType) -> list[Instruction | tuple[int, int]]:
         if ins.opcode in _SKIPPED or ins.opname == "NOT_TAKEN":
             result.append((offset, ins.opcode))
             continue
-        result.extend(_from_dis(ins, offset))
+        result.extend(_from_dis(ins, offset, code))
     return result
 
 
-def _from_dis(ins: dis.Instruction, offset: int) -> Iterator[Instruction]:
+def _from_dis(ins: dis.Instruction, offset: int, code: CodeType) -> Iterator[Instruction]:
     if ins.opname in _FUSED:
         for op, variable in zip(_FUSED[ins.opname], ins.argval, strict=True):
             yield Instruction(op, LOCAL, variable, offset, dis.opmap[op], 0)
@@ -198,6 +198,8 @@ def _from_dis(ins: dis.Instruction, offset: int) -> Iterator[Instruction]:
         return
     kind = CONSTANT if ins.opname == "LOAD_SMALL_INT" else _KINDS.get(ins.opcode, PLAIN)
     value = ins.arg or 0 if kind == PLAIN else ins.argval
+    if ins.opname == "KW_NAMES":
+        value = code.co_consts[ins.arg or 0]  # dis leaves it unresolved
     if ins.opname == "LOAD_SUPER_ATTR":
         yield Instruction("LOAD_SUPER", PLAIN, (ins.arg or 0) & 2, offset, ins.opcode, ins.arg)
         yield Instruction("SUPER_ATTR", NAME, value, offset, -1, None)

@@ -30,7 +30,7 @@ from earmark.cache.normal_form import normal_form
 from earmark.cache.numba_objects import describe_by_name, describe_numba, is_numba_type
 from earmark.cache.parts import FUNCTION
 from earmark.cache.source_text import source_text
-from earmark.cache.values import VALUE_DESCRIBERS, describe_foreign_instance
+from earmark.cache.values import VALUE_DESCRIBERS, describe_array, describe_foreign_instance
 
 __all__ = ["describe"]
 
@@ -59,6 +59,8 @@ def describe(graph: Graph, node: Node, obj: Any) -> None:
         describe_class(graph, node, obj)
     elif isinstance(obj, ModuleType):
         _describe_module(graph, node, obj)
+    elif kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        describe_array(graph, node, obj)
     elif isinstance(obj, functools.partial):
         _describe_partial(graph, node, obj)
     elif kind.__module__.partition(".")[0] == "numba":

@@ -8,6 +8,7 @@ as a registry or a configuration that a notebook patches, is read anew each time
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -49,8 +50,10 @@ def snapshot(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
         return {key: snapshot(element) for key, element in value.items()}
-    if kind in (list, set, tuple, frozenset, deque):
+    if kind in (list, set, tuple, frozenset):
         return kind(snapshot(element) for element in value)
+    if isinstance(value, dict | list | set | bytearray | deque):
+        return copy.copy(value)
     if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
         return value.copy()
     return value

@@ -9,6 +9,7 @@ import copyreg
 import hashlib
 import pathlib
 import re
+import struct
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from types import MappingProxyType, SimpleNamespace
@@ -18,7 +19,7 @@ from earmark.cache import state
 from earmark.cache.graph import Graph, Node
 from earmark.errors import FingerprintError
 
-__all__ = ["VALUE_DESCRIBERS", "describe_foreign_instance", "write_items", "write_mapping"]
+__all__ = ["VALUE_DESCRIBERS", "describe_array", "describe_foreign_instance", "write_items", "write_mapping"]
 
 _OPAQUE = {
     "_contextvars.ContextVar",
@@ -62,7 +63,7 @@ def write_mapping(graph: Graph, node: Node, mapping: Any) -> None:
 
 def _sequence(graph: Graph, node: Node, value: Any) -> None:
     elements = state.content(value)
-    node.write(f"{type(value).__name__} {len(elements)}")
+    node.write(f"{type(value).__name__} {len(elements)} {getattr(value, 'maxlen', None)}")
     write_items(graph, node, elements)
 
 
@@ -100,17 +101,15 @@ def _standing(graph: Graph, element: Any) -> str:
     return alone.closure([root]).digest.hex()
 
 
-def _array(graph: Graph, node: Node, value: Any) -> None:
+def describe_array(graph: Graph, node: Node, value: Any) -> None:
     """A numpy array: type, shape and bytes; one of objects, its elements."""
     array = state.content(value)
     node.write(f"array {array.dtype.str} {array.dtype.descr!r} {array.shape}")
     if array.dtype.hasobject:
         write_items(graph, node, array.ravel().tolist())
         return
-    contiguous = array if array.flags.c_contiguous else array.copy(order="C")
-    node.write(
-        hashlib.blake2b(contiguous.view("u1").data if contiguous.size else b"", digest_size=16).hexdigest()
-    )
+    flat = array.reshape(-1)  # a copy in C order unless it lies so already
+    node.write(hashlib.blake2b(flat.view("u1").data if array.nbytes else b"", digest_size=16).hexdigest())
 
 
 def _path(graph: Graph, node: Node, path: pathlib.PurePath) -> None:
@@ -125,6 +124,10 @@ def _pattern(graph: Graph, node: Node, pattern: re.Pattern[Any]) -> None:
 
 def _bytes_like(graph: Graph, node: Node, value: Any) -> None:
     node.write(f"{type(value).__name__} {bytes(state.content(value))!r}")
+
+
+def _structure(graph: Graph, node: Node, value: struct.Struct) -> None:
+    node.write(f"struct {value.format}")
 
 
 def _namespace(graph: Graph, node: Node, value: SimpleNamespace) -> None:
@@ -206,6 +209,7 @@ VALUE_DESCRIBERS: dict[type, Callable[[Graph, Node, Any], None]] = {
     bytearray: _bytes_like,
     memoryview: _bytes_like,
     re.Pattern: _pattern,
+    struct.Struct: _structure,
     SimpleNamespace: _namespace,
     **dict.fromkeys(
         (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath), _path
