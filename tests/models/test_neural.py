@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from model_tables import blobs
 
+from earmark.errors import UsageError
 from earmark.models.neural import NeuralNetwork
 from earmark.models.registry import make
 
@@ -155,6 +156,11 @@ def test_without_validation_all_epochs_run_and_the_last_is_kept(table):
 def test_a_last_batch_of_one_row_is_no_trouble(n):
     X, y = blobs(n)
     assert np.isfinite(network(epochs=2).fit(X, y).predict_proba(X)).all()
+
+
+def test_a_network_that_diverges_says_so(table):
+    with pytest.raises(UsageError, match="diverged at a learning rate of 1e"):
+        network(learning_rate=1e30).fit(*table)
 
 
 def test_weight_decay_shrinks_dense_weights(table):

@@ -10,7 +10,7 @@ from earmark.models.forest import RandomForest
 from earmark.models.xgboost import XGBoost
 
 
-@pytest.mark.parametrize("columns_per_split", ["sqrt", "log2", "all"])
+@pytest.mark.parametrize("columns_per_split", ["sqrt", "log2", 1.0, 0.3])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_forest_has_scikit_learns_bits(columns_per_split, weighted):
     from sklearn.ensemble import RandomForestClassifier
@@ -19,8 +19,7 @@ def test_the_forest_has_scikit_learns_bits(columns_per_split, weighted):
     weight = np.random.default_rng(1).uniform(0.2, 3, 120).astype(np.float32) if weighted else None
     model = RandomForest(n_trees=25, columns_per_split=columns_per_split, seed=3, min_leaf=2)
     model.fit(X[:80], y[:80], sample_weight=None if weight is None else weight[:80])
-    features = None if columns_per_split == "all" else columns_per_split
-    peer = RandomForestClassifier(25, max_features=features, random_state=3, min_samples_leaf=2)
+    peer = RandomForestClassifier(25, max_features=columns_per_split, random_state=3, min_samples_leaf=2)
     peer.fit(X[:80], y[:80], sample_weight=None if weight is None else weight[:80])
     np.testing.assert_array_equal(model.predict_proba(X), peer.predict_proba(X).astype(np.float32))
 

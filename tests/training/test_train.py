@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -42,7 +43,7 @@ def test_a_run_holds_model_folds_scores_and_configuration(tmp_path):
     assert run.config["hashes"]["split"] == "abc" and run.config["settings"]["command"] == "train zones"
     assert run.config["recipe"]["params"]["max_depth"] == 6 and "numpy" in run.config["versions"]
     assert (run.path / "model.ubj").is_file() and (run.path / "preprocess.json").is_file()
-    assert not list((tmp_path / "zones" / ".work").glob("*/"))
+    assert list((tmp_path / "zones" / ".work").iterdir()) == []
 
 
 def test_an_identical_training_is_found_not_repeated(tmp_path):
@@ -146,6 +147,25 @@ def test_an_ensembles_folds_and_model_are_its_members_blended(blended):
     np.testing.assert_allclose(
         run.classifier().predict_proba(dataset.X, dataset.columns), expected, atol=1e-6
     )
+
+
+def test_an_ensemble_of_members_without_seeds(tmp_path):
+    params = {"members": ("random_forest", "logistic"), "random_forest__n_trees": 10, "weights": (0.5, 0.5)}
+    run = run_of(tmp_path, Recipe("ensemble", params=params, seed=5)).run
+    assert run.config["fit"]["weights"] == [0.5, 0.5]
+    assert {"scikit-learn", "scipy"} <= run.config["versions"].keys()
+    forest = next(each for each in list_runs(tmp_path) if each.algorithm == "random_forest")
+    assert forest.config["recipe"]["params"]["seed"] == 5
+    alone = Recipe("random_forest", params={"n_trees": 10}, seed=5)
+    assert run_of(tmp_path, alone).run.name == forest.name
+
+
+def test_metrics_lines_hold_epochs_and_fold_scores(tmp_path):
+    run = run_of(tmp_path).run
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["scores"]["accuracy"] for line in lines if "scores" in line]
+    assert scores == run.metrics["accuracy"]["folds"]
+    assert {line["stage"] for line in lines} == {"fold-0", "fold-1", "fold-2", "fold-3", "final"}
 
 
 def test_weights_of_a_fold_do_not_see_its_labels():

@@ -14,7 +14,17 @@ from typing import Any, Protocol
 
 from earmark.errors import UsageError
 
-__all__ = ["Choice", "Constraint", "Flag", "Interval", "Optional", "Parameter", "check_parameters", "closest"]
+__all__ = [
+    "Choice",
+    "Constraint",
+    "Either",
+    "Flag",
+    "Interval",
+    "Optional",
+    "Parameter",
+    "check_parameters",
+    "closest",
+]
 
 
 class Constraint(Protocol):
@@ -135,6 +145,30 @@ class Optional:
     def invalid_examples(self) -> list[Any]:
         """The inner examples without None."""
         return [value for value in self.inner.invalid_examples() if value is not None]
+
+
+@dataclass(frozen=True)
+class Either:
+    """What one of two constraints accepts."""
+
+    first: Constraint
+    second: Constraint
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value` fits one of them."""
+        return self.first.accepts(value) or self.second.accepts(value)
+
+    def describe(self) -> str:
+        """Both descriptions."""
+        return f"{self.first.describe()}, or {self.second.describe()}"
+
+    def invalid_examples(self) -> list[Any]:
+        """Examples of each that the other does not accept."""
+        return [
+            value
+            for value in self.first.invalid_examples() + self.second.invalid_examples()
+            if not self.accepts(value)
+        ]
 
 
 @dataclass(frozen=True)

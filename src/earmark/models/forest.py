@@ -17,13 +17,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from earmark.models.constraints import Choice, Interval, Optional, Parameter
+from earmark.models.constraints import Choice, Either, Interval, Optional, Parameter
 from earmark.models.estimator import FitRequest, Floats, FoldEstimator
 
 __all__ = ["RandomForest"]
 
 TREES_FILE = "trees.npz"
 _LEAF = -1
+_SHARE = Interval(float, 0, 1, open_low=True)
 _ARRAYS = ("left", "right", "column", "threshold", "share", "roots")
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -38,8 +39,10 @@ class RandomForest(FoldEstimator):
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "n_trees": Parameter(300, Interval(int, 1, 100_000), "trees"),
         "max_depth": Parameter(None, Optional(Interval(int, 1)), "greatest depth of a tree"),
-        "min_leaf": Parameter(1, Interval(int, 1), "least rows in a leaf"),
-        "columns_per_split": Parameter("sqrt", Choice(("sqrt", "log2", "all")), "columns tried at a split"),
+        "min_leaf": Parameter(3, Interval(int, 1), "least rows in a leaf"),
+        "columns_per_split": Parameter(
+            0.3, Either(Choice(("sqrt", "log2")), _SHARE), "columns tried at a split: a rule or a share"
+        ),
         "seed": Parameter(42, Interval(int, 0, 2**31 - 1), "seed of rows and columns"),
         "n_threads": Parameter(
             1, Interval(int, 1, 1024), "threads of the fit; the forest does not depend on it"
@@ -58,7 +61,7 @@ class RandomForest(FoldEstimator):
             n_estimators=params["n_trees"],
             max_depth=params["max_depth"],
             min_samples_leaf=params["min_leaf"],
-            max_features=None if params["columns_per_split"] == "all" else params["columns_per_split"],
+            max_features=params["columns_per_split"],
             random_state=params["seed"],
             n_jobs=params["n_threads"],
         )

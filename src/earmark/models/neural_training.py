@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from earmark.errors import UsageError
 from earmark.models.checkpoint import Checkpoint, fit_key, read_checkpoint, write_checkpoint
 from earmark.models.estimator import Epoch, FitRequest, Floats, Ints
 from earmark.models.neural import NORM_EPSILON
@@ -203,6 +204,12 @@ class _Fit:
     def _follow(self, loss: float) -> None:
         """Keep the weights if they are the best, halve the rate if they have not been for long."""
         progress, watched = self.progress, self.request.validation is not None
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"The network's loss is {loss} after epoch {progress.epoch}: it diverged at a learning "
+                f"rate of {progress.rate:g}. "
+                "Lower `learning_rate`."
+            )
         if loss < progress.best_loss:
             progress.best_loss, progress.since_halving = loss, 0
         else:

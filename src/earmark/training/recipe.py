@@ -71,10 +71,9 @@ class Recipe:
         """
         if self.algorithm != "ensemble":
             return ()
-        params = make("ensemble", **self.params).get_params()
+        params = make("ensemble", **({"seed": self.seed} | dict(self.params))).get_params()
         return tuple(
-            replace(self, algorithm=name, params=_prefixed(params, name) | {"seed": self.seed})
-            for name in params["members"]
+            replace(self, algorithm=name, params=_prefixed(params, name)) for name in params["members"]
         )
 
     def settings(self) -> dict[str, Any]:
@@ -85,9 +84,13 @@ class Recipe:
         params, preprocess = classifier.estimator.get_params(), classifier.preprocess.get_params()
         return asdict(self) | {"params": params, "preprocess": preprocess}
 
+    def versions(self) -> dict[str, str]:
+        """Versions of everything the numbers depend on, members of an ensemble included."""
+        return library_versions(self.algorithm, *(member.algorithm for member in self.members()))
+
     def key(self, data: Mapping[str, str]) -> str:
         """Hash of settings, data hashes, code and library versions: 32 hexadecimal digits."""
-        return digest([self.settings(), dict(data), code_hash(), library_versions(self.algorithm)])
+        return digest([self.settings(), dict(data), code_hash(), self.versions()])
 
 
 def digest(value: Any) -> str:
@@ -104,10 +107,11 @@ def code_hash() -> str:
     return digest([[path.name, _normal_form(path)] for path in files])
 
 
-def library_versions(algorithm: str) -> dict[str, str]:
-    """Versions of Python, earmark and the distributions that the algorithm's numbers depend on."""
+def library_versions(*algorithms: str) -> dict[str, str]:
+    """Versions of Python, earmark and the distributions that the algorithms' numbers depend on."""
     found = {"python": platform.python_version(), "earmark": metadata.version("earmark")}
-    for name in ("numpy", *estimator_class(algorithm).distributions):
+    named = [name for algorithm in algorithms for name in estimator_class(algorithm).distributions]
+    for name in ("numpy", *dict.fromkeys(named)):
         for candidate in name.split("|"):
             try:
                 found[candidate] = metadata.version(candidate)

@@ -30,7 +30,7 @@ from earmark.training.blend import Blend, blend
 from earmark.training.crossval import Event, OnEvent, OutOfFold, cross_validate
 from earmark.training.fit import final_length, fit_final
 from earmark.training.ranking import Metrics, pick
-from earmark.training.recipe import Recipe, code_hash, digest, library_versions
+from earmark.training.recipe import Recipe, code_hash, digest
 from earmark.training.runs import Run, RunWriter, find_run
 
 if TYPE_CHECKING:
@@ -145,6 +145,10 @@ class _Training:
         with _locked(work.with_suffix(".lock")):
             if not resume:
                 shutil.rmtree(work, ignore_errors=True)
+            # The process that held the lock a moment ago may have finished this very training.
+            found = find_run(self.root, self.task, self.key) if reuse else None
+            if found is not None:
+                return found
             scored = self._blended(resume, reuse) if self.recipe.members() else self._fitted(work)
             run = self._write(scored, perf_counter() - start)
             shutil.rmtree(work, ignore_errors=True)
@@ -214,7 +218,9 @@ class _Training:
             for name, classifier in scored.fold_classifiers.items():
                 classifier.save(writer.path / "folds" / str(name))
             writer.write_out_of_fold(_table(self.dataset, scored.probabilities))
-            writer.write_metrics(scores, scored.lines)
+            writer.write_metrics(
+                scores, scored.lines + _score_lines(scores, np.unique(self.dataset.folds).tolist())
+            )
             writer.write_config(self._config(scored.notes, seconds))
         assert writer.run is not None
         return writer.run
@@ -248,7 +254,7 @@ class _Training:
             "hashes": {"dataset": data.hash, "rows": _rows_hash(data)}
             | dict(self.hashes)
             | {"code": code_hash()},
-            "versions": library_versions(self.recipe.algorithm),
+            "versions": self.recipe.versions(),
             "settings": dict(self.settings),
         }
 
@@ -266,6 +272,7 @@ def _locked(path: Path) -> Iterator[None]:
                 "or stop it and resume."
             ) from error
         yield
+        path.unlink(missing_ok=True)
 
 
 def _joined(members: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
@@ -292,6 +299,13 @@ def _weight_lines(mix: Blend) -> list[Event]:
     chosen = mix.fold_weights.items()
     lines: list[Event] = [{"stage": f"fold-{name}", "weights": list(weights)} for name, weights in chosen]
     return [*lines, {"stage": "final", "weights": list(mix.weights)}]
+
+
+def _score_lines(scores: Mapping[str, Mapping[str, Any]], folds: Sequence[int]) -> list[Event]:
+    return [
+        {"stage": f"fold-{fold}", "scores": {name: score["folds"][i] for name, score in scores.items()}}
+        for i, fold in enumerate(folds)
+    ]
 
 
 def _table(dataset: Dataset, probabilities: Floats) -> pl.DataFrame:
