@@ -1,4 +1,4 @@
-"""The promise as a user meets it: edit, run again, and see what is computed. Each run is a fresh process of the command line."""
+"""The promise as a user meets it: edit, run again, see what is computed. Each run is a process of the command line."""
 
 from __future__ import annotations
 

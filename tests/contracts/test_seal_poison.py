@@ -1,4 +1,4 @@
-"""No training path reaches the sealed rows: their audio is replaced by poison and their labels by rubbish, and every number stays.
+"""No training path reaches sealed rows: their audio becomes poison, their labels rubbish, and every number stays.
 
 The seal must hold for `train`, `grid`, and `evaluate` on the validation folds; opening it is what `evaluate --split
 test` alone does, and it writes the ledger first.

@@ -1,4 +1,4 @@
-"""A small task for end-to-end tests: is a short tone low or high? A file that defines `task`, as a user would write it."""
+"""A small task for end-to-end tests, as a user would write it: is a short tone low or high?"""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from earmark.features.group import FeatureGroup
 from earmark.features.progress import ProgressCallback
 from earmark.inference.ladder import Method, ModelMethod, Predictor, RuleMethod, RulesFirst
 from earmark.inference.prediction import Failed, Prediction
+from earmark.tasks.probe import require_same_features
 from earmark.tasks.project import Project
+from earmark.tasks.verbs.train import features_hash
 from earmark.training.production import history, production_run
 from earmark.training.runs import Run, best_run, list_runs, load_run
 
@@ -100,7 +102,7 @@ def predict(
 
 
 def chosen_run(project: Project, name: str | None = None) -> Run:
-    """The named run; else the promoted one; else the best of those trained on the newest run's rows."""
+    """The named run; else the promoted one; else the best on the newest run's rows, of today's code if any is."""
     name = name or project.settings.predict.run
     task = project.task.name
     if name:
@@ -112,7 +114,17 @@ def chosen_run(project: Project, name: str | None = None) -> Run:
         raise RunError(f"`{project.runs_folder}` holds no run of {task}. Run: earmark train {task}")
     newest = runs[-1].config
     rivals = [run for run in runs if run.config["hashes"]["rows"] == newest["hashes"]["rows"]]
-    return best_run(rivals, newest["rank_by"])
+    return best_run(
+        [run for run in rivals if _has_current_features(project, run)] or rivals, newest["rank_by"]
+    )
+
+
+def _has_current_features(project: Project, run: Run) -> bool:
+    name = run.config["settings"]["features"]
+    if name not in project.task.feature_sets:
+        return False
+    current: bool = features_hash(project, project.task.features(name)) == run.config["hashes"]["features"]
+    return current
 
 
 def _method(
@@ -122,8 +134,11 @@ def _method(
     model = None
     groups: list[FeatureGroup] = []
     if run is not None:
+        features = task.features(run.config["settings"]["features"])
+        if not _has_current_features(project, run):
+            require_same_features(run.name, features, run.config["settings"].get("probe", {}))
         model = ModelMethod(run.classifier(), threshold)
-        groups += task.features(run.config["settings"]["features"]).groups
+        groups += features.groups
     if method == "model":
         assert model is not None
         return model, groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from earmark.evaluation.metrics import METRICS
 from earmark.features.progress import Progress, ProgressCallback
 from earmark.features.sets import FeatureSet
 from earmark.models.registry import canonical_name, estimator_class
+from earmark.tasks.probe import feature_probe
 from earmark.tasks.project import Project
 from earmark.training.recipe import Recipe
 from earmark.training.runs import Run, best_run
@@ -24,6 +26,7 @@ __all__ = [
     "baseline_runs",
     "chosen_features",
     "chosen_metric",
+    "features_hash",
     "recipes_of",
     "train",
 ]
@@ -166,17 +169,21 @@ def _train_one(
         task=project.task.name,
         metrics=METRICS,
         rank_by=metric,
-        hashes={"split": project.splits.hash, "features": _features_hash(project, features)},
-        settings={"features": features.name, "metric": metric, "seed": project.settings.seed},
+        hashes={"split": project.splits.hash, "features": features_hash(project, features)},
+        settings={
+            "features": features.name,
+            "metric": metric,
+            "seed": project.settings.seed,
+            "probe": feature_probe(features),
+        },
         resume=options.resume,
         reuse=not options.force,
         on_event=tell,
     )
 
 
-def _features_hash(project: Project, features: FeatureSet) -> str:
-    import hashlib
-
+def features_hash(project: Project, features: FeatureSet) -> str:
+    """Hash of the current fingerprints of all groups of a feature set."""
     digests = [group.fingerprint(project.cache.reads()).digest for group in features.groups]
     return hashlib.blake2b(b"".join(digests), digest_size=16).hexdigest()
 
@@ -207,7 +214,7 @@ def _refuse_pseudo(project: Project, options: TrainOptions) -> None:
     if n_pseudo:
         raise UsageError(
             f"{n_pseudo} of {table.height} labels were made by a rule, not by a listener; a model would learn the "
-            "rule. Label by ear, or pass --allow-pseudo to train all the same; its scores then say nothing of real labels."
+            "rule. Label by ear, or pass --allow-pseudo to train all the same; scores then say nothing of real labels."
         )
 
 
