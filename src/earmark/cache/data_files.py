@@ -113,7 +113,7 @@ def _note(path: str) -> None:
     name = os.path.realpath(path)
     if name.startswith(_installation_folders()) or name in _exempt or "/__pycache__/" in name:
         return
-    reader = _reader(sys._getframe(3))
+    reader = _reader(sys._getframe(2))
     if reader is None:
         return
     module, code = reader
