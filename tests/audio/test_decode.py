@@ -173,6 +173,15 @@ def _infinite_wav(path: Path) -> Path:
     return write_sound(path.with_suffix(".wav"), audio, RATE, subtype="FLOAT")
 
 
+def _odd_rate(path: Path) -> Path:
+    path = write_sound(path.with_suffix(".wav"), tone(0.5), RATE)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"fmt ") + 12
+    content[place : place + 4] = struct.pack("<I", 3)
+    path.write_bytes(bytes(content))
+    return path
+
+
 def _huge_wav(path: Path) -> Path:
     return write_sound(path.with_suffix(".wav"), tone(1.0) * np.float32(1e30), RATE, subtype="FLOAT")
 
@@ -231,6 +240,7 @@ BROKEN = {
     "nan": (_nan_wav, r"has the sample nan at 0\.68 s"),
     "infinite": (_infinite_wav, r"has the sample -inf at 1\.00 s"),
     "huge": (_huge_wav, r"has the sample"),
+    "odd_rate": (_odd_rate, r"has a sample rate of 3 Hz"),
     "text": (_text, r"not audio"),
     "playlist": (_playlist, r"not audio|no audio track"),
     "empty": (_empty, r"is empty \(0 bytes\)"),
@@ -300,7 +310,6 @@ def test_suffixes_cover_the_formats(files: dict[str, Path]) -> None:
     assert {path.suffix for path in files.values()} <= AUDIO_SUFFIXES
 
 
-@pytest.mark.slow
 def test_flipped_bytes_never_crash(files: dict[str, Path], tmp_path: Path) -> None:
     """In a process of its own, because a codec that crashes takes the process with it."""
     script = """

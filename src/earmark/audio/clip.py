@@ -100,4 +100,5 @@ def _bound(
 
 def _all_finite(samples: NDArray[np.float32]) -> bool:
     """True if no sample is NaN or infinite; one dot product unless it overflows."""
-    return bool(np.isfinite(np.dot(samples, samples)) or np.isfinite(samples).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(samples, samples)) or np.isfinite(samples).all())

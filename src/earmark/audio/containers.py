@@ -236,7 +236,10 @@ def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int,
     """Boxes between two positions: kind, start and end of the content."""
     while start + 8 <= end:
         stream.seek(start)
-        length, kind = struct.unpack(">I4s", stream.read(8))
+        head = stream.read(8)
+        if len(head) < 8:
+            return
+        length, kind = struct.unpack(">I4s", head)
         header = 8
         if length == 1:
             wide = stream.read(8)

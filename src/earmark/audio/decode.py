@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
 from earmark.audio.containers import HEAD_BYTES, find_damage, is_encrypted, sniff
+from earmark.audio.quiet import quiet_stderr
 from earmark.errors import DecodeError, UsageError
 
 AUDIO_SUFFIXES: frozenset[str] = frozenset(
@@ -51,7 +52,8 @@ AUDIO_SUFFIXES: frozenset[str] = frozenset(
 """Suffixes of files that a folder scan offers to `decode`; lower case, with the dot."""
 
 AV_CONTAINERS = frozenset({"other", "mp4", "opus", "matroska"})  # the rest is libsndfile's
-BLOCK_FRAMES = 1 << 16  # frames read at once: 0.5 MB of stereo float32, inside the second-level cache
+BLOCK_SAMPLES = 1 << 17  # read at once, all channels: 0.5 MB, inside the second-level cache
+RATES_HZ = (1_000, 1_000_000)  # other rates come from damaged headers, and soxr crashes on some of them
 MAX_ABS_SAMPLE = 1e8  # beyond this the sums of squares of a track leave float32
 EXPECTED = "Expected a playable audio file (wav, flac, ogg, mp3, m4a, opus, ...)"
 ADVICE = "Replace the file or remove it from the list."
@@ -120,7 +122,7 @@ def probe(source: Source) -> AudioInfo:
         container = _examine(file, name)
         if container in AV_CONTAINERS:
             return _probe_av(file, name)
-        with _sound_file(file, name) as sound:
+        with quiet_stderr(), _sound_file(file, name) as sound:
             return AudioInfo(
                 sound.frames / sound.samplerate, sound.samplerate, sound.channels, sound.format.lower()
             )
@@ -194,6 +196,7 @@ def _sound_file(file: BinaryIO, name: str) -> Iterator[Any]:
 
     try:
         with soundfile.SoundFile(file) as sound:
+            _check_rate(sound.samplerate, name)
             yield sound
     except soundfile.LibsndfileError as problem:
         reason = problem.error_string.removeprefix("Error :").strip().rstrip(".")
@@ -201,7 +204,7 @@ def _sound_file(file: BinaryIO, name: str) -> Iterator[Any]:
 
 
 def _decode_soundfile(file: BinaryIO, name: str, sample_rate: int, container: str) -> NDArray[np.float32]:
-    with _sound_file(file, name) as sound:
+    with quiet_stderr(), _sound_file(file, name) as sound:
         promised = sound.frames
         blocks = _checked(_soundfile_blocks(sound), name, sound.samplerate)
         samples, n_read = _resampled(blocks, sound.samplerate, sample_rate)
@@ -211,9 +214,10 @@ def _decode_soundfile(file: BinaryIO, name: str, sample_rate: int, container: st
 
 
 def _soundfile_blocks(sound: Any) -> Blocks:
-    buffer = np.empty((BLOCK_FRAMES, sound.channels), dtype=np.float32)
+    n_frames = max(1, BLOCK_SAMPLES // sound.channels)
+    buffer = np.empty((n_frames, sound.channels), dtype=np.float32)
     while True:
-        block = sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True, out=buffer)
+        block = sound.read(n_frames, dtype="float32", always_2d=True, out=buffer)
         if not len(block):
             return
         yield _mono(block.T)
@@ -223,10 +227,11 @@ def _mono(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean over channels of an array (n_channels, n); the plain ``mean`` is 20 times slower on interleaved audio."""
     if len(channels) == 1:
         return np.array(channels[0])
-    total: NDArray[np.float32] = channels[0] + channels[1]
-    for channel in channels[2:]:
-        total += channel
-    total *= np.float32(1.0 / len(channels))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused with its place
+        total: NDArray[np.float32] = channels[0] + channels[1]
+        for channel in channels[2:]:
+            total += channel
+        total *= np.float32(1.0 / len(channels))
     return total
 
 
@@ -287,15 +292,28 @@ def _probe_av(file: BinaryIO, name: str) -> AudioInfo:
         else:
             duration_s = (container.duration or 0) / 1e6  # FFmpeg counts a container in microseconds
         context = stream.codec_context
-        return AudioInfo(duration_s, context.sample_rate, context.channels, context.name)
+        return AudioInfo(duration_s, _source_rate(stream, name), context.channels, context.name)
+
+
+def _source_rate(stream: Any, name: str) -> int:
+    """Rate of an audio track in Hz; there is none where the codec is unknown."""
+    context = stream.codec_context
+    if context is None or not context.sample_rate:
+        raise _error(name, "has an audio track of an unknown codec")
+    _check_rate(context.sample_rate, name)
+    return int(context.sample_rate)
+
+
+def _check_rate(rate: int, name: str) -> None:
+    lowest, highest = RATES_HZ
+    if not lowest <= rate <= highest:
+        raise _error(name, f"has a sample rate of {rate} Hz", f"Expected {lowest} to {highest} Hz")
 
 
 def _decode_av(file: BinaryIO, name: str, sample_rate: int) -> NDArray[np.float32]:
     with _av_container(file, name) as container:
         stream = container.streams.audio[0]
-        source_rate = stream.codec_context.sample_rate
-        if not source_rate:
-            raise _error(name, "has an audio track that cannot be decoded")
+        source_rate = _source_rate(stream, name)
         blocks = _checked(_gathered(_av_blocks(container, stream, name, source_rate)), name, source_rate)
         return _resampled(blocks, source_rate, sample_rate)[0]
 
@@ -325,13 +343,13 @@ def _channels(frame: Any) -> NDArray[np.float32]:
 
 
 def _gathered(blocks: Blocks) -> Blocks:
-    """Short blocks joined to about BLOCK_FRAMES samples: codecs hand out a thousand at a time."""
+    """Short blocks joined to about BLOCK_SAMPLES: codecs hand out a thousand at a time."""
     parts: list[NDArray[np.float32]] = []
     n_gathered = 0
     for block in blocks:
         parts.append(block)
         n_gathered += len(block)
-        if n_gathered >= BLOCK_FRAMES:
+        if n_gathered >= BLOCK_SAMPLES:
             yield np.concatenate(parts)
             parts, n_gathered = [], 0
     if parts:

@@ -194,6 +194,10 @@ def _contrast(sizes: Array, bands: Ints, floor: Array, scratch: Array, out: Arra
         store(out, row * LANES, splat(np.float32(0.0)))
     for band in range(len(bands)):
         first, end, count = bands[band]
+        if end <= first:
+            store(out, band * LANES, splat(np.float32(0.0)))
+            store(out, (len(bands) + band) * LANES, splat(np.float32(0.0)))
+            continue
         for side in range(2):
             sign = splat(np.float32(1.0 - 2.0 * side))
             total = _extreme_sum(sizes, first, end - first, count, sign, floor, scratch)

@@ -97,6 +97,7 @@ def tempogram(clip: Clip, window_frames: int = TEMPOGRAM_FRAMES) -> Array:
 
 
 def _padded(envelope: Array, window_frames: int) -> NDArray[np.float64]:
-    """The envelope with a ramp to zero of half a window at either end."""
+    """The envelope with a ramp to zero of half a window at either end, shape (n_frames + window_frames,)."""
     half = window_frames // 2
-    return np.pad(envelope.astype(np.float64), half, mode="linear_ramp", end_values=0.0)
+    ramped = np.pad(envelope.astype(np.float64), half, mode="linear_ramp", end_values=0.0)
+    return np.append(ramped, np.zeros(window_frames - 2 * half))  # for an odd window, read by no frame
