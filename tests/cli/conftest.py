@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +39,19 @@ def earmark(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
+        _forget_task_files()
         return Finished(code, captured.out, captured.err)
 
     return call
+
+
+def _forget_task_files() -> None:
+    """Each process of a user knows one task file; here the next test may bring another of the same name."""
+    temporary = tempfile.gettempdir()
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(temporary):
+            del sys.modules[name]
+    sys.path[:] = [folder for folder in sys.path if not folder.startswith(temporary)]
 
 
 @pytest.fixture
@@ -60,3 +72,26 @@ def earmark_process() -> Callable[..., Finished]:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder in which the example task has gone through every verb; copy it before changing it."""
+    folder = tmp_path_factory.mktemp("trained")
+    example = Path(__file__).parents[2] / "examples" / "loudness.py"
+    shutil.copy(example, folder / "loudness.py")
+    (folder / "earmark.toml").write_text('task = "loudness.py"\nworkers = 1\n')
+    subprocess.run(
+        [sys.executable, "-m", "earmark.cli.main", "demo", "loudness.py", "--workers", "0"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
+    return folder
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained project, for a test to change."""
+    return Path(shutil.copytree(trained, tmp_path / "project"))

@@ -108,8 +108,9 @@ def adopt(
 ) -> int:
     """Take over the entries of earlier code of GROUP after a refactoring that should change nothing.
 
-    A random sample of the prepared items, or of the files and folders in SOURCES, is computed with the new code. If all values agree, the old entries are kept under the
-    new fingerprint; if one differs, nothing is touched, the differences are shown, and the exit code is 3.
+    A random sample of the prepared items, or of the files and folders in SOURCES, is computed with the new code. If
+    all values agree, the old entries are kept under the new fingerprint; if one differs, nothing is touched, the
+    differences are shown, and the exit code is 3.
 
     \b
     Examples:

@@ -60,7 +60,7 @@ def import_command(
     earlier = project.task.earlier
     if earlier is None:
         raise UsageError(
-            f"Task `{project.task.name}` has no earlier feature tables; expected a task that has, such as zones."
+            f"Task `{project.task.name}` has no earlier feature tables. Give a task that has, such as zones."
         )
     found = read_folder(folder, earlier.columns_by_length)
     rows: list[dict[str, Any]] = [{"what": "rows", "count": len(found.rows)}]

@@ -35,7 +35,7 @@ __all__ = ["grid"]
     "--summary", is_flag=True, help="Show the points that are done, the best first, compute nothing."
 )
 @click.option("--reset", is_flag=True, help="Forget the points that are done.")
-@click.option("--yes", is_flag=True, help="With --reset: do not ask.")
+@click.option("--yes", is_flag=True, help="With --reset: really forget.")
 @click.pass_obj
 def grid(
     invocation: Invocation,
@@ -68,6 +68,7 @@ def grid(
     """
     from earmark.cli.output import complain, emit, note
     from earmark.cli.progress import progress
+    from earmark.errors import UsageError
     from earmark.tasks.verbs.grid import open_search, run_search
     from earmark.tasks.verbs.train import TrainOptions
 
@@ -76,7 +77,9 @@ def grid(
     search = open_search(project, algorithm, options=options, space=parse_space(values), n_folds=folds)
     if reset:
         if not yes:
-            click.confirm(f"Forget all points in {search.journal}?", abort=True, err=True)
+            raise UsageError(
+                f"--reset forgets all points in {search.journal}. Give --yes as well if that is meant."
+            )
         note(invocation, f"Forgotten: {search.reset()} points.")
         return 0
     if dry_run:

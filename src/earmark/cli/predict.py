@@ -34,8 +34,18 @@ __all__ = ["predict"]
 )
 @click.option("--export-csv", type=click.Path(dir_okay=False, path_type=Path), help="A .csv file.")
 @click.option(
-    "--playlists", type=click.Path(file_okay=False, path_type=Path), help="Folder for a .m3u8 per label."
+    "--playlists", type=click.Path(file_okay=False, path_type=Path), help="Folder for a playlist per label."
 )
+@click.option(
+    "--playlist-format",
+    "playlist_formats",
+    type=click.Choice(["m3u8", "pls", "xspf"]),
+    multiple=True,
+    default=["m3u8"],
+    help="Form of the playlists; may be repeated.",
+)
+@click.option("--relative-paths", is_flag=True, help="Paths in playlists relative to their folder.")
+@click.option("--force", is_flag=True, help="Replace playlists that earmark did not write.")
 @click.option("--with-features", is_flag=True, help="Add the features of each input to JSON.")
 @click.option("--no-cache", is_flag=True, help="Compute everything and keep nothing.")
 @click.pass_obj
@@ -71,7 +81,7 @@ def predict(
       earmark predict mine.py recording.wav --run latest
     """
     from earmark.cli.output import complain_of, emit, note
-    from earmark.cli.predictions import csv_of, documents_of, require_writable, rows_of, write_file
+    from earmark.cli.predictions import csv_of, documents_of, require_writable, table_of, write_file
     from earmark.cli.progress import progress
     from earmark.tasks.verbs.predict import predict as run_predict
 
@@ -105,7 +115,9 @@ def predict(
         click.echo(csv_of(project.task, predicted.outcomes), nl=False)
     else:
         documents = documents_of(project.task, predicted.outcomes)
-        emit(invocation, rows_of(project.task, predicted.outcomes), document=documents)
+        emit(invocation, table_of(predicted.outcomes), document=documents)
+        if predicted.run is not None:
+            note(invocation, f"Run: {predicted.run.name}")
     return 1 if predicted.failures else 0
 
 

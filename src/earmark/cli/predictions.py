@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from earmark.inference.prediction import Failed, Prediction
     from earmark.tasks.task import Task
 
-__all__ = ["csv_of", "documents_of", "require_writable", "rows_of", "write_file"]
+__all__ = ["csv_of", "documents_of", "require_writable", "rows_of", "table_of", "write_file"]
 
 _COLUMNS = ("path", "label", "confidence", "error")
+_NOT_SHOWN = ("run", "method")
 _SUFFIXES = (".csv", ".json", ".jsonl")
 
 Answers = Sequence["Prediction | Failed"]
@@ -32,15 +33,19 @@ def csv_of(task: Task, answers: Answers) -> str:
 
 def rows_of(task: Task, answers: Answers) -> list[dict[str, Any]]:
     """One flat row per input: path, label, confidence, a column per class, the task's plain fields, error."""
-    flat = [
-        {
-            **{key: value for key, value in document.items() if not isinstance(value, dict | list)},
-            **{f"p_{name}": p for name, p in document.get("probabilities", {}).items()},
-        }
-        for document in documents_of(task, answers)
+    flat = [_flat(document) for document in documents_of(task, answers)]
+    return [{name: row.get(name) for name in _names(flat)} for row in flat]
+
+
+def table_of(answers: Answers) -> list[dict[str, Any]]:
+    """What a person wants to see: no run, which is the same for all, and no column for errors where there are none."""
+    flat = [_flat(one.to_json()) for one in answers]
+    names = [
+        name
+        for name in _names(flat)
+        if name not in _NOT_SHOWN and (name != "error" or "error" in _keys(flat))
     ]
-    names = dict.fromkeys([*_COLUMNS[:-1], *(key for row in flat for key in row if key != "error")])
-    return [{name: row.get(name) for name in (*names, "error")} for row in flat]
+    return [{name: row.get(name) for name in names} for row in flat]
 
 
 def require_writable(paths: Sequence[Path]) -> None:
@@ -73,6 +78,20 @@ def write_file(path: Path, task: Task, answers: Answers) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(path)
+
+
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    plain = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
+    return {**plain, **{f"p_{name}": p for name, p in document.get("probabilities", {}).items()}}
+
+
+def _keys(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _names(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Columns of the rows: the common ones first, then the task's, errors last."""
+    return [*dict.fromkeys([*_COLUMNS[:-1], *(key for key in _keys(rows) if key != "error")]), "error"]
 
 
 def _general_csv(task: Task, answers: Answers) -> str:

@@ -82,7 +82,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class EarlierTables:
-    """Feature tables of an earlier program: names by length of a vector, and columns of now that hold the same number."""
+    """Feature tables of an earlier program: names by length of a vector, and columns of now with the same number."""
 
     columns_by_length: Mapping[int, tuple[str, ...]]
     comparable: Mapping[str, str]
