@@ -103,7 +103,7 @@ class Made:
 class FramePickler(pickle._Pickler):
     """Writes `Global` and `Made` by name, so that pandas is not needed."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012 - as the base class has it
 
     def save_by_name(self, place: Global) -> None:
         self.save(place.module)

@@ -31,7 +31,7 @@ from earmark.cache.store import (
     translated,
 )
 from earmark.cache.upkeep import VersionStats, versions_of
-from earmark.errors import UsageError
+from earmark.errors import CacheError, UsageError
 
 if TYPE_CHECKING:
     from earmark.cache.entries import FeatureCache
@@ -40,6 +40,7 @@ __all__ = ["Cleaning", "compact", "gc"]
 
 CHUNK: Final = 10_000
 """Entries deleted per transaction, so that other processes' writes are not held up."""
+COPY_MARGIN_BYTES: Final = 1 << 20
 COMPACTED: Final = "compacted"
 """Folder beside the data file in which its successor is made."""
 
@@ -49,7 +50,7 @@ class Cleaning:
     """What `gc` removed, or would remove when ``dry_run``.
 
     ``compacted`` is false when the freed pages stay in the file, for later entries, because another process
-    has it open.
+    has it open or the disk has no room for the copy.
     """
 
     dry_run: bool
@@ -123,13 +124,13 @@ def gc(
 
 
 def compact(store: Store) -> bool:
-    """Rewrite the data file without free pages; false when another process has it open and nothing was done.
+    """Rewrite the data file without free pages; false when nothing was done, see `Cleaning`.
 
     LMDB holds a shared lock on its lock file while an environment is open. Getting it exclusively proves that
     no other process has the file open, and holds back those that want to open it until the new file is in
     place.
     """
-    if not store.writable:
+    if not store.writable or not _has_room_for_copy(store):
         return False
     with translated(store.folder), store.closed(), _locked_out(store.folder / LOCK_FILE) as alone:
         if not alone:
@@ -179,8 +180,20 @@ def _unwanted(
 
 
 def _remove_version(cache: FeatureCache, digest: bytes) -> None:
-    while cache.write(lambda transaction: delete_prefix(transaction, ENTRIES + digest, CHUNK)):
-        pass
+    chunk = CHUNK
+    while True:
+        try:
+            if not cache.write(
+                lambda transaction, limit=chunk: delete_prefix(transaction, ENTRIES + digest, limit)
+            ):
+                break
+            chunk = min(CHUNK, 2 * chunk)
+        except CacheError:
+            # LMDB writes a changed page to a new place first. On a full disk a small step can find that place
+            # among pages that are free already, and frees more.
+            if chunk == 1:
+                raise
+            chunk = max(1, chunk // 10)
 
     def remove(transaction: Any) -> None:
         delete_prefix(transaction, FAILURES + digest)
@@ -188,6 +201,13 @@ def _remove_version(cache: FeatureCache, digest: bytes) -> None:
         transaction.delete(USAGE + digest)
 
     cache.write(remove)
+
+
+def _has_room_for_copy(store: Store) -> bool:
+    with store.read() as transaction:
+        status = transaction.stat()
+    pages = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
+    return shutil.disk_usage(store.folder).free > pages * status["psize"] + COPY_MARGIN_BYTES
 
 
 @contextlib.contextmanager

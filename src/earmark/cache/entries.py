@@ -94,7 +94,6 @@ class FeatureCache:
         self.store: Store = open_store(Path(path), read_only=read_only)
         self._read_only = read_only
         self._notes = _Notes()
-        self._identifier = Identifier(self)
         weakref.finalize(self, _flush_at_end, os.getpid(), self.store, self._notes, read_only)
 
     def __reduce__(self) -> tuple[Callable[..., FeatureCache], tuple[str, bool]]:
@@ -203,14 +202,14 @@ class FeatureCache:
 
     def identify(self, uri: str | os.PathLike[str]) -> bytes:
         """Identity of the content behind a path or URI, 16 bytes; or `InputError` when it cannot be read."""
-        return self._identifier.identify(uri)
+        return Identifier(self).identify(uri)
 
     def identify_many(self, uris: Sequence[str | os.PathLike[str]]) -> list[bytes | InputError]:
         """Identity of each of ``uris``, the error in place of one that cannot be read.
 
         What had to be hashed is remembered in one transaction.
         """
-        identities = self._identifier.identify_many(uris)
+        identities = Identifier(self).identify_many(uris)
         if self._notes.identities:
             self.flush()
         return identities
