@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,16 @@ def test_a_run_holds_model_folds_scores_and_configuration(tmp_path):
     assert run.config["recipe"]["params"]["max_depth"] == 6 and "numpy" in run.config["versions"]
     assert (run.path / "model.ubj").is_file() and (run.path / "preprocess.json").is_file()
     assert list((tmp_path / "zones" / ".work").iterdir()) == []
+
+
+def test_unfinished_work_is_kept_for_a_month(tmp_path):
+    work = tmp_path / "zones" / ".work"
+    for name, days in (("recent", 20), ("ancient", 40)):
+        (work / name / "fold-0").mkdir(parents=True)
+        for path in (work / name / "fold-0", work / name):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+    run_of(tmp_path)
+    assert [path.name for path in work.iterdir()] == ["recent"]
 
 
 def test_an_identical_training_is_found_not_repeated(tmp_path):

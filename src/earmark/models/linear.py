@@ -43,7 +43,7 @@ class LinearEstimator(FoldEstimator):
     distributions: ClassVar[tuple[str, ...]] = ("scipy",)
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "strength": Parameter(
-            0.1, Interval(float, 0, open_low=True), "inverse of the L2 penalty; larger fits closer"
+            0.03, Interval(float, 0, open_low=True), "inverse of the L2 penalty; larger fits closer"
         ),
         "max_iterations": Parameter(1000, Interval(int, 1), "L-BFGS iterations at most"),
     }

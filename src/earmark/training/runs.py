@@ -305,12 +305,16 @@ def compare(first: Run, second: Run) -> Comparison:
     return Comparison(first, second, config, metrics, same_rows)
 
 
-def clean_partial(folder: str | Path, *, older_than_s: float = PARTIAL_AGE_S) -> list[Path]:
-    """Remove folders that a killed process left unfinished and nobody touched for a while; returns those
+def clean_partial(
+    folder: str | Path, *, older_than_s: float = PARTIAL_AGE_S, pattern: str = f"{PARTIAL_PREFIX}*"
+) -> list[Path]:
+    """Remove folders that a killed process left and nobody touched for `older_than_s`; returns those
     removed.
     """
     removed = []
-    for path in Path(folder).glob(f"{PARTIAL_PREFIX}*"):
+    for path in Path(folder).glob(pattern):
+        if not path.is_dir():
+            continue
         try:
             age_s = time.time() - max(item.stat().st_mtime for item in (path, *path.iterdir()))
         except FileNotFoundError:

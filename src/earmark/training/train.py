@@ -31,7 +31,7 @@ from earmark.training.crossval import Event, OnEvent, OutOfFold, cross_validate
 from earmark.training.fit import final_length, fit_final
 from earmark.training.ranking import Metrics, pick
 from earmark.training.recipe import Recipe, code_hash, digest
-from earmark.training.runs import Run, RunWriter, find_run
+from earmark.training.runs import Run, RunWriter, clean_partial, find_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from earmark.data.dataset import Dataset
 
 __all__ = ["Trained", "train"]
+
+WORK_AGE_S = 30 * 24 * 3600.0
+"""Age after which an unfinished training is given up: its data or code have most likely moved on."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class _Training:
             scored = self._blended(resume, reuse) if self.recipe.members() else self._fitted(work)
             run = self._write(scored, perf_counter() - start)
             shutil.rmtree(work, ignore_errors=True)
+        clean_partial(work.parent, older_than_s=WORK_AGE_S, pattern="*")
         return run
 
     def _fitted(self, work: Path) -> _Scored:
