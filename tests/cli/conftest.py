@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,22 +31,23 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def earmark(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+def earmark(
+    capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Finished]:
     """Call the program's function in this process."""
 
     def call(*arguments: str | Path) -> Finished:
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        _forget_task_files()
+        _forget_task_files(str(tmp_path_factory.getbasetemp()))
         return Finished(code, captured.out, captured.err)
 
     return call
 
 
-def _forget_task_files() -> None:
+def _forget_task_files(temporary: str) -> None:
     """Each process of a user knows one task file; here the next test may bring another of the same name."""
-    temporary = tempfile.gettempdir()
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(temporary):
             del sys.modules[name]
