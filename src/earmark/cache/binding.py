@@ -18,7 +18,7 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 from earmark.cache import state
-from earmark.cache.dynamic import CONSTANT_DECIDES, NATIVE_READERS, UNFOLLOWABLE, unfollowable
+from earmark.cache.dynamic import CONSTANT_DECIDES, MAKERS, NATIVE_READERS, UNFOLLOWABLE, unfollowable
 from earmark.cache.graph import SCALARS, Graph, Node
 from earmark.cache.provenance import MISSING, OWN, origin_of
 from earmark.cache.symbols import Argument, Calling, Import, Load, Mutation, Nested, NormalForm, Parameter
@@ -243,6 +243,8 @@ class Binder:
         self._import(form, Import(name, 0, None, (), token.offset))
 
     def _refuse(self, form: NormalForm, known: str, token: Load | Import) -> None:
+        if known in MAKERS and not any(type(t) is Calling and t.callee == token.offset for t in form.tokens):
+            return  # ``isinstance(x, FunctionType)`` makes nothing
         reads = known in NATIVE_READERS and self.module.partition(".")[0] != "earmark"
         if (known in UNFOLLOWABLE or reads) and not self.graph.permissive:
             raise unfollowable(known, form.code, token.offset, self.module)

@@ -92,7 +92,9 @@ def _describe_own_function(graph: Graph, node: Node, function: FunctionType, mod
     cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
     defaults = _defaults(function)
     node.kind = FUNCTION
-    node.name = f"{module}.{function.__qualname__}"
+    # A wrapper made by functools.wraps bears the name of what it wraps; generated code has no telling name of its own.
+    written = function.__qualname__ if code.co_filename.startswith("<") else code.co_qualname
+    node.name = f"{module}.{written}".lstrip(".")
     node.source = source_text(form)
     node.strings |= form.strings
     node.introspection |= form.introspection

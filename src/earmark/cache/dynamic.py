@@ -11,7 +11,7 @@ from types import CodeType
 from earmark.cache.bytecode import line_of
 from earmark.errors import FingerprintError
 
-__all__ = ["NATIVE_READERS", "UNFOLLOWABLE", "unfollowable"]
+__all__ = ["CONSTANT_DECIDES", "MAKERS", "NATIVE_READERS", "UNFOLLOWABLE", "unfollowable"]
 
 UNFOLLOWABLE = {
     "builtins.eval": "runs code from a string",
@@ -43,6 +43,9 @@ CONSTANT_DECIDES = {
     "sys.modules",
 }
 """Those that can be followed where the deciding argument is a constant."""
+
+MAKERS = {"types.CodeType", "types.FunctionType"}
+"""Those that do something only where they are called."""
 
 NATIVE_READERS = frozenset(
     {

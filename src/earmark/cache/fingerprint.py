@@ -142,10 +142,10 @@ def _finish(
     request: Request, graph: Graph, indices: list[int], files: list[Path], arguments: dict[str, Any]
 ) -> Fingerprint:
     closure = graph.closure(indices)
-    parts = [*_parameter_parts(arguments), *_file_parts(request.roots, files, closure, request.known_reads)]
+    parts = [*_parameter_parts(arguments), *_file_parts(graph, request, files, closure)]
     parts.append(Part(PYTHON, "python", _python_version(), _python_version()))
     digest = _combine(closure.digest, sorted(arguments), parts)
-    return Fingerprint(digest, tuple([*closure.parts(), *parts]))
+    return Fingerprint(digest, (*closure.parts(), *parts))
 
 
 def _combine(closure: bytes, names: Sequence[str], parts: Sequence[Part]) -> bytes:
@@ -237,24 +237,19 @@ def _parameter_parts(arguments: Mapping[str, Any]) -> list[Part]:
     ]
 
 
-def _file_parts(
-    roots: Sequence[Any],
-    declared: Sequence[Path],
-    closure: Closure,
-    known_reads: Mapping[str, Sequence[str | Path]],
-) -> list[Part]:
+def _file_parts(graph: Graph, request: Request, declared: Sequence[Path], closure: Closure) -> list[Part]:
     """One part per declared file and per file that a function of the closure was seen to read."""
     parts = []
-    root_folder = next(iter(_project_folders(roots[:1])), None)
+    root_folder = next(iter(_project_folders(request.roots[:1])), None)
     for path in declared:
         found = (
             path if path.is_absolute() or path.exists() or root_folder is None else Path(root_folder, path)
         )
         digest = file_digest(found)
         if digest == ABSENT:
-            raise missing_reference(str(path), f"`{_name_of(roots[0])}`")
-        parts.append(Part(DATA_FILE, str(path), digest[:16], digest))
-    for name, digest in data_files.content_of_reads(closure.codes, known_reads):
+            raise missing_reference(str(path), f"`{_name_of(request.roots[0])}`")
+        parts.append(Part(DATA_FILE, graph.relative(str(found)), digest[:16], digest))
+    for name, digest in data_files.content_of_reads(closure.codes, request.known_reads):
         parts.append(Part(DATA_FILE, name, digest[:16], digest))
     return sorted(set(parts), key=lambda part: part.name)
 

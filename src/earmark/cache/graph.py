@@ -8,6 +8,7 @@ reference back. One graph serves many groups: each object is described once, eac
 from __future__ import annotations
 
 import hashlib
+import re
 import reprlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,7 @@ SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...), type(No
 _TEXT_LIMIT = 2_000
 """Characters of a value's representation that are kept for display."""
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _BRIEF = reprlib.Repr()
 _BRIEF.maxdict = _BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxset = _BRIEF.maxfrozenset = 100
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = _TEXT_LIMIT
@@ -192,8 +194,11 @@ class Graph:
             index = self.add(obj, name)
             node.write("@")
             node.references.append(index)
-            if named and not self.nodes[index].named:
-                self.nodes[index].named, self.nodes[index].name = True, name
+            target = self.nodes[index]
+            if named and not target.named:
+                target.named = True
+                if target.kind == VALUE:
+                    target.name = name
             return
         node.write(text)
         if type(obj) is str:
@@ -289,6 +294,7 @@ def _shown(value: Any) -> str:
         text = _BRIEF.repr(value)
     except Exception as error:  # noqa: BLE001  a user's __repr__ may raise anything; this is for display only
         text = f"<{type(value).__qualname__} whose repr failed: {error}>"
+    text = _ADDRESS.sub("", text)
     return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + f"... ({len(text)} characters)"
 
 

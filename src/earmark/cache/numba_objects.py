@@ -27,7 +27,7 @@ def describe_numba(graph: Graph, node: Node, obj: Any) -> None:
         node.write(f"compiled by numba.{type(obj).__qualname__}")
         for option, value in sorted(getattr(obj, "targetoptions", {}).items()):
             node.write(f"option {option}")
-            graph.value(node, value, f"{node.name} {option}")
+            graph.value(node, value, f"{function.__module__}.{function.__qualname__} {option}", named=True)
         graph.value(node, function, node.name)
     elif is_numba_type(type(obj)):
         describe_by_name(graph, node, obj)
