@@ -1,7 +1,7 @@
 """Processes that the cache's fault tests start and kill. Run as ``python cache_writer.py MODE FOLDER [...]``.
 
-Every array says what it must be: element 0 is a generation, the rest follow from it and the identity. So a reader can tell
-a wrong array from an older one.
+Every array says what it must be: element 0 is a generation, the rest follow from it and the identity. So a reader can
+tell a wrong array from an older one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def write_for_ever(folder: str, generation: int) -> None:
 
 
 def serve(folder: str) -> None:
-    """For each line ``GENERATION`` on stdin, fork a writer and print its process id; reap it when the next line comes."""
+    """For each line (a generation) on stdin, fork a writer and print its process id; say ``end`` when it is dead."""
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

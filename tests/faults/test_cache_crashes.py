@@ -1,4 +1,4 @@
-"""The cache under kill -9, several processes, a full disk and folders that cannot be written: nothing wrong is returned."""
+"""The cache under kill -9, several processes, a full disk, folders without write access: nothing wrong is returned."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -183,9 +184,7 @@ def _remove_version(cache: FeatureCache, digest: bytes) -> None:
     chunk = CHUNK
     while True:
         try:
-            if not cache.write(
-                lambda transaction, limit=chunk: delete_prefix(transaction, ENTRIES + digest, limit)
-            ):
+            if not cache.write(partial(delete_prefix, prefix=ENTRIES + digest, limit=chunk)):
                 break
             chunk = min(CHUNK, 2 * chunk)
         except CacheError:
@@ -207,7 +206,7 @@ def _has_room_for_copy(store: Store) -> bool:
     with store.read() as transaction:
         status = transaction.stat()
     pages = status["branch_pages"] + status["leaf_pages"] + status["overflow_pages"]
-    return shutil.disk_usage(store.folder).free > pages * status["psize"] + COPY_MARGIN_BYTES
+    return bool(shutil.disk_usage(store.folder).free > pages * status["psize"] + COPY_MARGIN_BYTES)
 
 
 @contextlib.contextmanager
