@@ -1,0 +1,57 @@
+"""Write ``audio.json``: what the audio functions say of one generated clip.
+
+Run ``python tests/golden/regenerate_audio.py`` after a change of definition, look at the difference, and say in the commit
+why each number moved.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "audio"))
+
+from signals import SAMPLE_RATE, broadband  # noqa: E402
+
+from earmark.audio.clip import Clip  # noqa: E402
+from earmark.audio.descriptors import spectral_descriptors  # noqa: E402
+from earmark.audio.hpss import harmonic_percussive_energy  # noqa: E402
+from earmark.audio.mel import mfcc  # noqa: E402
+from earmark.audio.onset import onset_envelope  # noqa: E402
+from earmark.audio.pitch import yin  # noqa: E402
+from earmark.audio.spectrum import rms, zero_crossing_rate  # noqa: E402
+from earmark.audio.tempo import beat_frames, local_tempo, tempo  # noqa: E402
+from earmark.audio.tonal import chroma, tonnetz, tuning  # noqa: E402
+
+GOLDEN = Path(__file__).with_name("audio.json")
+
+
+def measured() -> dict[str, list[float]]:
+    """Means and standard deviations over the frames, and the values that are one for the clip."""
+    clip = Clip(broadband(20.0), SAMPLE_RATE)
+    shape = clip.memo(spectral_descriptors)
+    frames = {
+        name: getattr(shape, name) for name in shape.__dataclass_fields__ if not name.startswith("peak")
+    }
+    for function in (rms, zero_crossing_rate, mfcc, onset_envelope, local_tempo, chroma, tonnetz):
+        frames[function.__name__] = clip.memo(function)
+    frames["f0_hz"], frames["aperiodicity"] = clip.memo(yin)
+    result = {
+        name: np.stack([values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)])
+        .ravel()
+        .tolist()
+        for name, values in frames.items()
+    }
+    result["tempo"] = [clip.memo(tempo)]
+    result["tuning"] = [clip.memo(tuning)]
+    result["harmonic_percussive_energy"] = list(clip.memo(harmonic_percussive_energy))
+    result["beat_frames"] = clip.memo(beat_frames).tolist()
+    return result
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {GOLDEN}")
