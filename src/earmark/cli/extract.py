@@ -14,6 +14,7 @@ __all__ = ["extract"]
 @command()
 @task_argument(required=False)
 @click.argument("sources", nargs=-1)
+@click.option("--input", "-i", "inputs", multiple=True, help="A source; the same as naming it in SOURCES.")
 @click.option("--features", help="Feature sets, separated by commas (default: the task's).")
 @click.option("--phase", help="One feature group only, or `all` (default).")
 @click.option("--workers", "-w", type=click.IntRange(min=0), help="Processes; 0 computes in this one.")
@@ -31,6 +32,7 @@ def extract(
     invocation: Invocation,
     task: str | None,
     sources: tuple[str, ...],
+    inputs: tuple[str, ...],
     features: str | None,
     phase: str | None,
     workers: int | None,
@@ -61,7 +63,7 @@ def extract(
     with progress(invocation) as report:
         extracted = run_extract(
             project,
-            sources,
+            [*sources, *inputs],
             phase=phase,
             workers=workers,
             limit=limit,
