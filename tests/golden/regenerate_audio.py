@@ -1,7 +1,7 @@
 """Write ``audio.json``: what the audio functions say of one generated clip.
 
-Run ``python tests/golden/regenerate_audio.py`` after a change of definition, look at the difference, and say in the commit
-why each number moved.
+Run ``python tests/golden/regenerate_audio.py`` after a change of definition, look at the difference, and say
+in the commit why each number moved.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "audio"))
 
-from signals import SAMPLE_RATE, broadband  # noqa: E402
+from signals import SAMPLE_RATE, broadband
 
-from earmark.audio.clip import Clip  # noqa: E402
-from earmark.audio.descriptors import spectral_descriptors  # noqa: E402
-from earmark.audio.hpss import harmonic_percussive_energy  # noqa: E402
-from earmark.audio.mel import mfcc  # noqa: E402
-from earmark.audio.onset import onset_envelope  # noqa: E402
-from earmark.audio.pitch import yin  # noqa: E402
-from earmark.audio.spectrum import rms, zero_crossing_rate  # noqa: E402
-from earmark.audio.tempo import beat_frames, local_tempo, tempo  # noqa: E402
-from earmark.audio.tonal import chroma, tonnetz, tuning  # noqa: E402
+from earmark.audio.clip import Clip
+from earmark.audio.descriptors import spectral_descriptors
+from earmark.audio.hpss import harmonic_percussive_energy
+from earmark.audio.mel import mfcc
+from earmark.audio.onset import onset_envelope
+from earmark.audio.pitch import yin
+from earmark.audio.spectrum import rms, zero_crossing_rate
+from earmark.audio.tempo import beat_frames, local_tempo, tempo
+from earmark.audio.tonal import chroma, tonnetz, tuning
 
 GOLDEN = Path(__file__).with_name("audio.json")
 
