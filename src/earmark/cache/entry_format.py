@@ -9,8 +9,8 @@
     11      1         code of the dtype, see DTYPES
     12      1         number of dimensions, at most 8
     13      3         zero
-    16      8 each    shape, uint64 little-endian
-    16+8*d            samples in C order
+    16      8 each    shape, uint64 little-endian; one zero when there is no dimension
+    24 or more        samples in C order
 
 The seed makes the one checksum cover header and samples alike. Anything that does not fit raises
 `BadEntryError`; the caller counts it as a miss. Reference: xxHash fast digest algorithm, XXH3
@@ -22,10 +22,10 @@ from __future__ import annotations
 import math
 import struct
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-import xxhash
+from xxhash import xxh3_64_intdigest
 
 from earmark.errors import CacheError
 
@@ -34,12 +34,15 @@ __all__ = ["BadEntryError", "decode", "encode", "samples", "stored_shape"]
 MAGIC: Final = b"em"
 VERSION: Final = 1
 MAX_DIMENSIONS: Final = 8
+MAX_VECTORS: Final = 4096
 DTYPES: Final = ("f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16")
 """A dtype's place is its code on disk: append only."""
 
 _CODES: Final = {np.dtype("<" + name): code for code, name in enumerate(DTYPES)}
 _FIXED: Final = struct.Struct("<2sBBB3x")
 _CHECKSUM: Final = struct.Struct("<Q")
+_START: Final = struct.Struct("<Q16s")
+"""Checksum and the whole header of a vector."""
 _HEADER_AT: Final = 8
 _SHAPE_AT: Final = 16
 
@@ -60,7 +63,7 @@ def encode(array: np.ndarray[Any, Any]) -> bytes:
     plain = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<")).reshape(plain.shape)
     header, seed = _header(plain.dtype, plain.shape)
     data = plain.reshape(-1).view(np.uint8).data
-    return b"".join((_CHECKSUM.pack(xxhash.xxh3_64_intdigest(data, seed)), header, data))
+    return b"".join((_CHECKSUM.pack(xxh3_64_intdigest(data, seed)), header, data))
 
 
 def decode(stored: memoryview) -> np.ndarray[Any, Any]:
@@ -71,23 +74,23 @@ def decode(stored: memoryview) -> np.ndarray[Any, Any]:
 def samples(stored: memoryview) -> np.ndarray[Any, Any]:
     """A view of the checked array in ``stored``, valid as long as that memory; raises `BadEntryError`."""
     try:
-        end = _SHAPE_AT + 8 * stored[12]
-        dtype, shape, count, seed = _layout(bytes(stored[_HEADER_AT:end]))
-        data = stored[end:]
-        if len(data) != count * dtype.itemsize:
-            raise BadEntryError(f"{len(data)} bytes of samples, expected {count * dtype.itemsize}")
-        if _CHECKSUM.unpack_from(stored)[0] != xxhash.xxh3_64_intdigest(data, seed):
-            raise BadEntryError("the checksum does not match")
+        checksum, header = _START.unpack_from(stored)
+        layout = _vectors.get(header) or _other_layout(stored)
     except (IndexError, struct.error) as error:
         raise BadEntryError(f"only {len(stored)} bytes") from error
-    flat = np.frombuffer(data, dtype) if count else np.empty(0, dtype)
+    dtype, shape, count, end, size, seed = layout
+    if len(stored) != size:
+        raise BadEntryError(f"{len(stored)} bytes, expected {size}")
+    if checksum != xxh3_64_intdigest(stored[end:], seed):
+        raise BadEntryError("the checksum does not match")
+    flat = np.frombuffer(stored, dtype, count, end) if count else np.empty(0, dtype)
     return flat if len(shape) == 1 else flat.reshape(shape)
 
 
 def stored_shape(stored: memoryview) -> tuple[int, ...] | None:
     """The shape that the header of ``stored`` states, ``None`` when it is no header; samples are not read."""
     try:
-        return _layout(bytes(stored[_HEADER_AT : _SHAPE_AT + 8 * stored[12]]))[1]
+        return _other_layout(stored)[1]
     except (BadEntryError, IndexError, struct.error):
         return None
 
@@ -102,15 +105,35 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[bytes, int]:
         raise CacheError(
             f"An array of {len(shape)} dimensions cannot be cached; expected at most {MAX_DIMENSIONS}."
         )
-    header = _FIXED.pack(MAGIC, VERSION, _CODES[dtype], len(shape)) + struct.pack(f"<{len(shape)}Q", *shape)
-    return header, xxhash.xxh3_64_intdigest(header)
+    lengths = shape or (0,)
+    header = _FIXED.pack(MAGIC, VERSION, _CODES[dtype], len(shape)) + struct.pack(
+        f"<{len(lengths)}Q", *lengths
+    )
+    return header, xxh3_64_intdigest(header)
+
+
+def _other_layout(stored: memoryview) -> _Layout:
+    """The layout of an entry whose header is not in `_vectors`, and now is if it is a vector's."""
+    header = bytes(stored[_HEADER_AT : _SHAPE_AT + 8 * max(1, stored[12])])
+    layout = _layout(header)
+    if len(header) == _START.size - _HEADER_AT and len(_vectors) < MAX_VECTORS:
+        _vectors[header] = layout
+    return layout
 
 
 @lru_cache(maxsize=4096)
-def _layout(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
-    """dtype, shape, number of samples and checksum seed that ``header`` states."""
+def _layout(header: bytes) -> _Layout:
     magic, version, code, dimensions = _FIXED.unpack_from(header)
     if magic != MAGIC or version != VERSION or code >= len(DTYPES) or dimensions > MAX_DIMENSIONS:
         raise BadEntryError(f"unknown header {header[:8].hex()}")
-    shape = struct.unpack(f"<{dimensions}Q", header[_FIXED.size :])
-    return np.dtype("<" + DTYPES[code]), shape, math.prod(shape), xxhash.xxh3_64_intdigest(header)
+    shape = struct.unpack(f"<{max(1, dimensions)}Q", header[_FIXED.size :])[:dimensions]
+    dtype, count = np.dtype("<" + DTYPES[code]), math.prod(shape)
+    end = _HEADER_AT + len(header)
+    return dtype, shape, count, end, end + count * dtype.itemsize, xxh3_64_intdigest(header)
+
+
+_Layout: TypeAlias = tuple[np.dtype[Any], tuple[int, ...], int, int, int, int]
+"""What a header states: dtype, shape, number of samples, where they begin, bytes of the entry, seed of the checksum."""
+
+_vectors: Final[dict[bytes, _Layout]] = {}
+"""Header -> layout of the vectors met so far, which nearly all entries are: a look-up takes less than parsing."""
