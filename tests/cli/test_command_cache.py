@@ -226,3 +226,60 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(earmark, tmp_path, monkeyp
     assert shown.code == 2
     assert "system" in shown.err
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.fixture(scope="module")
+def earlier_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six tracks and the earlier program's table of them; its numbers are right where the formula is the same."""
+    from earmark.audio.decode import decode
+    from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
+    from earmark.tasks.zones.features import dynamics, spectrum
+
+    folder = tmp_path_factory.mktemp("earlier")
+    rng = np.random.default_rng(0)
+    (folder / "music").mkdir()
+    rows = []
+    for number in range(6):
+        path = folder / "music" / f"track {number}.wav"
+        soundfile.write(path, 0.05 * (number + 1) * rng.uniform(-1, 1, 10 * 22_050), 22_050)
+        clip = decode(path, sample_rate=22_050)
+        now = dict(zip(spectrum.column_names, spectrum(clip), strict=True))
+        now |= dict(zip(dynamics.column_names, dynamics(clip), strict=True))
+        vector = [float(now.get(COMPARABLE.get(name, ""), 0.5)) for name in COLUMNS_BY_LENGTH[10]]
+        rows.append({"audio_path": f"C:\\old\\{path.name}", "zone_label": "YELLOW", "features_list": vector})
+    write_table(folder, rows)
+    return folder
+
+
+def write_table(folder: Path, rows: list[dict]) -> None:
+    table = {name: [row[name] for row in rows] for name in rows[0]}
+    (folder / "features.pkl").write_bytes(pickle.dumps(table))
+
+
+def test_an_earlier_table_is_imported_after_a_sample_agrees(earlier_folder, tmp_path, earmark):
+    command = ["-C", tmp_path, "cache", "import", "zones", earlier_folder, "--format", "json"]
+    looked = earmark(*command, "--dry-run")
+    assert (looked.code, json.loads(looked.out)["rows"]) == (0, 6)
+    imported = earmark(*command, "--audio-dir", earlier_folder / "music")
+    assert imported.code == 0, imported.err
+    assert json.loads(imported.out)["imported"]["imported"] == 6
+    stats = json.loads(earmark("-C", tmp_path, "cache", "stats", "--format", "json").out)
+    assert {row["group"]: row["entries"] for row in stats["groups"]}["imported"] == 6
+
+
+def test_one_mismatch_refuses_the_whole_import(earlier_folder, tmp_path, earmark):
+    table = pickle.loads((earlier_folder / "features.pkl").read_bytes())  # noqa: S301 (written above)
+    for vector in table["features_list"]:
+        vector[2] *= 2
+    (tmp_path / "features.pkl").write_bytes(pickle.dumps(table))
+    audio = earlier_folder / "music"
+    refused = earmark("-C", tmp_path, "cache", "import", "zones", tmp_path, "--audio-dir", audio)
+    assert refused.code == 3
+    assert "rms_energy" in refused.err
+    assert "nothing was imported" in refused.err
+
+
+def test_an_import_without_the_recordings_says_so(earlier_folder, tmp_path, earmark):
+    shown = earmark("-C", tmp_path, "cache", "import", "zones", earlier_folder)
+    assert shown.code == 2
+    assert "recordings" in shown.err
