@@ -38,7 +38,7 @@ def golden_values(clip: Clip) -> dict[str, float]:
     rows = [(group.column_names, group(clip)) for group in groups if group.kind == "vector"]
     rows.append((frames15.column_names, np.mean(frames15(clip), axis=0)))
     return {
-        name: float(f"{value:.7g}")
+        name: float(f"{value:.6g}")
         for names, values in rows
         for name, value in zip(names, values, strict=True)
     }

@@ -85,10 +85,12 @@ def test_columns_and_their_order(set_name: str, columns: tuple[str, ...], n_colu
 def test_sets_and_widths() -> None:
     assert set(FEATURE_SETS) == {
         *("full55", "full51", "full39", "fast10", "basic19", "common22"),
-        *("drops13", "frames15", "frames38", "frames38_agg8"),
+        *("texture", "rich", "drops13", "frames15", "frames38", "frames38_agg8"),
     }
     assert all(name == chosen.name and chosen.description for name, chosen in FEATURE_SETS.items())
     assert len(FEATURE_SETS["drops13"].columns) == 13
+    assert len(FEATURE_SETS["texture"].columns) == 67
+    assert FEATURE_SETS["rich"].columns == FEATURE_SETS["full55"].columns + FEATURE_SETS["texture"].columns
     assert len(FEATURE_SETS["frames38_agg8"].columns) == 8 * 38 + 2 * 5 + 5
 
 

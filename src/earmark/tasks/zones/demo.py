@@ -28,7 +28,7 @@ from earmark.tasks.zones.synthesis import SAMPLE_RATE, Palette, Section, Style, 
 
 __all__ = ["DEFAULT_TRACKS", "DemoLibrary", "generate_demo"]
 
-DEFAULT_TRACKS = 48
+DEFAULT_TRACKS = 60
 DURATION_S = 60.0
 SEED = 42
 TRACKS_PER_ARTIST = 3
@@ -42,7 +42,7 @@ ARTIST_ZONES = (
     (2, 2, 0),
     (0, 1, 2),
 )  # balanced over four artists, and no artist is one zone
-ENERGY_MEAN, ENERGY_STD = (0.25, 0.5, 0.75), 0.16
+ENERGY_MEAN, ENERGY_STD = (0.15, 0.5, 0.85), 0.11
 TEMPO_BPM = ((125.0, 7.0), (129.0, 4.0), (134.0, 9.0))  # mean and std of real tracks of these zones
 TEMPO_LIMITS_BPM = (100.0, 160.0)
 DROP_SHARES = (
@@ -187,16 +187,16 @@ def _artist(artist: int, seed: int) -> tuple[Palette, float]:
     palette = Palette(
         root_hz=float(rng.uniform(41, 62)),
         kick_hz=float(rng.uniform(45, 65)),
-        pad_partials=int(rng.integers(3, 12)),
+        pad_partials=int(rng.integers(4, 9)),
         hat_decay_s=float(rng.uniform(0.015, 0.05)),
-        drive=float(rng.uniform(0.6, 1.4)),
+        drive=float(rng.uniform(0.8, 1.2)),
     )
     return palette, float(10 ** (rng.uniform(-9, -1) / 20))
 
 
 def _levels(energy: float, rng: np.random.Generator) -> dict[str, float]:
-    """Layer levels: more energy is more kick, bass, hats and clap, and less pad; 2 dB of spread each."""
-    spread = 10 ** (rng.normal(0, 2, len(synthesis.LAYERS)) / 20)
+    """Layer levels: more energy is more kick, bass, hats and clap, and less pad; 1.5 dB of spread each."""
+    spread = 10 ** (rng.normal(0, 1.5, len(synthesis.LAYERS)) / 20)
     plain = {
         "kick": 0.25 + 0.75 * energy,
         "bass": 0.2 + 0.5 * energy,
