@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from earmark.cache.fingerprint import fingerprint
 from earmark.cache.file_content import ABSENT, file_digest
+from earmark.cache.fingerprint import fingerprint
 from earmark.errors import FingerprintError
 
 PROJECT = {
@@ -23,6 +23,12 @@ PROJECT = {
         "@functools.lru_cache\ndef table():\n    with open(HERE / 'table.txt') as file:\n        return file.read()\n\n"
         "def by_numpy():\n    import numpy as np\n    return np.loadtxt(HERE / 'numbers.txt')\n\n"
         "def nested():\n    return [(HERE / name).read_text() for name in ('table.txt',)]\n\n"
+        "def by_resources():\n    import importlib.resources\n"
+        "    return (importlib.resources.files('dproj') / 'table.txt').read_text()\n\n"
+        "def by_package_data():\n    import pkgutil\n    return pkgutil.get_data('dproj', 'table.txt')\n\n"
+        "def by_sqlite(path):\n    import sqlite3\n    sqlite3.connect(path).close()\n\n"
+        "def there_and_back(folder):\n    path = Path(folder) / 'scratch.txt'\n    path.write_text('x')\n"
+        "    return path.read_text()\n\n"
         "def writes(folder):\n    (Path(folder) / 'log.txt').write_text('x')\n"
     ),
     "dproj/features.py": (
@@ -147,13 +153,21 @@ def test_what_is_not_a_data_file(project: Path, tmp_path: Path) -> None:
     item.write_text("samples")
     code = STEPS + (
         f"with data_files.exempt({str(item)!r}):\n    features.item({str(item)!r})\n"
-        f"tables.writes({str(tmp_path)!r})\n"
+        f"tables.writes({str(tmp_path)!r})\ntables.there_and_back({str(tmp_path)!r})\n"
         "import wave, email.message\n"
         f"open({str(item)!r}).close()\n"
     )
     assert run(project, {}, code)[2] == {}
     code = STEPS + f"features.item({str(item)!r})\n"
     assert list(run(project, {}, code)[2].values()) == [[str(item)]], "outside the engine it is any file"
+
+
+@pytest.mark.parametrize(
+    "call", ["by_resources()", "by_package_data()", "by_sqlite(str(tables.HERE / 'table.txt'))"]
+)
+def test_other_ways_to_read(call: str, project: Path) -> None:
+    _, _, reads = run(project, {}, STEPS + f"tables.{call}\n")
+    assert list(reads.values()) == [["<dproj>/dproj/table.txt"]]
 
 
 def feature(clip: object) -> int:

@@ -103,6 +103,19 @@ def test_own_function_put_into_a_library_counts(make: Make, monkeypatch: pytest.
     assert digest(module.f) != patched
 
 
+def test_own_method_put_into_a_class_of_a_library_counts(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    import textwrap as library
+
+    module = make(
+        fp_method="import textwrap\nfrom textwrap import TextWrapper\n\ndef f(x):\n    return textwrap.TextWrapper(x)\n\n"
+        "def g(x):\n    return TextWrapper(x)\n\ndef mine(self, x):\n    return x\n"
+    )
+    before = digest(module.f), digest(module.g)
+    monkeypatch.setattr(library.TextWrapper, "fill", module.mine)
+    assert digest(module.f) != before[0]
+    assert digest(module.g) != before[1]
+
+
 def test_configuration_changed_from_outside_counts(make: Make) -> None:
     module = make(
         fp_config="""
@@ -256,6 +269,7 @@ def test_library_loaded_or_not_reads_the_same(make: Make, tmp_path: Path) -> Non
         ("import_module", "importlib.import_module(x)"),
         ("sys.modules", "sys.modules[x]"),
         ("run_path", "runpy.run_path(x)"),
+        ("__subclasses__", "type(x).__subclasses__()"),
         ("spec_from_file_location", "importlib.util.spec_from_file_location(x)"),
         ("FunctionType", "types.FunctionType(x, {})"),
     ],

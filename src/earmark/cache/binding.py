@@ -18,13 +18,14 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 from earmark.cache import state
+from earmark.cache.bytecode import decode
 from earmark.cache.dynamic import CONSTANT_DECIDES, MAKERS, NATIVE_READERS, UNFOLLOWABLE, unfollowable
 from earmark.cache.graph import SCALARS, Graph, Node
 from earmark.cache.provenance import MISSING, OWN, origin_of
 from earmark.cache.symbols import Argument, Calling, Import, Load, Mutation, Nested, NormalForm, Parameter
 from earmark.errors import FingerprintError
 
-__all__ = ["Binder", "external_name", "note_mutations", "static_attribute"]
+__all__ = ["Binder", "external_name", "note_mutations", "static_attribute", "write_own_members"]
 
 _MODULE_NAMES = {
     "__name__",
@@ -55,6 +56,9 @@ class Binder:
         """Write ``form`` and what is nested in it."""
         node = self.node
         node.codes.add(code_identity(form))
+        if "__subclasses__" in form.code.co_names and not self.graph.permissive:
+            offset = next(ins.offset for ins in decode(form.code) if ins.value == "__subclasses__")
+            raise unfollowable("builtins.type.__subclasses__", form.code, offset, self.module)
         for token in form.tokens:
             if type(token) is str:
                 node.write(token)
@@ -181,6 +185,8 @@ class Binder:
                 return
         self.node.write(f"external {dotted}")
         self.graph.library(self.node, name)
+        if isinstance(obj, type):
+            write_own_members(self.graph, self.node, obj)
         if isinstance(token, Load) and len(attributes) == 1 and type(obj) in SCALARS and obj is not None:
             self.graph.value(self.node, obj, dotted, named=True)
 
@@ -218,7 +224,7 @@ class Binder:
     def _holds_own_code(self, obj: Any) -> bool:
         """True for an object of the project's own that was put into a foreign module."""
         if isinstance(obj, FunctionType):
-            return self.graph.is_own(str(obj.__globals__.get("__name__", "")))
+            return _is_own_function(self.graph, obj)
         if isinstance(obj, type):
             return self.graph.is_own(obj.__module__)
         return type(obj) not in SCALARS and self.graph.is_own(type(obj).__module__)
@@ -254,13 +260,27 @@ class Binder:
             self.node.write(f"LOAD_ATTR {attribute}")
 
 
+def _is_own_function(graph: Graph, function: FunctionType) -> bool:
+    return graph.is_own(str(function.__globals__.get("__name__", "")))
+
+
+def write_own_members(graph: Graph, node: Node, cls: type) -> None:
+    """Functions of the project's own that were put into a foreign class."""
+    for base in cls.__mro__:
+        for name, member in vars(base).items():
+            if isinstance(member, FunctionType) and _is_own_function(graph, member):
+                if not graph.is_own(base.__module__):
+                    node.write(f"patched {name}")
+                    graph.value(node, member, f"{base.__qualname__}.{name}")
+
+
 def _filled(graph: Graph, function: FunctionType, call: Calling) -> list[str] | None:
     """The constant defaults that a call leaves out, as text; None if it does not amount to a call by position.
 
     ``f(x)``, ``f(x, 2)`` and ``f(x, order=2)`` are the same call of ``def f(x, order=2)``.
     """
     code = function.__code__
-    if code.co_flags & 0x0C or not graph.is_own(str(function.__globals__.get("__name__", ""))):
+    if code.co_flags & 0x0C or not _is_own_function(graph, function):
         return None
     parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     by_position = call.count - len(call.names)

@@ -14,6 +14,7 @@ from types import FunctionType
 from typing import Any
 
 from earmark.cache import state
+from earmark.cache.binding import write_own_members
 from earmark.cache.graph import Graph, Node
 from earmark.cache.normal_form import normal_form
 from earmark.cache.parts import CLASS
@@ -103,6 +104,7 @@ def describe_class(graph: Graph, node: Node, cls: type) -> None:
         node.external = True
         node.write(f"external {cls.__module__}.{cls.__qualname__}")
         graph.library(node, cls.__module__)
+        write_own_members(graph, node, cls)
         return
     node.kind = CLASS
     node.name = f"{cls.__module__}.{cls.__qualname__}"

@@ -36,6 +36,9 @@ _IGNORED_FOLDERS = ("/proc/", "/sys/", "/dev/")
 _installed = False
 _busy = threading.local()
 _exempt: dict[str, int] = {}
+_written: dict[str, set[CodeType]] = {}
+"""Path -> functions that wrote it: one that reads its own temporary file back does not depend on it."""
+
 _reads: dict[str, dict[str, list[str]]] = {}
 """Function -> path -> digests of the contents it was opened with, in order, each once."""
 
@@ -87,14 +90,14 @@ def content_of_reads(
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "open" or getattr(_busy, "on", False):
+    if event not in ("open", "sqlite3.connect") or getattr(_busy, "on", False):
         return
-    path, mode, flags = arguments
-    if isinstance(path, int) or not _reading(mode, flags):
+    path, mode, flags = arguments if event == "open" else (arguments[0], "r", 0)
+    if isinstance(path, int) or path == ":memory:":
         return
     _busy.on = True
     try:
-        _note(os.fsdecode(path))
+        _note(os.fsdecode(path), _reading(mode, flags))
     finally:
         _busy.on = False
 
@@ -107,32 +110,36 @@ def _reading(mode: Any, flags: Any) -> bool:
     )
 
 
-def _note(path: str) -> None:
+def _note(path: str, reading: bool) -> None:
     if path.endswith(_IGNORED_SUFFIXES) or path.startswith(_IGNORED_FOLDERS):
         return
     name = os.path.realpath(path)
     if name.startswith(_installation_folders()) or name in _exempt or "/__pycache__/" in name:
         return
-    reader = _reader(sys._getframe(2))
-    if reader is None:
+    function = _own_function(sys._getframe(2))
+    if function is None:
         return
-    module, code = reader
+    module, code = function
+    if not reading:
+        _written.setdefault(name, set()).add(code)
+    elif code not in _written.get(name, ()):
+        _keep(name, module, code)
+
+
+def _keep(path: str, module: str, code: CodeType) -> None:
     from earmark.cache.binding import code_identity
     from earmark.cache.normal_form import normal_form
 
-    shown = _shown(name, module)
-    digest = file_digest(name)
-    digests = _reads.setdefault(code_identity(normal_form(code)), {}).setdefault(shown, [])
+    digests = _reads.setdefault(code_identity(normal_form(code)), {}).setdefault(_shown(path, module), [])
+    digest = file_digest(path)
     if digest not in digests:
         digests.append(digest)
 
 
-def _reader(frame: FrameType | None) -> tuple[str, CodeType] | None:
-    """Module and code of the innermost own function on the stack; None if earmark itself or an import opened the file."""
+def _own_function(frame: FrameType | None) -> tuple[str, CodeType] | None:
+    """Module and code of the innermost own function on the stack; None if earmark or a module being imported comes first."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if module.startswith("importlib."):
-            return None
         if origin_of(module).kind not in (FOREIGN, STANDARD):
             if module.partition(".")[0] == "earmark" or frame.f_code.co_name == "<module>":
                 return None
