@@ -79,6 +79,13 @@ def test_help_answers_in_a_fifth_of_a_second(path):
     assert min(seconds) < 0.2
 
 
+@pytest.mark.parametrize("arguments", [[], ["cache"]], ids=" ".join)
+def test_without_a_command_the_help_is_shown_but_nothing_was_done(earmark, arguments):
+    shown = earmark(*arguments)
+    assert shown.code == 2
+    assert (shown.out + shown.err).startswith("Usage: earmark")
+
+
 def test_version(earmark):
     shown = earmark("--version")
     assert (shown.code, shown.out.split()[0]) == (0, "earmark")

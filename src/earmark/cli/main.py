@@ -123,6 +123,9 @@ def _dispatch(argv: Sequence[str], invocation: Invocation) -> int:
 
 
 def _report_usage(error: click.ClickException) -> int:
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        _say(error.format_message())  # click 8.2 and newer tell by this error that nothing was asked for
+        return EXIT_USAGE
     _say(f"error: {error.format_message()}")
     context = getattr(error, "ctx", None)
     if context is not None:
