@@ -223,7 +223,8 @@ def shared_source() -> str:
         f"def helper{n}(x):\n    return np.tanh(x * SCALE) + {n} if {n} else helper_table(x)"
         for n in range(20)
     )
-    return f"import numpy as np\n\nSCALE = 0.5\nTABLE = np.arange(512.0)\n\ndef helper_table(x):\n    return TABLE[0] * x\n\n{helpers}\n"
+    head = "import numpy as np\n\nSCALE = 0.5\nTABLE = np.arange(512.0)\n\n"
+    return f"{head}def helper_table(x):\n    return TABLE[0] * x\n\n{helpers}\n"
 
 
 def module_source(number: int) -> str:

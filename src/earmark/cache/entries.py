@@ -342,8 +342,10 @@ class FeatureCache:
             self._notes.flush(self.store)
 
     def close(self) -> None:
-        """Flush. The environment itself closes when no object of this process uses the folder any more."""
+        """Flush, to the disk too. The environment closes when no object of this process uses the folder any more."""
         self.flush()
+        if not self.read_only:
+            self.store.sync()
 
     def __enter__(self) -> FeatureCache:
         return self
