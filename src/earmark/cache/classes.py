@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import sys
 from types import FunctionType
 from typing import Any
 
@@ -141,19 +140,23 @@ def _write_special(graph: Graph, node: Node, cls: type) -> frozenset[str]:
 
 
 def _write_fields(graph: Graph, node: Node, fields: dict[str, Any]) -> None:
-    missing = sys.modules["dataclasses"].MISSING
     node.strings.update(fields)
     for name, field in fields.items():
         node.write(
             f"field {name} {field.init} {field.compare} {field.hash} {field.kw_only} {field._field_type!r}"
         )
-        if field.default is not missing:
+        if not _is_missing(field.default):
             graph.value(node, field.default, f"{node.name}.{name}", named=True)
-        if field.default_factory is not missing:
+        if not _is_missing(field.default_factory):
             node.write("factory")
             graph.value(node, field.default_factory, f"{node.name}.{name}")
         if field.metadata:
             graph.value(node, dict(field.metadata), f"{node.name}.{name} metadata")
+
+
+def _is_missing(value: Any) -> bool:
+    """True for the dataclasses module's mark; a class that came by value to a worker has a copy of it."""
+    return type(value).__qualname__ == "_MISSING_TYPE"
 
 
 def _write_model_fields(graph: Graph, node: Node, fields: dict[str, Any]) -> None:
