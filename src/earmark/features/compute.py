@@ -14,6 +14,7 @@ import numpy as np
 
 from earmark.audio.clip import Clip
 from earmark.audio.decode import decode
+from earmark.cache.data_files import exempt
 from earmark.errors import EarmarkError, InputError
 from earmark.features.group import FeatureGroup
 
@@ -45,6 +46,11 @@ def compute_item(uri: str, groups: Sequence[FeatureGroup]) -> ItemResult:
 
     Only what the user's code or a broken file can cause becomes an entry of ``errors``; an interrupt passes through.
     """
+    with exempt(uri):
+        return _compute_at_each_rate(uri, groups)
+
+
+def _compute_at_each_rate(uri: str, groups: Sequence[FeatureGroup]) -> ItemResult:
     result = ItemResult()
     for rate in sorted({group.sample_rate for group in groups}):
         at_rate = [group for group in groups if group.sample_rate == rate]

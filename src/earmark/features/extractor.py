@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from earmark.cache.entries import FeatureCache
-from earmark.errors import UsageError
+from earmark.errors import UsageError, WorkerError
 from earmark.features.group import FeatureGroup
 from earmark.features.item import Item
 from earmark.features.plan import Plan
@@ -164,7 +163,7 @@ class _Run:
                     self._commit()
                     continue
                 refuse(outcome)
-                self._learn_reads(outcome.reads)
+                self._learn_reads(outcome)
                 self._take(outcome)
                 if self._is_commit_due():
                     self._commit()
@@ -208,25 +207,33 @@ class _Run:
         self._failed.clear()
         self._uncommitted_s = 0.0
 
-    def _learn_reads(self, reads: Mapping[str, Sequence[str | Path]]) -> None:
+    def _learn_reads(self, outcome: Outcome) -> None:
         """A feature function was seen to open a data file: its content joins the key, also of this run's entries."""
-        if self.cache is None or all(
-            set(map(str, paths)) <= self._reads.get(key, set()) for key, paths in reads.items()
-        ):
+        if self.cache is None or outcome.digests is None:
             return
-        for key, paths in reads.items():
-            self._reads.setdefault(key, set()).update(map(str, paths))
+        for key, paths in outcome.reads.items():
+            self._reads.setdefault(key, set()).update(paths)
         self._commit()
         known = self.cache.reads()
         self.cache.remember_reads(
             {key.encode(): sorted({*known.get(key, ()), *paths}) for key, paths in self._reads.items()}
         )
         renewed = self.plan.refresh_fingerprints()
+        self._refuse_other_content(outcome.digests)
         for group in self.plan.groups:
             if group.name in renewed:
                 self.cache.rekey(
                     group.name, renewed[group.name], self.plan.fingerprints[group.name], group.columns
                 )
+
+    def _refuse_other_content(self, digests: Mapping[str, bytes]) -> None:
+        """Raise if a worker read a data file with another content than the file has now."""
+        moved = [name for name, digest in digests.items() if self.plan.fingerprints[name].digest != digest]
+        if moved:
+            raise WorkerError(
+                f"a data file that {', '.join(moved)} read has changed while the run went on, so its results belong to "
+                "no one version of it. They were not stored. Run again once the file is written."
+            )
 
     def _record(self) -> None:
         """Say what the fingerprints are made of, and add what was spent since the last time."""

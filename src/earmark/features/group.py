@@ -32,10 +32,10 @@ import numpy as np
 
 from earmark.audio.clip import Clip
 from earmark.audio.decode import decode
-from earmark.cache.fingerprint import Fingerprint, fingerprint
+from earmark.cache.fingerprint import Fingerprint, Request, fingerprint_many
 from earmark.errors import InputError, SchemaError, TooShortError, UsageError
 
-__all__ = ["KINDS", "FeatureGroup", "feature_group"]
+__all__ = ["KINDS", "FeatureGroup", "feature_group", "fingerprints"]
 
 KINDS = ("vector", "frames", "embedding")
 
@@ -137,14 +137,7 @@ class FeatureGroup:
 
         The decoder and `Clip` are roots too: what they do to the samples is part of every feature.
         """
-        return fingerprint(
-            self.function,
-            decode,
-            Clip,
-            parameters=self.signature,
-            depends_on=self.depends_on,
-            known_reads=known_reads,
-        )
+        return fingerprints([self], known_reads)[self.name]
 
     def with_parameters(self, name: str | None = None, **parameters: Any) -> FeatureGroup:
         """The same function with other parameters, under a name of its own."""
@@ -213,6 +206,17 @@ def feature_group(
         )
 
     return declare
+
+
+def fingerprints(
+    groups: Sequence[FeatureGroup], known_reads: Mapping[str, Sequence[str | Path]] | None = None
+) -> dict[str, Fingerprint]:
+    """Fingerprint of each group by its name; code that groups share is walked once."""
+    requests = [
+        Request((group.function, decode, Clip), group.signature, group.depends_on, known_reads or {})
+        for group in groups
+    ]
+    return dict(zip([group.name for group in groups], fingerprint_many(requests), strict=True))
 
 
 def _declaration_problems(group: FeatureGroup) -> list[str]:

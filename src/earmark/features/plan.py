@@ -15,7 +15,7 @@ from earmark.cache.entries import FeatureCache
 from earmark.cache.fingerprint import Fingerprint
 from earmark.errors import UsageError
 from earmark.features.compute import ItemError, describe
-from earmark.features.group import FeatureGroup
+from earmark.features.group import FeatureGroup, fingerprints
 from earmark.features.item import Item
 from earmark.features.table import FeatureTable, ItemFailure
 from earmark.features.worker import Job
@@ -151,7 +151,7 @@ class Plan:
 
     def _fingerprint(self) -> None:
         known_reads = self.cache.reads() if self.cache else {}
-        self.fingerprints = {group.name: group.fingerprint(known_reads) for group in self.groups}
+        self.fingerprints = fingerprints(self.groups, known_reads)
 
     def _identify(self) -> None:
         if self.cache is None:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import cloudpickle
 from earmark.cache.data_files import reads_by_function, watch
 from earmark.errors import WorkerError
 from earmark.features.compute import ItemResult, compute_item
-from earmark.features.group import FeatureGroup
+from earmark.features.group import FeatureGroup, fingerprints
 
 __all__ = ["Job", "Outcome", "WorkerContext", "pack_groups", "run_job", "start_worker"]
 
@@ -39,11 +39,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a worker sends back; ``refusal`` instead of a result when it runs other code than the driver."""
+    """What a worker sends back; ``refusal`` instead of a result when it runs other code than the driver.
+
+    ``reads`` holds the data files its functions were seen to read; ``digests`` the groups' fingerprints with the
+    content these files had when they were read, whenever a read is new.
+    """
 
     job: Job
     result: ItemResult
     reads: Mapping[str, Sequence[str]]
+    digests: Mapping[str, bytes] | None = None
     refusal: str | None = None
 
 
@@ -77,16 +82,35 @@ def _end_with(driver: int) -> None:
 
 def run_job(context: WorkerContext, job: Job) -> Outcome:
     """Compute one job in this process."""
-    groups, refusal = _load(context.payload, context.expected, context.known_reads)
-    if refusal:
-        return Outcome(job, ItemResult(), {}, refusal)
+    loaded = _load(context.payload, context.expected, context.known_reads)
+    if loaded.refusal:
+        return Outcome(job, ItemResult(), {}, refusal=loaded.refusal)
     marker = Path(context.marker_dir, str(job.index)) if context.marker_dir else None
     if marker:
         marker.touch()
-    result = compute_item(job.uri, [groups[name] for name in job.groups])
+    result = compute_item(job.uri, [loaded.groups[name] for name in job.groups])
     if marker:
         marker.unlink(missing_ok=True)
-    return Outcome(job, result, reads_by_function())
+    reads = reads_by_function()
+    return Outcome(job, result, reads, loaded.digests_after(reads, context.known_reads))
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """The groups in this process, or why it refuses to run them; and what they had read when last asked."""
+
+    groups: dict[str, FeatureGroup]
+    refusal: str | None = None
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def digests_after(
+        self, reads: Mapping[str, Sequence[str]], known_reads: tuple[tuple[str, tuple[str, ...]], ...]
+    ) -> dict[str, bytes] | None:
+        if reads == self.reads:
+            return None
+        self.reads = reads
+        found = fingerprints(list(self.groups.values()), dict(known_reads))
+        return {name: fingerprint.digest for name, fingerprint in found.items()}
 
 
 @lru_cache(maxsize=4)
@@ -94,17 +118,19 @@ def _load(
     payload: bytes,
     expected: tuple[tuple[str, bytes], ...],
     known_reads: tuple[tuple[str, tuple[str, ...]], ...],
-) -> tuple[dict[str, FeatureGroup], str | None]:
+) -> _Loaded:
     watch()
     groups: dict[str, FeatureGroup] = {group.name: group for group in cloudpickle.loads(payload)}
+    found = fingerprints(list(groups.values()), dict(known_reads))
     for name, digest in expected:
-        if groups[name].fingerprint(dict(known_reads)).digest != digest:
-            return groups, (
+        if found[name].digest != digest:
+            return _Loaded(
+                groups,
                 f"the code of `{name}` that a worker imported differs from the code of this process: its source was "
                 "edited, or an object was replaced, after this process imported it. Nothing was stored. Start the "
-                "process again, or use workers=0 to compute with the code that is loaded here."
+                "process again, or use workers=0 to compute with the code that is loaded here.",
             )
-    return groups, None
+    return _Loaded(groups, reads=reads_by_function())
 
 
 def refuse(outcome: Outcome) -> None:

@@ -105,7 +105,9 @@ class Task:
     split : SplitPolicy
         How `prepare` divides the items.
     recipes : sequence of Recipe
-        Trained by default; the best by `metric` becomes the run that predicts.
+        Algorithms with the task's own parameters; an algorithm without one here gets its defaults.
+    algorithms : tuple of str
+        Trained by default, all recipes if empty; the best by `metric` predicts.
     grids : mapping of algorithm to mapping of parameter to values
         What `grid` searches.
     metric : str
@@ -141,6 +143,7 @@ class Task:
     classes: tuple[str, ...] = ()
     split: SplitPolicy = field(default_factory=SplitPolicy)
     recipes: Sequence[Recipe] = (Recipe("xgboost"),)
+    algorithms: tuple[str, ...] = ()
     grids: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     metric: str = "balanced_accuracy"
     baselines: Sequence[str] = ()

@@ -12,7 +12,7 @@ from earmark.errors import UsageError
 from earmark.evaluation.metrics import METRICS
 from earmark.features.progress import Progress, ProgressCallback
 from earmark.features.sets import FeatureSet
-from earmark.models.registry import canonical_name, estimator_class
+from earmark.models.registry import canonical_name, make
 from earmark.tasks.probe import feature_probe
 from earmark.tasks.project import Project
 from earmark.training.recipe import Recipe
@@ -117,12 +117,8 @@ def _baseline_run(project: Project, recipe: Recipe, features: str, dataset: Data
 def recipes_of(project: Project, options: TrainOptions) -> list[Recipe]:
     """The task's recipes, or the named algorithms with the task's parameters where it has some."""
     declared = {recipe.algorithm: recipe for recipe in project.task.recipes}
-    names = options.algorithms or project.settings.algorithms
-    chosen = (
-        [declared.get(canonical_name(name), Recipe(name)) for name in names]
-        if names
-        else list(declared.values())
-    )
+    names = options.algorithms or project.settings.algorithms or project.task.algorithms or list(declared)
+    chosen = [declared.get(canonical_name(name), Recipe(name)) for name in names]
     return [_adjusted(recipe, project, options) for recipe in chosen]
 
 
@@ -135,7 +131,7 @@ def _adjusted(recipe: Recipe, project: Project, options: TrainOptions) -> Recipe
     # An ensemble's parameters are its members', as `member__name`.
     given = {
         known: common[known.rpartition("__")[2]]
-        for known in estimator_class(recipe.algorithm).parameters
+        for known in make(recipe.algorithm, **recipe.params).get_params()
         if common.get(known.rpartition("__")[2]) is not None
     }
     own = {

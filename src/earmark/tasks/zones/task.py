@@ -44,8 +44,12 @@ task = Task(
     recipes=(
         Recipe("xgboost", class_weight="balanced"),
         Recipe("random_forest", class_weight="balanced"),
+        Recipe("ordinal", class_weight="balanced"),
         Recipe("logistic", class_weight="balanced"),
+        Recipe("neural_network", class_weight="balanced"),
+        Recipe("ensemble", class_weight="balanced"),
     ),
+    algorithms=("xgboost", "random_forest", "ordinal"),
     grids={
         "xgboost": {
             "max_depth": (4, 6, 8),
