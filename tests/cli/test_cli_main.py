@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -204,22 +202,6 @@ def test_a_reader_that_leaves_is_no_error():
     os.close(write_end)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (141, "")
-
-
-def test_ctrl_c_leaves_with_130_and_one_line(tmp_path):
-    """Doctor is busy importing packages when the signal comes."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "earmark.cli.main", "-C", str(tmp_path), "doctor"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(0.6)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.strip().count("\n") == 0
-    assert "Interrupted" in err
 
 
 @pytest.mark.parametrize(
