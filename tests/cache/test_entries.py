@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import pickle
@@ -18,6 +19,7 @@ import pytest
 
 from earmark.cache import records
 from earmark.cache.entries import FeatureCache, default_cache_path
+from earmark.cache.fingerprint import fingerprint
 from earmark.cache.store import ENTRIES
 from earmark.errors import CacheError
 
@@ -191,6 +193,18 @@ def test_records_add_up_and_come_newest_first(cache: FeatureCache) -> None:
     assert (oldest.usage.seconds, oldest.usage.bytes, oldest.usage.computed) == (2.0, 100, 15)
     assert len(cache.records()) == 3
     assert cache.records("none") == []
+
+
+def test_a_real_fingerprint_is_stored_with_its_parts(cache: FeatureCache) -> None:
+    def double(x: float) -> float:
+        return 2 * x
+
+    found = fingerprint(double)
+    cache.record("mine", found, columns=("y",), seconds=0.1, bytes=4, computed=1)
+    (record,) = cache.records("mine")
+    assert record.digest == found.digest
+    assert len(record.parts) == len(found.parts)
+    assert any("2 * x" in json.dumps(part) for part in record.parts)
 
 
 def test_last_use_is_written_coarsely(cache: FeatureCache) -> None:
