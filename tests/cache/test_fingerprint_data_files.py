@@ -1,3 +1,4 @@
+# ruff: noqa: E501  source texts of the edited modules
 """Data files: declared ones, and those that functions are seen to read."""
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Bare(ast.NodeTransformer):
 class Renamed(ast.NodeTransformer):
     """Renames the local variables of functions that hold no other function, class or comprehension."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         inner = [child for child in ast.walk(node) if child is not node]
         scopes = (
             ast.FunctionDef,

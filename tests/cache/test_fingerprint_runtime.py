@@ -1,3 +1,4 @@
+# ruff: noqa: E501  source texts of the edited modules
 """Fingerprints inside one process: what is patched, reloaded, generated or filled while it runs."""
 
 from __future__ import annotations

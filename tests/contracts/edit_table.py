@@ -1,3 +1,4 @@
+# ruff: noqa: E501  source texts of the edited modules
 """The table of edits: what each must recompute. The peers' answers to the same edits are in ``docs/design/cache.md``."""
 
 from __future__ import annotations

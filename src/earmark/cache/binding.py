@@ -38,6 +38,9 @@ _MODULE_NAMES = {
     "__cached__",
 }
 _MISSING = object()
+_HEAP_TYPE = 1 << 9
+"""Flag of classes made by Python code: only these can be changed."""
+
 _PLAIN_METACLASSES = {"builtins.type", "abc.ABCMeta"}
 
 
@@ -267,11 +270,12 @@ def _is_own_function(graph: Graph, function: FunctionType) -> bool:
 def write_own_members(graph: Graph, node: Node, cls: type) -> None:
     """Functions of the project's own that were put into a foreign class."""
     for base in cls.__mro__:
+        if not base.__flags__ & _HEAP_TYPE or graph.is_own(base.__module__):
+            continue
         for name, member in vars(base).items():
-            if isinstance(member, FunctionType) and _is_own_function(graph, member):
-                if not graph.is_own(base.__module__):
-                    node.write(f"patched {name}")
-                    graph.value(node, member, f"{base.__qualname__}.{name}")
+            if type(member) is FunctionType and _is_own_function(graph, member):
+                node.write(f"patched {name}")
+                graph.value(node, member, f"{base.__qualname__}.{name}")
 
 
 def _filled(graph: Graph, function: FunctionType, call: Calling) -> list[str] | None:

@@ -58,7 +58,7 @@ class Instruction:
 
 
 class Handler(NamedTuple):
-    """A row of the exception table: byte offsets ``[start, end)`` go to ``target``; stack depth; whether lasti is pushed."""
+    """A row of the exception table: byte offsets ``[start, end)`` go to ``target``, at a stack depth."""
 
     start: int
     end: int

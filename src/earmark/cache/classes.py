@@ -1,8 +1,8 @@
 """Descriptions of classes and of instances of own classes.
 
-An own class counts with all its methods and attributes, its bases and its metaclass: a method may be called by code that
-is not seen (a library that is handed the object), so leaving unused ones out would not be safe. Not counted are names,
-docstrings and annotations, and what Python derives from the rest.
+An own class counts with all its methods and attributes, its bases and its metaclass: a method may be called by code
+that is not seen (a library that is handed the object), so leaving unused ones out would not be safe. Not counted are
+names, docstrings and annotations, and what Python derives from the rest.
 """
 
 from __future__ import annotations

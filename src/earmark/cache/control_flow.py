@@ -1,10 +1,10 @@
 """Visits code along its control flow, so that the layout of blocks does not matter.
 
-How a compiler orders blocks, turns conditions round, copies short exits and threads jumps to jumps depends on line breaks
-and on its version. Here the visit starts at the entry and goes straight on at each conditional jump, which is always
-written as "jump if false"; places that several paths reach become labels, numbered as they are met; short exits are written
-out at every jump to them; unreachable code is not written at all. Two codes that do the same in the same order with the
-same branches give the same lines.
+How a compiler orders blocks, turns conditions round, copies short exits and threads jumps to jumps depends on line
+breaks and on its version. Here the visit starts at the entry and goes straight on at each conditional jump, which is
+always written as "jump if false"; places that several paths reach become labels, numbered as they are met; short
+exits are written out at every jump to them; unreachable code is not written at all. Two codes that do the same in the
+same order with the same branches give the same lines.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Flow:
         return -1 if ins.op in _TERMINAL else end
 
     def branch(self, index: int) -> tuple[str, int, int]:
-        """A conditional jump as (operation, target, what follows); compilers turn conditions round to suit the layout."""
+        """A conditional jump as (operation, target, what follows); compilers turn conditions round as they like."""
         op, target = self.instructions[index].op, self.thread(self.target[index])
         if op in _TURNED:
             return _TURNED[op], self.thread(index + 1), target

@@ -1,9 +1,9 @@
 """Sees which data files feature code reads besides its input, so that their content can join the fingerprint.
 
-An audit hook notes every file that is opened for reading, and lays it at the door of the own function that opened it: the
-innermost own frame on the stack. A fingerprint then includes the content of each file that any function of its closure
-was ever seen to read. Laying it at the function, not at the group or item that happened to run, makes tables right that
-one group loads and another finds in a ``functools.lru_cache``.
+An audit hook notes every file that is opened for reading, and lays it at the door of the own function that opened it:
+the innermost own frame on the stack. A fingerprint then includes the content of each file that any function of its
+closure was ever seen to read. Laying it at the function, not at the group or item that happened to run, makes tables
+right that one group loads and another finds in a ``functools.lru_cache``.
 
 Not seen are files that native code opens by itself (libsndfile, HDF5, Arrow): calls to the usual ones are refused
 where a group is fingerprinted, unless ``depends_on=[Path(...)]`` names the files.
@@ -44,7 +44,7 @@ _reads: dict[str, dict[str, list[str]]] = {}
 
 
 def watch() -> None:
-    """Start noting reads in this process; further calls do nothing. It cannot be stopped, and costs 1 us an ``open``."""
+    """Start noting what this process reads; further calls do nothing. It cannot be stopped."""
     global _installed
     if not _installed:
         _installed = True
@@ -74,8 +74,8 @@ def content_of_reads(
 ) -> list[tuple[str, str]]:
     """Files that any of ``functions`` is known to read, as (path, digest of the content), sorted.
 
-    A file that this process has read counts with the content it had then, since that is what results were made of; if it
-    was read with several contents, with all of them, a key that no other process will ask for.
+    A file that this process has read counts with the content it had then, since that is what results were made of; if
+    it was read with several contents, with all of them, a key that no other process will ask for.
     """
     found: dict[str, set[str]] = {}
     for function in set(functions):
@@ -137,7 +137,7 @@ def _keep(path: str, module: str, code: CodeType) -> None:
 
 
 def _own_function(frame: FrameType | None) -> tuple[str, CodeType] | None:
-    """Module and code of the innermost own function on the stack; None if earmark or a module being imported comes first."""
+    """Module and code of the innermost own function on the stack; None if earmark or an import comes first."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         if origin_of(module).kind not in (FOREIGN, STANDARD):

@@ -1,8 +1,8 @@
 """Digests of data files by content, remembered while their ``stat`` stays the same.
 
-The stamp is (size, mtime_ns, ctime_ns, inode): ctime cannot be set back, so a rewrite that keeps size and mtime is seen.
-A file changed in the last moments before its digest was taken is read again the next time, because a second write
-within the clock's resolution would leave the same stamp.
+The stamp is (size, mtime_ns, ctime_ns, inode): ctime cannot be set back, so a rewrite that keeps size and mtime is
+seen. A file changed in the last moments before its digest was taken is read again the next time, because a second
+write within the clock's resolution would leave the same stamp.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _remembered: dict[str, tuple[tuple[int, int, int, int], str]] = {}
 
 
 def file_digest(path: str | Path) -> str:
-    """Hexadecimal digest (128 bits) of a file's bytes; of a folder, over the files in it; `ABSENT` if there is neither."""
+    """Hexadecimal digest (128 bits) of a file's bytes, or over the files of a folder; `ABSENT` if there is neither."""
     name = Path(path)
     try:
         status = name.stat()

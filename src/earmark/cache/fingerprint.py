@@ -1,9 +1,9 @@
 """Fingerprints: a hash of the code that computes a value and of everything that code depends on.
 
-The fingerprint covers the closure of the live objects reachable from the roots: functions and classes of the project's own
-packages in a normal form of their bytecode, constants, defaults, configuration and tables by value, third-party
-distributions by version, the standard library by name and Python by its minor version. ``docs/design/cache.md`` has the
-table of edits and what each of them does.
+The fingerprint covers the closure of the live objects reachable from the roots: functions and classes of the
+project's own packages in a normal form of their bytecode, constants, defaults, configuration and tables by value,
+third-party distributions by version, the standard library by name and Python by its minor version.
+``docs/design/cache.md`` has the table of edits and what each of them does.
 
 What is hashed is what runs. A source file edited under a running process changes nothing until it is imported anew;
 an object replaced at run time counts at once. Every call reads the live objects again; only the normal forms of code
@@ -72,13 +72,13 @@ def fingerprint(
     *roots : functions, classes or any objects
         Where the closure starts. The order counts.
     parameters : mapping, optional
-        Values the computation is called with. ``"parameter NAME"`` is an argument of the first root: one that equals the
-        default of that function is the same as none.
+        Values the computation is called with. ``"parameter NAME"`` is an argument of the first root: one that equals
+        the default of that function is the same as none.
     depends_on : sequence
         What the closure reaches unseen: functions, classes, modules, values, and `Path` objects, whose files count by
         content. If anything is given, constructs that cannot be followed are accepted.
     known_reads : mapping of function to paths, optional
-        Data files that functions were seen to read in earlier processes, as `data_files.reads_by_function` gives them.
+        Data files that functions were seen to read in earlier processes, as `data_files.reads_by_function` has them.
 
     Raises
     ------

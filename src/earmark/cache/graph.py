@@ -1,8 +1,9 @@
 """The graph of live objects that a computation depends on, and the digest of what is reachable from given roots.
 
-A node's own text leaves references open; references are numbered by the order in which a walk from the roots discovers
-their targets. So neither names, nor modules, nor import order, nor the position in a file count, and recursion is just a
-reference back. One graph serves many groups: each object is described once, each group's closure is one walk over integers.
+A node's own text leaves references open; references are numbered by the order in which a walk from the roots
+discovers their targets. So neither names, nor modules, nor import order, nor the position in a file count, and
+recursion is just a reference back. One graph serves many groups: each object is described once, each group's closure
+is one walk over integers.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = _TEXT_LIMIT
 class Node:
     """One object: its description with the references left open.
 
-    ``name`` and ``source`` are for display; ``keywords`` the parameter names that count where a keyword of the closure can
-    spell them; ``strings`` what could spell one; ``codes`` identify the code objects, for the data files they read.
+    ``name`` and ``source`` are for display; ``keywords`` the parameter names that count where a keyword of the
+    closure can spell them; ``strings`` what could spell one; ``codes`` identify the code objects, for the data files
+    they read.
     """
 
     __slots__ = (
@@ -162,6 +164,7 @@ class Graph:
         self.depth = depth
         self._describe = describe
         self._index: dict[int, int] = {}
+        self._is_own: dict[str, bool] = {}
         self._pending: deque[int] = deque()
 
     def add(self, obj: Any, name: str) -> int:
@@ -253,7 +256,7 @@ class Graph:
         return node.part
 
     def _surface(self, node: Node) -> bytes:
-        """The node itself and the last names of what it refers to: ``helper`` replaced by another is a change of both."""
+        """The node itself and the last names of what it refers to: calling another helper is a change too."""
         names = [self.nodes[target].name.rpartition(".")[2] for target in node.references]
         return node.digest + "\n".join(names).encode()
 

@@ -6,7 +6,7 @@ file does not change what a running process says of itself.
 
 How
 ---
-* Instructions are visited along the control flow (`earmark.cache.control_flow`), so the layout of blocks does not matter.
+* Instructions are visited along the control flow (`earmark.cache.control_flow`); the layout of blocks does not matter.
 * Local variables are numbered by first use, constants stand where they are used.
 * Annotations of nested functions and docstrings of nested classes are cut out.
 * References to what lives outside the code are left symbolic (`earmark.cache.symbols`): the closure binds them to live
@@ -412,16 +412,15 @@ def _digest(tokens: Sequence[Token]) -> str:
     """Hash of the tokens alone, names of globals included: who this code is, apart from what its names mean."""
     state = hashlib.blake2b(digest_size=8)
     for token in tokens:
-        if isinstance(token, Nested):
-            text = token.form.digest
-        else:
-            text = token if isinstance(token, str) else _symbol(token)
+        text = token if isinstance(token, str) else _symbol(token)
         state.update(text.encode())
         state.update(b"\0")
     return state.hexdigest()
 
 
-def _symbol(token: Load | Import | Parameter | Calling) -> str:
+def _symbol(token: Load | Import | Nested | Parameter | Calling) -> str:
+    if isinstance(token, Nested):
+        return token.form.digest
     if isinstance(token, Load):
         return ".".join((token.name, *token.attributes))
     if isinstance(token, Import):

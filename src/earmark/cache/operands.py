@@ -1,4 +1,4 @@
-"""What can be read off a straight line of instructions: where an operand is computed, what is called, what is written to.
+"""What a straight line of instructions tells: where an operand is computed, what is called, what is written to.
 
 Operands are found by counting backwards what each instruction pushes and pops. The search ends at a jump or at the
 target of one: there the answer is "unknown", never a guess.
@@ -114,7 +114,7 @@ class Operands:
         return index
 
     def mutations(self) -> Iterator[Mutation]:
-        """Everything outside its own variables that the code assigns, deletes, or changes by a method of a container."""
+        """Everything outside its own variables that the code assigns, deletes, or changes by a container's method."""
         for index, ins in enumerate(self.instructions):
             if ins.op in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 yield Mutation("global", str(ins.value), (), True)

@@ -1,7 +1,7 @@
 """What a fingerprint is made of, in a form that can be stored and compared later.
 
-Each part stands for one thing a feature depends on: a function, a class, a constant, a parameter, a library, a data file,
-the version of Python. Its ``digest`` says whether it changed, its ``text`` (source or value) shows how.
+Each part stands for one thing a feature depends on: a function, a class, a constant, a parameter, a library, a data
+file, the version of Python. Its ``digest`` says whether it changed, its ``text`` (source or value) shows how.
 """
 
 from __future__ import annotations

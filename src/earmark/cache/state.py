@@ -1,4 +1,4 @@
-"""Values that the code itself changes while it runs: memo dicts, counters, tables loaded on first use, random generators.
+"""Values that the code itself changes while it runs: memo dicts, counters, lazily loaded tables, random generators.
 
 Such a value is not configuration. What the code will put there follows from the code, which is hashed; so the value
 counts as it was when it was first seen in this process, normally at the declaration, and later content does not change
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["ABSENT", "content", "held", "hold", "snapshot"]
@@ -61,5 +60,5 @@ def snapshot(value: Any) -> Any:
 
 def _key(owner: Any, name: str) -> tuple[int, str, int]:
     # A reloaded module keeps its namespace but gets a new __spec__: what was seen before the reload is void.
-    specification = owner.get("__spec__") if isinstance(owner, Mapping) and "__builtins__" in owner else None
+    specification = owner.get("__spec__") if type(owner) is dict and "__builtins__" in owner else None
     return id(owner), name, id(specification)

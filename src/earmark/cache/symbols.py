@@ -66,7 +66,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """What the code writes to: ``base`` is ``global``, ``free``, ``parameter`` or ``self``; empty ``path`` is the name itself."""
+    """What the code writes to, from a ``base`` that is ``global``, ``free``, ``parameter`` or ``self``.
+
+    An empty ``path`` of attributes means the name itself; ``rebinds`` tells an assignment from a change of a container.
+    """
 
     base: str
     name: str
@@ -79,7 +82,7 @@ Token = str | Load | Import | Nested | Parameter | Calling
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NormalForm:
-    """Tokens in order; ``free`` the free variables in order of first use; ``strings`` all that could name a parameter."""
+    """Tokens in order; ``free`` variables in order of first use; ``strings`` that could name a parameter."""
 
     code: CodeType
     tokens: tuple[Token, ...]

@@ -176,7 +176,7 @@ def _reduced(graph: Graph, node: Node, obj: Any, name: str) -> Any:
             return "undescribed"
         raise FingerprintError(
             f"`{node.name}` is a {name}, whose content cannot be read ({error}); expected values that code could be "
-            "given again: numbers, texts, containers, arrays, functions, classes, configuration objects. Make it inside "
+            "given again: numbers, texts, containers, arrays, functions, classes, configuration objects. Make it in "
             "the function, or name what it stands for: depends_on=[...] on the feature group."
         ) from error
 
