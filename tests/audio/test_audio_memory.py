@@ -13,7 +13,7 @@ from signals import broadband, write_sound
 
 PEAK_MIB = 600
 SCRIPT = """
-import json, resource, sys
+import json, sys
 from earmark.audio.decode import decode
 from earmark.audio.hpss import harmonic_percussive_energy
 from earmark.audio.mel import mfcc
@@ -28,7 +28,8 @@ for _ in range(int(sys.argv[2])):
     for function in FUNCTIONS:
         clip.memo(function)
     resident.append(int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+peak = int(status["VmHWM"].split()[0]) / 1024
 print(json.dumps({"peak": peak, "resident": resident}))
 """
 
