@@ -20,7 +20,7 @@ import pytest
 from earmark.cache import records
 from earmark.cache.entries import FeatureCache, default_cache_path
 from earmark.cache.fingerprint import fingerprint
-from earmark.cache.store import ENTRIES
+from earmark.cache.store import ENTRIES, is_busy
 from earmark.errors import CacheError
 
 CODE, OTHER_CODE = b"c" * 16, b"d" * 16
@@ -344,6 +344,29 @@ def test_forks_while_threads_read_and_write(cache: FeatureCache) -> None:
         thread.join()
     assert statuses == [0] * 10
     assert wrong == []
+
+
+def test_a_cache_collected_in_the_middle_of_a_transaction_does_not_hang(
+    cache: FeatureCache, tmp_path: Path
+) -> None:
+    sample = tmp_path / "sample"
+    sample.write_bytes(b"content")
+
+    def abandon() -> None:
+        """Leave a cache with something to write in a cycle, and collect it."""
+        other = FeatureCache(cache.path)
+        other.remember(b"key", b"value")
+        other.itself = other
+        del other
+        gc.collect()
+
+    with cache.store.read():
+        abandon()
+    cache.write(lambda transaction: abandon())
+    abandon()
+    assert cache.recall([b"key"]) == [b"value"]
+    cache.put_many([(CODE, *contents(1), np.ones(1))])
+    assert not is_busy()
 
 
 def test_threads_share_one_cache_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from earmark.cache.store import (
     RECORDS,
     Store,
     delete_prefix,
+    is_busy,
     iterate_prefix,
     open_store,
 )
@@ -406,8 +407,11 @@ def _discard(pending: dict[bytes, Result], written: Mapping[bytes, Result]) -> N
 
 
 def _flush_at_end(pid: int, store: Store, notes: _Notes, read_only: bool) -> None:
-    """At the end of a cache object's life; a forked child leaves the parent's notes to the parent."""
-    if pid == os.getpid() and not read_only and store.writable:
+    """At the end of a cache object's life; a forked child leaves the parent's notes to the parent.
+
+    If the collector ends it in the middle of a transaction, the notes are given up: they are cheap to lose.
+    """
+    if pid == os.getpid() and not read_only and store.writable and not is_busy():
         notes.flush(store)
 
 

@@ -15,8 +15,8 @@ user's code, so each is short.
   inherited and opens its own. Spare reader slots are off (``max_spare_txns=0``): closing in the child would
   free the parent's slots under it.
 
-* A commit flushes to disk once (``metasync=False``): it survives the death of the process at once, and a power cut undoes
-  at most the last one, whole. `Store.sync` makes that one safe too.
+* A commit flushes to disk once (``metasync=False``): it survives the death of the process at once, and a power cut
+  undoes at most the last one, whole. `Store.sync` makes that one safe too.
 
 References: lmdb.h, sections "Caveats" and "mdb_env_set_mapsize"; py-lmdb documentation, "Environment class".
 """
@@ -38,7 +38,7 @@ import lmdb
 from earmark.cache.filesystem import refuse_network
 from earmark.errors import CacheError
 
-__all__ = ["Store", "delete_prefix", "iterate_prefix", "open_store"]
+__all__ = ["Store", "delete_prefix", "is_busy", "iterate_prefix", "open_store"]
 
 Result = TypeVar("Result")
 
@@ -60,6 +60,20 @@ DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
 
 
+class _Depth(threading.local):
+    """How many gates this thread is in, or is about to enter or close."""
+
+    value = 0
+
+
+_depth = _Depth()
+
+
+def is_busy() -> bool:
+    """Whether this thread is in a transaction: then what the garbage collector runs must not begin another."""
+    return _depth.value > 0
+
+
 class _Gate:
     """Counts the transactions of this process and lets one thread wait until there are none."""
 
@@ -69,6 +83,7 @@ class _Gate:
         self._closed = False
 
     def enter(self) -> None:
+        _depth.value += 1
         with self._condition:
             while self._closed:
                 self._condition.wait()
@@ -79,9 +94,11 @@ class _Gate:
             self._active -= 1
             if self._active == 0:
                 self._condition.notify_all()
+        _depth.value -= 1
 
     def close(self) -> None:
         """Hold new transactions back until `open`, and wait until none is under way."""
+        _depth.value += 1
         with self._condition:
             while self._closed:
                 self._condition.wait()
@@ -92,12 +109,14 @@ class _Gate:
             except BaseException:  # Ctrl-C while waiting
                 self._closed = False
                 self._condition.notify_all()
+                _depth.value -= 1
                 raise
 
     def open(self) -> None:
         with self._condition:
             self._closed = False
             self._condition.notify_all()
+        _depth.value -= 1
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -408,6 +427,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    _depth.value = 0
     for store in _held:
         store.after_fork_in_child()
     _held.clear()
