@@ -134,6 +134,35 @@ def test_training_other_models_ranks_them_and_a_second_call_finds_them(project, 
     assert "no" in earmark(*command).out.split()
 
 
+def test_a_run_is_promoted_and_a_clearly_worse_one_is_not(project, earmark, monkeypatch):
+    monkeypatch.chdir(project)
+    assert "promotion" in earmark("runs", "rollback", "loudness").err
+    good = json.loads(earmark("runs", "promote", "latest", "--reason", "first", "--format", "json").out)
+    assert (good["before"], good["difference"]) == (None, None)
+    poor = [
+        "train",
+        "--algorithms",
+        "logistic",
+        "--set",
+        "logistic.strength=1e-6",
+        "--no-report",
+        "--format",
+        "json",
+    ]
+    (run,) = json.loads(earmark(*poor).out)["runs"]
+    metrics = run["metrics"]["balanced_accuracy"]
+    refused = earmark("runs", "promote", run["run"])
+    assert (refused.code == 3) == (metrics < 0.8), refused.err
+    forced = json.loads(earmark("runs", "promote", run["run"], "--force", "--format", "json").out)
+    assert forced["before"] == good["run"]
+    assert forced["low"] <= forced["difference"] <= forced["high"]
+    (answer,) = json.loads(
+        earmark("predict", "loudness.py", str(DEMO / "loud-01.wav"), "--format", "json").out
+    )
+    assert answer["run"] == run["run"]
+    assert json.loads(earmark("runs", "rollback", "loudness", "--format", "json").out)["run"] == good["run"]
+
+
 def test_the_seal_is_opened_with_a_reason_and_counted(project, earmark, monkeypatch):
     monkeypatch.chdir(project)
     for number in (1, 2):

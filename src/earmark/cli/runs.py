@@ -17,7 +17,7 @@ __all__ = ["runs"]
 
 @click.group(cls=EarmarkGroup)
 def runs() -> None:
-    """List, show and compare runs: a run is the folder that a training leaves.
+    """List, show, compare and promote runs: a run is the folder that a training leaves.
 
     A run is named by its folder's name, a unique beginning of it, its key, or `latest`.
 
@@ -26,6 +26,7 @@ def runs() -> None:
       earmark runs list
       earmark runs show latest
       earmark runs compare 20260102 latest
+      earmark runs promote latest
     """
 
 
@@ -116,6 +117,59 @@ def compare_command(invocation: Invocation, first: str, second: str) -> None:
     if not comparison.comparable:
         note(invocation, "Their rows or folds differ: these scores are not comparable.")
     emit(invocation, rows, columns=["what", "first", "second", "better"], document=document)
+
+
+@runs.command("promote", cls=EarmarkCommand)
+@click.argument("run")
+@click.option("--reason", default="", metavar="TEXT", help="Kept with the promotion.")
+@click.option("--force", is_flag=True, help="Also where the run is clearly worse.")
+@click.pass_obj
+def promote_command(invocation: Invocation, run: str, reason: str, force: bool) -> None:
+    """Let predictions use RUN, unless it is clearly worse than the run in use.
+
+    Runs on the same rows and folds are compared item by item. Exit code 3 where the interval of the difference lies
+    on the wrong side of zero; then nothing changes.
+
+    \b
+    Examples:
+      earmark runs promote latest
+      earmark runs promote 20260102-101500-xgboost --reason "listened to fifty"
+    """
+    from earmark.cli.output import emit, note
+    from earmark.tasks.verbs.promote import promote
+
+    promotion = promote(invocation.settings().path("runs"), run, reason=reason, force=force)
+    gap = promotion.difference
+    row = {
+        "task": promotion.run.task,
+        "run": promotion.run.name,
+        "before": None if promotion.before is None else promotion.before.name,
+        "metric": promotion.metric,
+        "difference": None if gap is None else gap.value,
+        "low": None if gap is None else gap.low,
+        "high": None if gap is None else gap.high,
+    }
+    emit(invocation, [row], document=row)
+    if promotion.before is not None and gap is None:
+        note(invocation, "Their rows or folds differ: the two runs could not be compared.")
+
+
+@runs.command("rollback", cls=EarmarkCommand)
+@click.argument("task")
+@click.pass_obj
+def rollback_command(invocation: Invocation, task: str) -> None:
+    """Undo the last promotion of a run of TASK.
+
+    \b
+    Examples:
+      earmark runs rollback zones
+    """
+    from earmark.cli.output import emit
+    from earmark.training.production import rollback
+
+    root = invocation.settings().path("runs")
+    row = {"task": task, "run": rollback(root, task).name}
+    emit(invocation, [row], document=row)
 
 
 def _row(run: Run) -> dict[str, Any]:
