@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -85,3 +86,13 @@ def scaled(factor):
         return [factor * np.abs(clip.samples).max()]
 
     return group
+
+
+def offset():
+    return float(Path(os.environ["ENGINE_OFFSET"]).read_text())
+
+
+@feature_group("engine.offset", columns=("offset",), sample_rate=RATE)
+def with_offset(clip):
+    time.sleep(0.1)
+    return [offset()]

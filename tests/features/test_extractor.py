@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from earmark.cache.entries import FeatureCache
-from earmark.errors import SchemaError, UsageError
+from earmark.errors import SchemaError, UsageError, WorkerError
 from earmark.features import Extractor, Item
 
 HERE = Path(__file__).parent
@@ -188,3 +188,47 @@ def test_what_was_finished_before_a_signal_is_kept(tones, tmp_path, sent, worker
     table = Extractor([engine_groups.slow], FeatureCache(tmp_path / "cache"), workers=0).run(tones)
     assert 1 <= table.computed["engine.slow"] <= 3
     assert len(table) == 5
+
+
+@pytest.fixture
+def offset_file(tmp_path, monkeypatch):
+    path = tmp_path / "offset.txt"
+    path.write_text("1.0")
+    monkeypatch.setenv("ENGINE_OFFSET", str(path))
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_data_file_that_changes_between_runs_changes_the_key(tones, cache, offset_file, workers):
+    script = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "import engine_groups\nfrom earmark.cache.entries import FeatureCache\n"
+        "from earmark.features import Extractor, Item\n"
+        "if __name__ == '__main__':\n"
+        f"    table = Extractor([engine_groups.with_offset], FeatureCache({str(cache.path)!r}), workers={workers})"
+        ".run([Item(path, path) for path in sys.argv[1:]])\n"
+        "    print(table.computed['engine.offset'], table.values[:, 0].tolist())\n"
+    )
+
+    def run():
+        command = [sys.executable, "-c", script, *(item.uri for item in tones)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+    assert run() == f"5 {[1.0] * 5}"
+    assert run() == f"0 {[1.0] * 5}"
+    offset_file.write_text("2.0")
+    assert run() == f"5 {[2.0] * 5}"
+    offset_file.write_text("1.0")
+    assert run() == f"0 {[1.0] * 5}"
+
+
+def test_a_data_file_that_changes_during_a_run_stores_no_mixture(tones, cache, offset_file):
+    def change(event):
+        if event.done == 2:
+            offset_file.write_text("2.0")
+
+    extractor = Extractor([engine_groups.with_offset], cache, workers=1)
+    with pytest.raises(WorkerError, match=r"data file that engine\.offset read has changed while the run"):
+        extractor.run(tones, progress=change)
+    again = extractor.run(tones)
+    assert set(again.values[:, 0]) == {2.0}

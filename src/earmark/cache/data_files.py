@@ -28,7 +28,7 @@ from typing import Any
 from earmark.cache.file_content import file_digest
 from earmark.cache.provenance import FOREIGN, STANDARD, origin_of, project_root
 
-__all__ = ["content_of_reads", "exempt", "reads_by_function", "watch"]
+__all__ = ["content_of_reads", "contents_read", "exempt", "reads_by_function", "watch"]
 
 _IGNORED_SUFFIXES = (".py", ".pyc", ".so", ".pyd", ".nbi", ".nbc", ".dylib", ".dll")
 _IGNORED_FOLDERS = ("/proc/", "/sys/", "/dev/")
@@ -67,6 +67,18 @@ def exempt(path: str | Path) -> Iterator[None]:
 def reads_by_function() -> dict[str, list[str]]:
     """Files read so far in this process: function (``qualname#digest``) -> paths, sorted."""
     return {function: sorted(paths) for function, paths in list(_reads.items())}
+
+
+def contents_read() -> tuple[tuple[str, str, str], ...]:
+    """(function, path, digest) of every content read so far in this process, sorted: it grows when one is new."""
+    return tuple(
+        sorted(
+            (function, path, digest)
+            for function, paths in list(_reads.items())
+            for path, digests in list(paths.items())
+            for digest in list(digests)
+        )
+    )
 
 
 def content_of_reads(

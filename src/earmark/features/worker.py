@@ -12,13 +12,13 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import cloudpickle
 
-from earmark.cache.data_files import reads_by_function, watch
+from earmark.cache.data_files import contents_read, reads_by_function, watch
 from earmark.errors import WorkerError
 from earmark.features.compute import ItemResult, compute_item
 from earmark.features.group import FeatureGroup, fingerprints
@@ -91,8 +91,7 @@ def run_job(context: WorkerContext, job: Job) -> Outcome:
     result = compute_item(job.uri, [loaded.groups[name] for name in job.groups])
     if marker:
         marker.unlink(missing_ok=True)
-    reads = reads_by_function()
-    return Outcome(job, result, reads, loaded.digests_after(reads, context.known_reads))
+    return Outcome(job, result, reads_by_function(), loaded.digests_after_reading(context.known_reads))
 
 
 @dataclass(slots=True)
@@ -101,14 +100,16 @@ class _Loaded:
 
     groups: dict[str, FeatureGroup]
     refusal: str | None = None
-    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    read: tuple[tuple[str, str, str], ...] = ()
 
-    def digests_after(
-        self, reads: Mapping[str, Sequence[str]], known_reads: tuple[tuple[str, tuple[str, ...]], ...]
+    def digests_after_reading(
+        self, known_reads: tuple[tuple[str, tuple[str, ...]], ...]
     ) -> dict[str, bytes] | None:
-        if reads == self.reads:
+        """Fingerprints with what has been read, or None if nothing new was since the last time."""
+        read = contents_read()
+        if read == self.read:
             return None
-        self.reads = reads
+        self.read = read
         found = fingerprints(list(self.groups.values()), dict(known_reads))
         return {name: fingerprint.digest for name, fingerprint in found.items()}
 
@@ -130,7 +131,7 @@ def _load(
                 "edited, or an object was replaced, after this process imported it. Nothing was stored. Start the "
                 "process again, or use workers=0 to compute with the code that is loaded here.",
             )
-    return _Loaded(groups, reads=reads_by_function())
+    return _Loaded(groups, read=contents_read())
 
 
 def refuse(outcome: Outcome) -> None:
