@@ -369,3 +369,31 @@ def test_a_decodable_file_of_another_rate_and_channels_is_fine(project, earmark,
     soundfile.write("stereo.flac", [[value, value] for value in samples], rate)
     (answer,) = json.loads(earmark("predict", "loudness.py", "stereo.flac", "--format", "json").out)
     assert answer["label"] == "loud"
+
+
+FRAMES_TASK = """
+import numpy as np
+
+from earmark import Task, feature_group
+
+
+@feature_group("ahead.level", columns=("level",), sample_rate=8_000, kind="frames", frame_s=0.5, lookahead_s={seconds})
+def level(clip):
+    frames = clip.samples[: clip.samples.size // 4_000 * 4_000].reshape(-1, 4_000)
+    loudness = np.abs(frames).mean(axis=1)
+    return (loudness / {norm})[:, None]
+
+
+task = Task(name="ahead", groups=[level])
+"""
+
+
+@pytest.mark.parametrize(("norm", "code"), [("1.0", 0), ("loudness.max()", 3)])
+def test_a_column_that_sees_the_future_is_caught(tmp_path, earmark, monkeypatch, norm, code):
+    monkeypatch.chdir(tmp_path)
+    Path("ahead.py").write_text(FRAMES_TASK.format(seconds="0.0", norm=norm))
+    shown = earmark("check", "lookahead", "ahead.py", "--format", "json")
+    assert shown.code == code, shown.err
+    (row,) = json.loads(shown.out)
+    assert (row["column"].endswith("level"), row["ok"]) == (True, code == 0)
+    assert ("sees further ahead" in shown.err) == (code == 3)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
 
 from earmark.cli.options import EarmarkCommand, EarmarkGroup, Invocation, open_project, task_argument
@@ -38,13 +41,15 @@ def lookahead(invocation: Invocation, task: str | None, sources: tuple[str, ...]
     from earmark.tasks.verbs.lookahead import lookahead as run_lookahead
 
     rows = run_lookahead(open_project(invocation, task), sources)
-    emit(
-        invocation,
-        [
-            {"column": row.column, "declared_s": row.declared_s, "observed_s": row.observed_s, "ok": row.ok}
-            for row in rows
-        ],
-    )
+    document: list[dict[str, Any]] = [
+        {"column": row.column, "declared_s": row.declared_s, "observed_s": row.observed_s, "ok": row.ok}
+        for row in rows
+    ]
+    shown = [
+        {**row, "declared_s": "whole item" if math.isinf(row["declared_s"]) else row["declared_s"]}
+        for row in document
+    ]
+    emit(invocation, shown, document=document)
     wrong = [row for row in rows if not row.ok]
     if wrong:
         names = ", ".join(dict.fromkeys(row.column for row in wrong))

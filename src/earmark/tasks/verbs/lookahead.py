@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from earmark.audio.decode import decode
 from earmark.errors import UsageError
-from earmark.features.lookahead import LookaheadRow, check_lookahead
-from earmark.tasks.probe import probe
+from earmark.features.group import FeatureGroup
+from earmark.features.lookahead import CUTS, LookaheadRow, check_lookahead
+from earmark.tasks.probe import PROBE_S, probe
 from earmark.tasks.project import Project
 
 __all__ = ["lookahead"]
@@ -29,8 +30,13 @@ def lookahead(project: Project, sources: Sequence[str] = ()) -> list[LookaheadRo
     rows: list[LookaheadRow] = []
     for group in groups:
         clips = [decode(source, sample_rate=group.sample_rate) for source in sources] or [
-            probe(group.sample_rate)
+            probe(group.sample_rate, _probe_s(group))
         ]
         for clip in clips:
             rows.extend(check_lookahead(group, clip))
     return rows
+
+
+def _probe_s(group: FeatureGroup) -> float:
+    """Long enough that the shortest beginning that is compared still holds the signal that the group needs."""
+    return max(PROBE_S, 1.1 * group.min_duration_s / min(CUTS))
