@@ -38,7 +38,7 @@ def make_demo(folder: Path) -> Path:
 task = Task(
     name="zones",
     feature_sets=FEATURE_SETS,
-    default_features="full55",
+    default_features="texture",
     classes=CLASSES,
     split=SplitPolicy(test_fraction=0.2, n_folds=5, group_on="group", stratify_on="label", seed=42),
     recipes=(
