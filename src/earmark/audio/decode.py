@@ -314,11 +314,11 @@ def _decode_av(file: BinaryIO, name: str, sample_rate: int) -> NDArray[np.float3
     with _av_container(file, name) as container:
         stream = container.streams.audio[0]
         source_rate = _source_rate(stream, name)
-        blocks = _checked(_gathered(_av_blocks(container, stream, name, source_rate)), name, source_rate)
+        blocks = _checked(_gathered(_av_frames(container, stream, name, source_rate)), name, source_rate)
         return _resampled(blocks, source_rate, sample_rate)[0]
 
 
-def _av_blocks(container: Any, stream: Any, name: str, source_rate: int) -> Blocks:
+def _av_frames(container: Any, stream: Any, name: str, source_rate: int) -> Blocks:
     for frame in container.decode(stream):
         if frame.sample_rate != source_rate:
             raise _error(
@@ -327,7 +327,7 @@ def _av_blocks(container: Any, stream: Any, name: str, source_rate: int) -> Bloc
                 "Expected one rate throughout",
                 "Convert it to one rate first.",
             )
-        yield _mono(_channels(frame))
+        yield _channels(frame)
 
 
 def _channels(frame: Any) -> NDArray[np.float32]:
@@ -342,15 +342,15 @@ def _channels(frame: Any) -> NDArray[np.float32]:
     return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)  # type: ignore[no-any-return]
 
 
-def _gathered(blocks: Blocks) -> Blocks:
-    """Short blocks joined to about BLOCK_SAMPLES: codecs hand out a thousand at a time."""
-    parts: list[NDArray[np.float32]] = []
-    n_gathered = 0
-    for block in blocks:
-        parts.append(block)
-        n_gathered += len(block)
-        if n_gathered >= BLOCK_SAMPLES:
-            yield np.concatenate(parts)
-            parts, n_gathered = [], 0
-    if parts:
-        yield np.concatenate(parts)
+def _gathered(frames: Blocks) -> Blocks:
+    """Mono blocks of about BLOCK_SAMPLES from frames (n_channels, n): codecs hand out a thousand samples at a time."""
+    held: list[NDArray[np.float32]] = []
+    n_held = 0
+    for frame in frames:
+        if held and (n_held >= BLOCK_SAMPLES or len(frame) != len(held[0])):
+            yield _mono(np.concatenate(held, axis=1))
+            held, n_held = [], 0
+        held.append(frame)
+        n_held += frame.size
+    if held:
+        yield _mono(np.concatenate(held, axis=1))
