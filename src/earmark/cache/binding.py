@@ -25,7 +25,14 @@ from earmark.cache.provenance import MISSING, OWN, origin_of
 from earmark.cache.symbols import Argument, Calling, Import, Load, Mutation, Nested, NormalForm, Parameter
 from earmark.errors import FingerprintError
 
-__all__ = ["Binder", "external_name", "note_mutations", "static_attribute", "write_own_members"]
+__all__ = [
+    "Binder",
+    "attributes_of",
+    "external_name",
+    "note_mutations",
+    "static_attribute",
+    "write_own_members",
+]
 
 _MODULE_NAMES = {
     "__name__",
@@ -354,6 +361,15 @@ def static_attribute(cls: type, attribute: str) -> Any:
     return _MISSING
 
 
+def attributes_of(obj: Any) -> dict[str, Any]:
+    """The attributes stored in an instance, whatever its ``__getattribute__`` makes of them."""
+    try:
+        found: dict[str, Any] = object.__getattribute__(obj, "__dict__")
+    except AttributeError:
+        return {}
+    return found
+
+
 def _instance_attribute(obj: Any, attribute: str) -> Any:
     """An attribute stored in an instance or, as plain data, in its class; else `_MISSING`."""
     cls = type(obj)
@@ -366,7 +382,7 @@ def _instance_attribute(obj: Any, attribute: str) -> Any:
         return state.held(obj, attribute, getattr(obj, attribute, _MISSING)) if is_slot else _MISSING
     if isinstance(raw, functools.cached_property):
         return _MISSING
-    stored: Mapping[str, Any] = getattr(obj, "__dict__", {})
+    stored = attributes_of(obj)
     if attribute in stored:
         return state.held(obj, attribute, stored[attribute])
     return raw if raw is not _MISSING and not hasattr(type(raw), "__get__") else _MISSING

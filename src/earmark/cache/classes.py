@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from earmark.cache import state
-from earmark.cache.binding import write_own_members
+from earmark.cache.binding import attributes_of, write_own_members
 from earmark.cache.graph import Graph, Node
 from earmark.cache.normal_form import normal_form
 from earmark.cache.parts import CLASS
@@ -216,7 +216,7 @@ def _stored(obj: Any) -> list[tuple[str, Any]]:
     """Attributes in the instance's dict and slots, without values cached by properties."""
     cls = type(obj)
     found = []
-    for name, value in getattr(obj, "__dict__", {}).items():
+    for name, value in attributes_of(obj).items():
         if not isinstance(getattr(cls, name, None), functools.cached_property):
             found.append((name, value))
     for base in cls.__mro__:

@@ -122,9 +122,11 @@ class Normaliser:
         for index, ins in enumerate(self.instructions):
             self._prepare(index, ins)
         for index, ins in enumerate(self.instructions):
+            if index in self.dropped:
+                continue
             if ins.kind == NAME and ins.value in INTROSPECTION:
                 self.introspection.add(str(ins.value))
-            if ins.kind == CONSTANT and index not in self.dropped:
+            if ins.kind == CONSTANT:
                 self.strings.update(_strings_in(ins.value))
         mutations = tuple(dict.fromkeys(self.operands.mutations()))
         self._signature()

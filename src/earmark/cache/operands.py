@@ -50,7 +50,7 @@ class Operands:
 
     def callee(self, call: int) -> int | None:
         """First instruction of the chain of names that the ``CALL`` at index ``call`` calls, if it is one."""
-        end = call
+        end = call - (self.instructions[call].op == "CALL_KW")  # its keyword names lie on the stack
         while end and self.instructions[end - 1].op == "KW_NAMES":
             end -= 1
         first = self.argument(end, int(self.instructions[call].value), 0)
