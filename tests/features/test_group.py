@@ -98,3 +98,14 @@ def test_feature_set_selects_columns_of_its_groups():
     )
     with pytest.raises(UsageError, match="selects engine.level.zz"):
         FeatureSet("s", (engine_groups.level,), ("engine.level.zz",))
+
+
+def test_a_group_that_calls_another_follows_its_code_and_not_its_names():
+    def calling(inner):
+        return feature_group("t.calls", columns=("peak",), sample_rate=16_000)(lambda clip: inner(clip)[:1])
+
+    inner = engine_groups.scaled(2.0)
+    digest = calling(inner).fingerprint().digest
+    assert calling(inner.with_parameters("t.other_name")).fingerprint().digest == digest
+    assert calling(inner.with_parameters(factor=9.0)).fingerprint().digest != digest
+    assert calling(engine_groups.level).fingerprint().digest != digest

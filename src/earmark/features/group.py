@@ -161,6 +161,10 @@ class FeatureGroup:
             )
         return values
 
+    def __fingerprint__(self) -> object:
+        """What of a group counts where another group's code reaches it; its name and its columns' names do not."""
+        return (self.function, self.signature)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A decorated function's name leads to the group, not to the function, so pickling the function by name
         # would fail or copy its code. Send the group's own name where a worker can import it.
