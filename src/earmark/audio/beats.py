@@ -8,13 +8,10 @@ Reference: D. Ellis, Beat tracking by dynamic programming, J. New Music Research
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
-SMOOTHING = 32.0  # the Gaussian on the envelope has a standard deviation of 1/32 beat
-FIRST_BEAT_SHARE = 0.01  # of the highest local score: before this nothing starts a chain
 
 
 def track_beats(envelope: NDArray[np.float32], frames_per_beat: float, tightness: float) -> Int64:
@@ -34,53 +31,15 @@ def track_beats(envelope: NDArray[np.float32], frames_per_beat: float, tightness
     np.ndarray, int64, shape (n_beats,)
         Ascending; empty if the envelope is constant.
     """
+    from earmark.audio.beats_kernel import chain_scores, local_score
+
     spread = envelope.std(ddof=1) if len(envelope) > 1 else np.float32(0)
     if not spread > 0:
         return np.empty(0, dtype=np.int64)
     scaled = (envelope / (spread + np.finfo(np.float32).tiny)).astype(np.float64)
-    score = _local_score(scaled, frames_per_beat)
-    backlink, total = _chain_scores(score, frames_per_beat, tightness)
+    score = local_score(scaled, frames_per_beat)
+    backlink, total = chain_scores(score, frames_per_beat, tightness)
     return _trimmed(_backtracked(backlink, _last_beat(total)), score)
-
-
-@njit(cache=True)
-def _local_score(envelope: Float64, frames_per_beat: float) -> Float64:
-    """The envelope smoothed by a Gaussian of 1/32 beat."""
-    half = int(frames_per_beat)
-    window = np.exp(-0.5 * (np.arange(-half, half + 1) * SMOOTHING / frames_per_beat) ** 2)
-    n = len(envelope)
-    score = np.empty(n)
-    for i in range(n):
-        total = 0.0
-        for k in range(max(0, i + half - n + 1), min(i + half + 1, 2 * half + 1)):
-            total += window[k] * envelope[i + half - k]
-        score[i] = total
-    return score
-
-
-@njit(cache=True)
-def _chain_scores(score: Float64, frames_per_beat: float, tightness: float) -> tuple[Int64, Float64]:
-    """Best predecessor of each frame (-1: none) and the score of the best chain that ends there."""
-    n = len(score)
-    nearest = int(np.round(frames_per_beat / 2))
-    farthest = int(2 * frames_per_beat)
-    penalty = np.zeros(farthest + 1)
-    for lag in range(1, farthest + 1):
-        penalty[lag] = tightness * (np.log(lag) - np.log(frames_per_beat)) ** 2
-    backlink = np.empty(n, dtype=np.int64)
-    total = np.empty(n)
-    threshold = FIRST_BEAT_SHARE * score.max()
-    started = False
-    for i in range(n):
-        best, place = -np.inf, -1
-        for lag in range(max(nearest, 1), min(farthest, i) + 1):
-            candidate = total[i - lag] - penalty[lag]
-            if candidate > best:
-                best, place = candidate, i - lag
-        total[i] = score[i] + best if place >= 0 else score[i]
-        started = started or score[i] >= threshold
-        backlink[i] = place if started and i > 0 else -1
-    return backlink, total
 
 
 def _last_beat(total: Float64) -> int:

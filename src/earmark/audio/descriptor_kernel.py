@@ -46,7 +46,6 @@ FLATNESS_FLOOR = np.float32(1e-10)  # of the power
 # columns of the table of sums
 TOTAL, MOMENT1, MOMENT2, HIGH, ROLL85, ROLL90, LOG2_POWER, FLUX2, POWER, PEAK = range(10)
 PEAK_SHARE = np.float32(0.1)  # of a frame's largest power: lower local maxima do not count as pitches
-MOST_PEAKS = 180  # a frame's, between 150 and 4000 Hz, at 22 050 Hz
 PRODUCT_ROWS = 64  # mantissas below 2 multiplied before a float32 could overflow
 
 
@@ -87,7 +86,7 @@ def describe(
         Receives sums of the largest (columns 0-6) and smallest magnitudes (7-13) of the bands.
     mel_power : float32, flat (n_padded * n_mels,)
     peak_bin, peak_power : float32
-        Receive the interpolated places (bins) and heights of peaks.
+        Receive the interpolated places (bins) and heights of peaks; at most every second bin of a frame is one.
     """
     time, spare = aligned(TIME_TILE), aligned(TIME_TILE)
     spectrum = aligned(SPECTRUM_TILE)
@@ -264,7 +263,7 @@ def _find_peaks(
         bits = less_bits(maximum(reference, left), centre) & ~less_bits(centre, right) & valid
         lane = 0
         while bits:
-            if bits & 1 and n_peaks < len(peak_bin):
+            if bits & 1:
                 i = k * LANES + lane
                 a = powers[i + LANES] + powers[i - LANES] - np.float32(2.0) * powers[i]
                 b = (powers[i + LANES] - powers[i - LANES]) * np.float32(0.5)

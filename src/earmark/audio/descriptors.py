@@ -95,8 +95,10 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
     sums, extremes = np.empty(n_padded * 16, dtype=np.float32), np.empty(n_padded * 16, dtype=np.float32)
     mel_bands, mel_weights = _sparse_mel(clip.sample_rate)
     mel_power = np.empty(n_padded * len(mel_bands), dtype=np.float32)
-    peaks = np.empty((2, n_frames * kernel.MOST_PEAKS), dtype=np.float32)
-    bands = contrast_bands(clip.sample_rate)
+    bands, settings = contrast_bands(clip.sample_rate), _settings(clip.sample_rate)
+    # Room for the most there can be; memory that is not written to is not taken.
+    most_peaks = n_frames * ((settings[2] - settings[1]) // 2 + 1)
+    peaks = np.empty((2, most_peaks), dtype=np.float32)
     n_peaks = kernel.describe(
         clip.samples,
         n_frames,
@@ -105,7 +107,7 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
         bands,
         mel_bands,
         mel_weights,
-        _settings(clip.sample_rate),
+        settings,
         sums,
         extremes,
         mel_power,
