@@ -283,6 +283,27 @@ def test_missing_uri_and_unknown_protocol(tmp_path: Path) -> None:
         decode("nosuchprotocol://bucket/none.wav", sample_rate=SAMPLE_RATE)
 
 
+def test_remote_file_system_may_raise_anything() -> None:
+    import fsspec
+
+    class Unreachable(fsspec.AbstractFileSystem):
+        protocol = "unreachable"
+
+        def _open(self, path: str, *args: object, **options: object) -> object:
+            raise RuntimeError("no credentials")
+
+    fsspec.register_implementation("unreachable", Unreachable, clobber=True)
+    with pytest.raises(DecodeError, match=r"cannot be read \(no credentials\)"):
+        decode("unreachable://bucket/song.mp3", sample_rate=SAMPLE_RATE)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(DecodeError, match="is a device or pipe"):
+        decode(tmp_path / "pipe.wav", sample_rate=SAMPLE_RATE)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_unreadable_file(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "x.wav", tone(0.5), RATE)

@@ -144,24 +144,33 @@ def _opened(source: Source, name: str) -> Iterator[BinaryIO]:
     if not isinstance(source, (str, os.PathLike)):
         yield source if source.seekable() else io.BytesIO(source.read())
         return
-    path = Path(source)
     try:
-        if "://" in name and not path.exists():
-            import fsspec
-
-            with fsspec.open(name, "rb") as remote:
-                yield remote
-        else:
-            if path.is_dir():
-                raise _error(
-                    name, "is a folder", advice="Name the files in it, or pass the folder to `prepare`."
-                )
-            with path.open("rb") as local:
-                yield local
+        is_remote = "://" in name and not Path(source).exists()
+        file = _open_uri(name) if is_remote else _open_path(Path(source), name)
+    except DecodeError:
+        raise
     except FileNotFoundError:
         raise _error(name, "does not exist", advice="Check the path or remove it from the list.") from None
-    except (OSError, ValueError, ImportError) as problem:
-        raise _error(name, f"cannot be read: {problem}", "Expected a readable file") from problem
+    except Exception as problem:  # each remote file system raises exceptions of its own
+        raise _error(name, f"cannot be read ({problem})", "Expected a readable file") from problem
+    with file:
+        yield file
+
+
+def _open_uri(uri: str) -> BinaryIO:
+    import fsspec
+
+    file_system, path = fsspec.core.url_to_fs(uri)
+    opened: BinaryIO = file_system.open(path, "rb")
+    return opened
+
+
+def _open_path(path: Path, name: str) -> BinaryIO:
+    if path.is_dir():
+        raise _error(name, "is a folder", advice="Name the files in it, or pass the folder to `prepare`.")
+    if path.exists() and not path.is_file():
+        raise _error(name, "is a device or pipe", "Expected a regular file")
+    return path.open("rb")
 
 
 def _examine(file: BinaryIO, name: str) -> str:
