@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
@@ -188,20 +189,21 @@ def test_a_foreign_file_is_never_overwritten_without_force(tmp_path):
     assert len(read_m3u8(foreign)) == 2
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """Files of this process may hold 64 bytes."""
+    """Files of this process may hold 64 bytes; only as long as needed, since the test run may write a file as well."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_nothing_is_left_half_written(tmp_path, request):
+def test_nothing_is_left_half_written(tmp_path):
     write_playlists([prediction("/a.mp3")], tmp_path)
     before = (tmp_path / "PURPLE.m3u8").read_bytes()
-    request.getfixturevalue("full_disk")
-    with pytest.raises(OSError, match="File too large"):
+    with full_disk(), pytest.raises(OSError, match="File too large"):
         write_playlists([prediction(f"/{i}.mp3") for i in range(9)], tmp_path)
     assert (tmp_path / "PURPLE.m3u8").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["PURPLE.m3u8"]
