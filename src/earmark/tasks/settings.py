@@ -126,9 +126,6 @@ class Settings(_Section):
     seed: int = Field(default=42, ge=0, description="Seed of every random choice.")
     features: Names | None = Field(default=None, description="Feature sets to extract and train on.")
     algorithms: Names | None = Field(default=None, description="Estimators to train.")
-    skip_short: bool = Field(
-        default=False, description="Leave out inputs that are too short without counting a failure."
-    )
     split: SplitSettings = Field(
         default=SplitSettings(), description="Division into folds and sealed test set."
     )
