@@ -32,8 +32,8 @@ SAMPLE_RATE = 22_050
 SOURCE_RATE = 44_100
 TRACK_S = 180
 LONG_TRACK_S = 600
-N_SCALING_TRACKS = 32
-N_SCALING_ROUNDS = 3
+N_SCALING_TRACKS = 64  # enough to outweigh the second that a process takes to start
+N_SCALING_ROUNDS = 2
 
 
 def main() -> int:
