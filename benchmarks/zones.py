@@ -35,7 +35,9 @@ def measure(project: Project, features: str, algorithm: str, draws: int, metric:
             lambda: recipe.make(dataset.classes), rows, class_weight=recipe.class_weight, seed=recipe.seed
         )
         scores.append(float(function(rows.y, found.probabilities)))
-        first = first or bootstrap_interval(function, rows.y, found.probabilities, np.asarray(rows.groups), 42)
+        first = first or bootstrap_interval(
+            function, rows.y, found.probabilities, np.asarray(rows.groups), 42
+        )
     return {
         "features": features,
         "columns": len(dataset.columns),
@@ -48,7 +50,9 @@ def measure(project: Project, features: str, algorithm: str, draws: int, metric:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("project", help="folder that `earmark prepare zones` has filled")
     parser.add_argument("--sets", default="texture,rich,full55,full51,fast10")
     parser.add_argument("--algorithms", default="random_forest,ordinal,xgboost")
