@@ -190,6 +190,43 @@ def test_what_was_finished_before_a_signal_is_kept(tones, tmp_path, sent, worker
     assert len(table) == 5
 
 
+NOTEBOOK = """
+import functools, sys
+from earmark import Extractor, FeatureCache, Manifest, feature_group
+
+TABLE = {"gain": 2.0}
+
+@functools.lru_cache(maxsize=8)
+def gain():
+    return TABLE["gain"]
+
+def scaled(samples):
+    return samples * gain()
+
+@feature_group("script.peak", columns=("peak",), sample_rate=16_000)
+def peak(clip):
+    return [abs(scaled(clip.samples)).max()]
+
+table = Extractor([peak], cache=FeatureCache(sys.argv[1]), workers=2).run(Manifest.from_paths(sys.argv[2:]))
+print(table.computed["script.peak"], round(float(table.values.max()), 3), len(table.failures))
+"""
+
+
+def test_a_script_without_a_main_guard_keeps_its_promises(tones, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(NOTEBOOK)
+
+    def run():
+        command = [sys.executable, str(script), str(tmp_path / "cache"), *(item.uri for item in tones)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+    assert run() == "5 1.0 0"
+    assert run() == "0 1.0 0"
+    script.write_text(NOTEBOOK.replace("2.0", "4.0"))
+    assert run() == "5 2.0 0"
+    assert run() == "0 2.0 0"
+
+
 @pytest.fixture
 def offset_file(tmp_path, monkeypatch):
     path = tmp_path / "offset.txt"

@@ -7,14 +7,16 @@ key. While it computes an item it leaves a marker file, so that a crash can be l
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 
@@ -64,7 +66,23 @@ class WorkerContext:
 
 def pack_groups(groups: Sequence[FeatureGroup]) -> bytes:
     """Groups as bytes for a worker's memory (never for disk): by import path, or by value for notebooks and scripts."""
-    return bytes(cloudpickle.dumps(tuple(groups)))
+    file = io.BytesIO()
+    _Pickler(file).dump(tuple(groups))
+    return file.getvalue()
+
+
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
+    """cloudpickle, which cannot send a memoised function of a script by value."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, functools._lru_cache_wrapper) and obj.__module__ == "__main__":
+            return (_memoised, (obj.__wrapped__, obj.cache_parameters()))
+        return super().reducer_override(obj)
+
+
+def _memoised(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Callable[..., Any]:
+    memoised: Callable[..., Any] = functools.lru_cache(**parameters)(function)
+    return memoised
 
 
 def start_worker() -> None:
@@ -114,14 +132,21 @@ class _Loaded:
         return {name: fingerprint.digest for name, fingerprint in found.items()}
 
 
-@lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=4)
 def _load(
     payload: bytes,
     expected: tuple[tuple[str, bytes], ...],
     known_reads: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> _Loaded:
     watch()
-    groups: dict[str, FeatureGroup] = {group.name: group for group in cloudpickle.loads(payload)}
+    try:
+        groups: dict[str, FeatureGroup] = {group.name: group for group in cloudpickle.loads(payload)}
+    except Exception as error:  # noqa: BLE001  whatever the import of the user's modules raises is told as it is
+        return _Loaded(
+            {},
+            f"a worker could not load the feature groups ({type(error).__name__}: {error}). Expected functions that "
+            "another process can import. Put them in a module of their own, or use workers=0.",
+        )
     found = fingerprints(list(groups.values()), dict(known_reads))
     for name, digest in expected:
         if found[name].digest != digest:
