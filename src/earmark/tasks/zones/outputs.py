@@ -55,15 +55,23 @@ def zone_document(outcome: Prediction | Failed) -> dict[str, Any]:
     -------
     dict
         ``path``, ``label``, ``confidence``, ``probabilities``, then ``zone`` (the label; always a name),
-        ``zone_id`` (0 to 2, null where uncertain), and the task's fields, such as ``tempo_bpm``, ``method`` and
-        ``run``; or ``path`` and ``error``.
+        ``zone_id`` (0 to 2, null where uncertain), ``sub_zone`` (null: the five-way zones need a valence, which no
+        shipped model gives), ``warnings`` (sentences), and the task's fields: ``tempo_bpm``, ``tempo_confidence``,
+        ``method`` and ``run``; or ``path`` and ``error``.
     """
     if isinstance(outcome, Failed):
         return outcome.to_json()
     document = outcome.to_json()
     head = {name: document.pop(name) for name in ("path", "label", "confidence", "probabilities")}
     zone_id = CLASSES.index(outcome.label) if outcome.label in CLASSES else None
-    return head | {"zone": outcome.label, "zone_id": zone_id} | document
+    zone = {"zone": outcome.label, "zone_id": zone_id, "sub_zone": None, "warnings": _warnings(outcome)}
+    return head | zone | document
+
+
+def _warnings(outcome: Prediction) -> list[str]:
+    """What a reader should know before trusting the answer."""
+    silent = outcome.extras.get("tempo_bpm") == 0
+    return ["no beat was found: the track is silent or has no pulse"] if silent else []
 
 
 def to_json(outcomes: Sequence[Prediction | Failed]) -> str:

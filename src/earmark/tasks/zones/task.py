@@ -72,7 +72,8 @@ task = Task(
     ),
     importer=import_zones,
     extras={
-        "tempo_bpm": ("full55", TEMPO),
+        "tempo_bpm": ("fast10", "zones.fast.tempo"),
+        "tempo_confidence": ("fast10", "zones.fast.tempo_confidence"),
     },
     uncertain=UNCERTAIN,
     class_colours={zone.name: zone.colour for zone in ZONES},
