@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from earmark.cache.entries import FeatureCache
-from earmark.errors import SchemaError, UsageError, WorkerError
+from earmark.errors import DecodeError, SchemaError, UsageError, WorkerError
 from earmark.features import Extractor, Item
 
 HERE = Path(__file__).parent
@@ -269,3 +269,21 @@ def test_a_data_file_that_changes_during_a_run_stores_no_mixture(tones, cache, o
         extractor.run(tones, progress=change)
     again = extractor.run(tones)
     assert set(again.values[:, 0]) == {2.0}
+
+
+def test_a_file_that_could_not_be_read_just_now_is_tried_again(tones, cache, monkeypatch):
+    from earmark.features import compute
+
+    real = compute.decode
+
+    def interrupted(uri, *, sample_rate):
+        try:
+            raise ConnectionResetError("the server went away")
+        except OSError as problem:
+            raise DecodeError(f"`{uri}` cannot be read ({problem})") from problem
+
+    extractor = Extractor([engine_groups.level], cache, workers=0)
+    monkeypatch.setattr(compute, "decode", interrupted)
+    assert len(extractor.run(tones[:1]).failures) == 1
+    monkeypatch.setattr(compute, "decode", real)
+    assert extractor.run(tones[:1]).computed == {"engine.level": 1}

@@ -83,4 +83,6 @@ def describe(error: BaseException) -> ItemError:
     """An exception as a failure row; errors of earmark carry their own sentence, others get their class as prefix."""
     kind = type(error).__name__
     message = str(error) if isinstance(error, EarmarkError) else f"{kind}: {error}"
-    return ItemError(message, kind, lasting=isinstance(error, InputError))
+    # What the system or a server refused just now may work the next time; broken bytes stay broken.
+    lasting = isinstance(error, InputError) and not isinstance(error.__cause__, OSError)
+    return ItemError(message, kind, lasting)
