@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from earmark.cli.options import EarmarkCommand, EarmarkGroup, Invocation, open_project, task_argument
 
-if TYPE_CHECKING:
-    import polars as pl
-
 __all__ = ["data"]
-
-_FIRST_COLUMNS = ("id", "label", "group", "split", "fold")
-_LEDGER_COLUMNS = ("when", "event", "run", "reason", "commit", "n")
 
 
 @click.group(cls=EarmarkGroup)
@@ -48,10 +40,10 @@ def show(
       earmark data show zones --fold 0 --format json
     """
     from earmark.cli.output import emit, note
+    from earmark.data.show import count_rows, item_rows
 
     project = open_project(invocation, task)
     manifest, splits = project.manifest, project.splits
-    table = _joined(manifest.table, splits.table)
     note(
         invocation,
         f"{len(manifest)} items, manifest {manifest.hash[:12]}, splits {splits.hash[:12]}: "
@@ -59,15 +51,16 @@ def show(
     )
     for warning in splits.warnings:
         note(invocation, f"warning: {warning}")
+    rows = item_rows(manifest, splits)
     chosen = [
         row
-        for row in table.sort("id").iter_rows(named=True)
+        for row in rows
         if (split is None or row["split"] == split) and (fold is None or row["fold"] == fold)
     ]
     if summary:
-        emit(invocation, _counts(chosen))
+        emit(invocation, count_rows(chosen))
     else:
-        emit(invocation, chosen, columns=table.columns)
+        emit(invocation, chosen, columns=list(rows[0]))
 
 
 @data.command("ledger", cls=EarmarkCommand)
@@ -82,26 +75,8 @@ def ledger(invocation: Invocation, task: str | None) -> None:
       earmark data ledger zones --format json
     """
     from earmark.cli.output import emit, note
-    from earmark.data.seal import LEDGER_FILE, read_ledger
+    from earmark.data.show import LEDGER_COLUMNS, ledger_rows
 
     project = open_project(invocation, task)
     note(invocation, f"The test set was {project.sealed.openings()}.")
-    emit(invocation, read_ledger(project.data_folder / LEDGER_FILE), columns=_LEDGER_COLUMNS)
-
-
-def _joined(manifest: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
-    """Manifest rows with their split and fold; where the bytes lie is this machine's affair and left out."""
-    extra = [name for name in manifest.columns if name not in (*_FIRST_COLUMNS, "uri")]
-    own = manifest.select("id", "label", "group", *extra)
-    return own.join(splits.select("id", "split", "fold"), on="id", how="left").select(*_FIRST_COLUMNS, *extra)
-
-
-def _counts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, int, str], list[str | None]] = {}
-    for row in rows:
-        label = row["label"] or ("(sealed)" if row["split"] == "test" else "(none)")
-        groups.setdefault((row["split"], row["fold"], label), []).append(row["group"])
-    return [
-        {"split": split, "fold": fold, "label": label, "items": len(of), "groups": len(set(of))}
-        for (split, fold, label), of in sorted(groups.items())
-    ]
+    emit(invocation, ledger_rows(project.data_folder), columns=list(LEDGER_COLUMNS))

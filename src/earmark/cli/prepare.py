@@ -12,6 +12,7 @@ import click
 from earmark.cli.options import Invocation, command, open_project, task_argument
 
 if TYPE_CHECKING:
+    from earmark.tasks.project import Project
     from earmark.tasks.verbs.prepare import Prepared
 
 __all__ = ["prepare"]
@@ -32,6 +33,12 @@ _LISTED = 20
 @click.option(
     "--reseal", "reseal_reason", metavar="REASON", help="Draw a new test set; the ledger keeps the reason."
 )
+@click.option(
+    "--write-labels",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write all rows and labels that were read, as one CSV file in the normal form.",
+)
+@click.option("--diff", "compare", is_flag=True, help="Compare two label files instead; nothing is prepared.")
 @click.option("--dry-run", is_flag=True, help="Read and divide, write nothing.")
 @click.pass_obj
 def prepare(
@@ -44,6 +51,8 @@ def prepare(
     folds: int | None,
     seed: int | None,
     reseal_reason: str | None,
+    write_labels: Path | None,
+    compare: bool,
     dry_run: bool,
 ) -> int:
     """Read label files or folders in SOURCES, divide the items once, and seal the labels of the test set.
@@ -56,6 +65,7 @@ def prepare(
       earmark prepare zones labels.csv
       earmark prepare zones playlist.txt --relocate C:/Music=/home/me/music
       earmark prepare zones labels.csv --dry-run --format json
+      earmark prepare zones --diff labels_v1.txt labels_v2.txt
       earmark prepare mine.py recordings/
     """
     from earmark.cli.output import complain, emit, note
@@ -64,11 +74,14 @@ def prepare(
     project = open_project(
         invocation, task, split__test_fraction=test_fraction, split__folds=folds, seed=seed
     )
+    if compare:
+        return _compare(invocation, project, sources, relocate)
     prepared = run_prepare(
         project,
         sources,
         options={"relocate": relocate, "check": not no_check},
         reseal_reason=reseal_reason,
+        labels_output=write_labels,
         dry_run=dry_run,
     )
     rejected = [_rejection(row) for row in prepared.report.rejected]
@@ -82,6 +95,23 @@ def prepare(
     if prepared.folder is not None:
         note(invocation, f"Written to {prepared.folder}. Next: earmark extract {task}")
     return 1 if any(row["reason"] not in _NOTHING_TO_USE for row in rejected) else 0
+
+
+def _compare(
+    invocation: Invocation, project: Project, sources: tuple[Path, ...], relocate: tuple[str, ...]
+) -> int:
+    """Print what is new, removed and relabelled from the first label file to the second."""
+    from earmark.cli.output import emit, note
+    from earmark.errors import UsageError
+    from earmark.tasks.verbs.prepare import label_files
+
+    if len(sources) != 2:
+        raise UsageError(f"--diff was given {len(sources)} files; expected two, the earlier one first.")
+    rows = label_files(project).diff(*sources, relocate=relocate)
+    counts = Counter(row["change"] for row in rows)
+    note(invocation, ", ".join(f"{counts[kind]} {kind}" for kind in ("new", "removed", "relabelled")))
+    emit(invocation, rows, columns=["change", "path", "before", "after"])
+    return 0
 
 
 def _rejection(row: Any) -> dict[str, Any]:

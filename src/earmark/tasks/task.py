@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from earmark.inference.prediction import Failed, Prediction
     from earmark.inference.rules import RuleSet
 
-__all__ = ["EarlierTables", "ImportRequest", "Imported", "Outputs", "Rule", "Task"]
+__all__ = ["EarlierTables", "ImportRequest", "Imported", "LabelFiles", "Outputs", "Rule", "Task"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,22 @@ class Imported:
 
     manifest: Manifest
     report: Any
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """What a task can do with label files besides importing them.
+
+    Parameters
+    ----------
+    diff : callable
+        ``diff(before, after, relocate=...)`` gives rows of ``change``, ``path``, ``before``, ``after``.
+    write : callable
+        ``write(path, manifest)`` writes all rows and labels in the task's one normal form.
+    """
+
+    diff: Callable[..., list[dict[str, Any]]]
+    write: Callable[[Path, Manifest], None]
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,8 @@ class Task:
     goals : sequence of Goal
     importer : callable or None
         ``importer(ImportRequest) -> Imported``; None reads CSV files with ``path`` and ``label``, and folders.
+    label_files : LabelFiles or None
+        Comparing and rewriting label files, where the task has a form of its own.
     extras : mapping of field to (feature set, column)
         Fields of a prediction that are features, such as the tempo.
     uncertain : str or None
@@ -153,6 +171,7 @@ class Task:
     rules_enough: float = 0.7
     goals: Sequence[Goal] = ()
     importer: Callable[[ImportRequest], Imported] | None = None
+    label_files: LabelFiles | None = None
     extras: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     uncertain: str | None = None
     class_colours: Mapping[str, str] = field(default_factory=dict)

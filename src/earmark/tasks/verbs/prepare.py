@@ -14,9 +14,9 @@ from earmark.data.splits import Splits
 from earmark.errors import UsageError
 from earmark.tasks.inputs import import_items
 from earmark.tasks.project import Project
-from earmark.tasks.task import ImportRequest
+from earmark.tasks.task import ImportRequest, LabelFiles
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "label_files", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def prepare(
     *,
     options: Mapping[str, Any] | None = None,
     reseal_reason: str | None = None,
+    labels_output: Path | None = None,
     dry_run: bool = False,
 ) -> Prepared:
     """Import sources, split them and seal the test labels.
@@ -53,6 +54,8 @@ def prepare(
         Passed to the importer.
     reseal_reason : str, optional
         Draw a new test set; the ledger keeps the reason.
+    labels_output : Path, optional
+        Also write what was read, with all labels, as a label file in the task's normal form.
     dry_run : bool
         Read and split, write nothing.
 
@@ -70,11 +73,22 @@ def prepare(
         tuple(str(source) for source in sources), project.root, project.cache.identify, dict(options or {})
     )
     imported = importer(request)
+    if labels_output is not None and not dry_run:
+        label_files(project).write(labels_output, imported.manifest)
     splits = _split(project, imported.manifest, reseal=bool(reseal_reason))
     if not dry_run:
         _, splits = seal(project.data_folder, imported.manifest, splits, reseal_reason=reseal_reason)
         project.cache.flush()
     return _account(imported.manifest, splits, imported.report, None if dry_run else project.data_folder)
+
+
+def label_files(project: Project) -> LabelFiles:
+    """The task's ways with label files; raises UsageError where it has none."""
+    if project.task.label_files is None:
+        raise UsageError(
+            f"task `{project.task.name}` has no label files of its own form to compare or write."
+        )
+    return project.task.label_files
 
 
 def _split(project: Project, manifest: Manifest, *, reseal: bool) -> Splits:

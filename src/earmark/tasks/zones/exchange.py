@@ -17,7 +17,7 @@ from earmark.tasks.zones.labels import parse_zone
 from earmark.tasks.zones.layouts import read_labels
 from earmark.tasks.zones.locations import Relocation, parse_relocations, resolve
 
-__all__ = ["NORMAL_FORM_COLUMNS", "LabelDiff", "diff_labels", "write_normal_form"]
+__all__ = ["NORMAL_FORM_COLUMNS", "LabelDiff", "diff_labels", "diff_rows", "write_normal_form"]
 
 NORMAL_FORM_COLUMNS = (
     *("path", "zone", "content_hash", "artist", "album", "title", "bpm", "key", "genre"),
@@ -32,6 +32,15 @@ class LabelDiff:
     new: tuple[tuple[str, str], ...]
     removed: tuple[tuple[str, str], ...]
     relabelled: tuple[tuple[str, str, str], ...]
+
+    def rows(self) -> list[dict[str, str | None]]:
+        """One row per change: ``change``, ``path``, ``before``, ``after``."""
+        changes: list[tuple[str, str, str | None, str | None]] = [
+            *(("new", path, None, zone) for path, zone in self.new),
+            *(("removed", path, zone, None) for path, zone in self.removed),
+            *(("relabelled", path, before, after) for path, before, after in self.relabelled),
+        ]
+        return [dict(zip(("change", "path", "before", "after"), change, strict=True)) for change in changes]
 
 
 def diff_labels(before: str | Path, after: str | Path, *, relocate: Sequence[str] = ()) -> LabelDiff:
@@ -48,6 +57,13 @@ def diff_labels(before: str | Path, after: str | Path, *, relocate: Sequence[str
             (path, old[path], new[path]) for path in sorted(old.keys() & new.keys()) if old[path] != new[path]
         ),
     )
+
+
+def diff_rows(
+    before: str | Path, after: str | Path, *, relocate: Sequence[str] = ()
+) -> list[dict[str, str | None]]:
+    """`diff_labels` as rows for printing."""
+    return diff_labels(before, after, relocate=relocate).rows()
 
 
 def write_normal_form(path: str | Path, manifest: Manifest) -> None:

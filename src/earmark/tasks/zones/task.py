@@ -9,9 +9,10 @@ import numpy as np
 
 from earmark.data.policy import SplitPolicy
 from earmark.evaluation.result import Goal
-from earmark.tasks.task import EarlierTables, Outputs, Rule, Task
+from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, Task
 from earmark.tasks.zones.demo import generate_demo
 from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
+from earmark.tasks.zones.exchange import diff_rows, write_normal_form
 from earmark.tasks.zones.features import FEATURE_SETS
 from earmark.tasks.zones.inputs import import_zones
 from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
@@ -71,6 +72,7 @@ task = Task(
         Goal("recall", 0.85, label="PURPLE"),
     ),
     importer=import_zones,
+    label_files=LabelFiles(diff_rows, write_normal_form),
     extras={
         "tempo_bpm": ("fast10", "zones.fast.tempo"),
         "tempo_confidence": ("fast10", "zones.fast.tempo_confidence"),
