@@ -12,6 +12,7 @@ do not throw each other's away.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,10 +26,13 @@ _stamped: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
 
 def stamp(graph: Graph) -> None:
     """Stamp every compiled function of a graph with the digest of what it was compiled from."""
+    numba = sys.modules.get("numba.core.dispatcher")
+    if numba is None:
+        return
     outdated = []
     for index, node in enumerate(graph.nodes):
         dispatcher = node.obj
-        if not hasattr(dispatcher, "py_func") or not hasattr(dispatcher, "recompile"):
+        if not isinstance(dispatcher, numba.Dispatcher):
             continue
         digest = graph.closure([index]).digest
         before = _stamped.get(dispatcher)
