@@ -198,7 +198,7 @@ def open_project(invocation: Invocation, task: str | None, **overrides: object) 
         )
     if task is None and named is not None:
         task = str(invocation.folder / named) if named.endswith(".py") else named
-    return Project(find_task(str(task)), settings)
+    return Project(find_task(str(task)), settings, str(task))
 
 
 def find_task(name: str) -> Task:

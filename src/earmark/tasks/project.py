@@ -46,10 +46,13 @@ class Project:
     task : Task
     settings : EffectiveSettings
         Of the project folder; `open` loads both.
+    spelled : str, optional
+        How the command line names the task, for messages that say what to run.
     """
 
-    def __init__(self, task: Task, settings: EffectiveSettings) -> None:
+    def __init__(self, task: Task, settings: EffectiveSettings, spelled: str | None = None) -> None:
         self.task = task
+        self.spelled = spelled or task.name
         self.effective = settings
         self.settings = settings.settings
 
@@ -59,7 +62,7 @@ class Project:
     ) -> Project:
         """A project by the task's name, file or object; `overrides` are settings given on the command line."""
         loaded = task if isinstance(task, Task) else load_task(task)
-        return cls(loaded, load_settings(root, overrides))
+        return cls(loaded, load_settings(root, overrides), task if isinstance(task, str) else None)
 
     @property
     def root(self) -> Path:
@@ -183,5 +186,5 @@ class Project:
         if not self.is_prepared:
             raise UsageError(
                 f"`{self.data_folder}` holds no manifest; expected one made from your labels. "
-                f"Run: earmark prepare {self.task.name} LABELS"
+                f"Run: earmark prepare {self.spelled} LABELS"
             )

@@ -220,5 +220,5 @@ def _refuse_too_little(project: Project, dataset: Dataset) -> None:
         counts = ", ".join(f"{name} {count}" for name, count in dataset.class_counts.items())
         raise UsageError(
             f"{len(dataset)} training rows hold {len(present)} class ({counts}); a classifier needs at least two. "
-            f"Label more {project.task.item_noun} and run `earmark prepare {project.task.name}` again."
+            f"Label more {project.task.item_noun} and run `earmark prepare {project.spelled}` again."
         )
