@@ -39,7 +39,7 @@ def doctor(invocation: Invocation) -> int:
             "section": "settings",
             "name": item["name"],
             "status": item["source"],
-            "detail": "as the task declares" if item["value"] is None else item["value"],
+            "detail": "not set" if item["value"] is None else item["value"],
         }
         for item in effective
     ]
