@@ -86,7 +86,7 @@ def test_shape_of_data(answer):
     rows = answer("data", "show")
     assert list(rows[0])[:5] == ["id", "label", "group", "split", "fold"]
     assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
-    assert {row["label"] for row in rows if row["split"] == "test"} == {None}
+    assert {row["label"] for row in rows if row["split"] == "test"} == {"(sealed)"}
     counts = answer("data", "show", "--summary")
     assert sum(row["items"] for row in counts) == 40
     assert {row["fold"] for row in answer("data", "show", "--fold", "0")} == {0}

@@ -120,3 +120,12 @@ def test_inputs_are_known_by_content(folder, tmp_path_factory):
     moved = tmp_path_factory.mktemp("elsewhere") / "project"
     shutil.move(folder, moved)
     assert computed(moved) == {"mine.loudness": 0, "mine.spread": 0}
+
+
+def test_an_edit_of_equal_length_and_time_is_seen(folder):
+    settings = folder / "settings.py"
+    assert computed(folder) == {"mine.loudness": 4, "mine.spread": 4}
+    before = settings.stat()
+    settings.write_text("GAIN = 9.0\n")
+    os.utime(settings, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert computed(folder) == {"mine.loudness": 4, "mine.spread": 0}

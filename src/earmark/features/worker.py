@@ -11,6 +11,7 @@ import functools
 import io
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -139,6 +140,7 @@ def _load(
     known_reads: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> _Loaded:
     watch()
+    sys.dont_write_bytecode = True  # see `earmark.tasks.registry`: a quick edit must not meet the bytecode of before
     try:
         groups: dict[str, FeatureGroup] = {group.name: group for group in cloudpickle.loads(payload)}
     except Exception as error:  # noqa: BLE001  whatever the import of the user's modules raises is told as it is

@@ -60,6 +60,9 @@ def _from_file(path: Path) -> Task:
     loaded = sys.modules.get(path.stem)
     if loaded is not None and Path(getattr(loaded, "__file__", None) or "") != path:
         raise UsageError(f"`{path.name}` has the name of a module that is already imported; rename the file.")
+    # Python takes a bytecode file as fresh when the source has the same length and second of change. Code that is being
+    # edited would run as it was before a quick edit; so none is written for it.
+    sys.dont_write_bytecode = True
     module = importlib.import_module(path.stem)
     if not hasattr(module, "task"):
         raise UsageError(f"`{path}` defines no `task`; add `task = Task(name=..., groups=[...])` to it.")
