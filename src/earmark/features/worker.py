@@ -140,7 +140,9 @@ def _load(
     known_reads: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> _Loaded:
     watch()
-    sys.dont_write_bytecode = True  # see `earmark.tasks.registry`: a quick edit must not meet the bytecode of before
+    sys.dont_write_bytecode = (
+        True  # see `earmark.tasks.registry`: a quick edit must not meet the bytecode of before
+    )
     try:
         groups: dict[str, FeatureGroup] = {group.name: group for group in cloudpickle.loads(payload)}
     except Exception as error:  # noqa: BLE001  whatever the import of the user's modules raises is told as it is

@@ -111,7 +111,9 @@ def chosen_run(project: Project, name: str | None = None) -> Run:
         return production_run(project.runs_folder, task)
     runs = list_runs(project.runs_folder, task)
     if not runs:
-        raise RunError(f"`{project.runs_folder}` holds no run of {task}. Run: earmark train {project.spelled}")
+        raise RunError(
+            f"`{project.runs_folder}` holds no run of {task}. Run: earmark train {project.spelled}"
+        )
     newest = runs[-1].config
     rivals = [run for run in runs if run.config["hashes"]["rows"] == newest["hashes"]["rows"]]
     return best_run(
