@@ -67,6 +67,7 @@ def require_writable(paths: Sequence[Path]) -> None:
 def write_file(path: Path, task: Task, answers: Answers) -> None:
     """Write all answers in the form that the suffix names, whole or not at all."""
     from earmark.cli.output import to_json
+    from earmark.data.parquet import write_bytes_atomic
 
     documents = documents_of(task, answers)
     if path.suffix.lower() == ".csv":
@@ -75,9 +76,7 @@ def write_file(path: Path, task: Task, answers: Answers) -> None:
         text = to_json(documents)
     else:
         text = "".join(to_json(document, indent=None) for document in documents)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)
+    write_bytes_atomic(path, text.encode())
 
 
 def _flat(document: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from earmark.data.parquet import write_bytes_atomic
 from earmark.evaluation.baselines import ComparisonRow
 from earmark.evaluation.importance import Importance
 from earmark.evaluation.metrics import CoverageCurve, ReliabilityBins
@@ -218,11 +219,11 @@ def comparison_figure(rows: Sequence[ComparisonRow], metric: str, words: str) ->
 
 def save_png(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG on white, whole or not at all; returns the path."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
+    buffer = io.BytesIO()
     settings = {"format": "png", "dpi": _PNG_DPI, "facecolor": "white"}
-    _write(figure, partial, {}, **settings, metadata={"Software": None})
-    return partial.replace(target)
+    _write(figure, buffer, {}, **settings, metadata={"Software": None})
+    write_bytes_atomic(path, buffer.getvalue())
+    return Path(path)
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:
@@ -252,7 +253,7 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     return f'{head} class="figure" role="img" aria-label="{html.escape(label)}">{body}'.strip()
 
 
-def _write(figure: Figure, target: Path | io.StringIO, writer: Mapping[str, Any], **settings: Any) -> None:
+def _write(figure: Figure, target: io.BytesIO | io.StringIO, writer: Mapping[str, Any], **settings: Any) -> None:
     """Write with text taken as it is: names are not formulas, and a glyph the font lacks is drawn as a box."""
     import matplotlib
     from matplotlib.text import Text

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from earmark.data.parquet import write_bytes_atomic
 from earmark.evaluation import plots
 from earmark.evaluation.intervals import Interval
 from earmark.evaluation.metrics import METRICS, coverage_curve, reliability_bins
@@ -241,12 +242,7 @@ def _csv(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _text(content: str) -> Callable[[Path], object]:
-    def write(path: Path) -> Path:
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(content, encoding="utf-8", newline="\n")
-        return partial.replace(path)
-
-    return write
+    return lambda path: write_bytes_atomic(path, content.encode())
 
 
 def _png(figure: Any) -> Callable[[Path], object]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from earmark.data.manifest import Manifest
+from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import UsageError
 from earmark.features.group import FeatureGroup
 from earmark.features.progress import ProgressCallback
@@ -109,13 +111,13 @@ def write_table(path: Path, ids: Sequence[str], columns: Mapping[str, Any]) -> P
     table = pl.DataFrame({"id": list(ids), **columns})
     if path.suffix not in (".csv", ".parquet"):
         raise UsageError(f"`{path}`: expected a name that ends in .csv or .parquet.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    content = io.BytesIO()
     if path.suffix == ".csv":
-        table.write_csv(partial)
+        table.write_csv(content)
     else:
-        table.write_parquet(partial)
-    return partial.replace(path)
+        table.write_parquet(content)
+    write_bytes_atomic(path, content.getvalue())
+    return path
 
 
 def _write(

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
+from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import UsageError
 from earmark.inference.prediction import Failed, Prediction
 from earmark.tasks.zones.labels import CLASSES, UNCERTAIN
@@ -281,10 +282,5 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        # File names that are not UTF-8 pass through byte for byte.
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # File names that are not UTF-8 pass through byte for byte.
+    write_bytes_atomic(path, text.encode("utf-8", errors="surrogateescape"))
