@@ -253,7 +253,9 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     return f'{head} class="figure" role="img" aria-label="{html.escape(label)}">{body}'.strip()
 
 
-def _write(figure: Figure, target: io.BytesIO | io.StringIO, writer: Mapping[str, Any], **settings: Any) -> None:
+def _write(
+    figure: Figure, target: io.BytesIO | io.StringIO, writer: Mapping[str, Any], **settings: Any
+) -> None:
     """Write with text taken as it is: names are not formulas, and a glyph the font lacks is drawn as a box."""
     import matplotlib
     from matplotlib.text import Text
