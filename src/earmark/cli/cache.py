@@ -108,7 +108,7 @@ def check(invocation: Invocation, task: str | None, sources: tuple[str, ...], fe
             complain(f"failed: {item.id}: {identity}")
         else:
             identities.append(identity)
-    current = {group.name: group.fingerprint(project.cache.reads()).digest for group in groups}
+    current = project.digests(groups)
     cost_s = _seconds_per_item(project.cache)
     rows = [
         {**dataclasses.asdict(row), "cost_s": _cost(cost_s.get(row.group), row.stale + row.missing)}
@@ -259,8 +259,7 @@ def _groups_of(project: Project) -> list[FeatureGroup]:
 
 def _current(project: Project) -> tuple[list[bytes], list[str]]:
     """Digests that are to stay, all versions of groups that the task does not have included, and those groups."""
-    reads = project.cache.reads()
-    own = {group.name: group.fingerprint(reads).digest for group in project.task.all_groups}
+    own = project.digests(project.task.all_groups)
     versions = project.cache.stats().versions
     foreign = [bytes.fromhex(row.fingerprint) for row in versions if row.group not in own]
     return [*own.values(), *foreign], sorted({row.group for row in versions if row.group not in own})

@@ -25,7 +25,7 @@ from earmark.data.seal import MANIFEST_FILE, SPLITS_FILE, SealedLabels
 from earmark.data.splits import Splits
 from earmark.errors import UsageError
 from earmark.features.extractor import Extractor
-from earmark.features.group import FeatureGroup
+from earmark.features.group import FeatureGroup, fingerprints
 from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
 from earmark.features.sets import FeatureSet
@@ -168,6 +168,11 @@ class Project:
             groups, self.cache if use_cache else None, workers=workers, cluster=self.settings.cluster
         )
         return extractor.run(items, limit=limit, progress=progress, retry_failed=retry_failed)
+
+    def digests(self, groups: Sequence[FeatureGroup]) -> dict[str, bytes]:
+        """Fingerprint of each group's code as it is now, by name; code that they share is walked once."""
+        found = fingerprints(groups, self.cache.reads())
+        return {name: fingerprint.digest for name, fingerprint in found.items()}
 
     def training_data(
         self, features: FeatureSet, progress: ProgressCallback | None = None

@@ -54,6 +54,7 @@ __all__ = [
     "find_run",
     "list_runs",
     "load_run",
+    "runs_on_same_rows",
     "show",
     "slugify",
 ]
@@ -250,6 +251,11 @@ def find_run(root: str | Path, task: str, key: str) -> Run | None:
     """The newest finished run with that key, or None: an identical training need not be repeated."""
     same = [run for run in list_runs(root, task) if run.key == key]
     return same[-1] if same else None
+
+
+def runs_on_same_rows(runs: Iterable[Run], run: Run) -> list[Run]:
+    """Those of `runs` that were scored on the rows of `run`, itself included, whatever their features."""
+    return [other for other in runs if other.config["hashes"]["rows"] == run.config["hashes"]["rows"]]
 
 
 def best_run(runs: Iterable[Run], metric: str) -> Run:

@@ -28,7 +28,7 @@ from earmark.features.sets import FeatureSet
 from earmark.features.table import FeatureTable
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.train import baseline_runs
-from earmark.training.runs import Run, list_runs
+from earmark.training.runs import Run, list_runs, runs_on_same_rows
 
 __all__ = ["Evaluated", "evaluate"]
 
@@ -97,6 +97,7 @@ def evaluate(
         if split == "val"
         else _sealed(project, run, features, reason, progress)
     )
+    rivals = runs_on_same_rows(list_runs(project.runs_folder, project.task.name), run)
     evaluation = Evaluation(
         task=project.task.name,
         run=run.name,
@@ -114,12 +115,12 @@ def evaluate(
         set_aside=tuple(SetAside(failure.uri, failure.error) for failure in scored.table.failures),
         stages=tuple(_stages(project, features, run)),
         openings=scored.openings or _openings(project),
-        facts=_facts(project, run, dataset),
+        facts=_facts(project, run, dataset, rivals),
         class_colours=dict(project.task.class_colours),
         item_noun=project.task.item_noun,
         created=run.config["created"],
         seed=project.settings.seed,
-        warnings=tuple(_warnings(project, run, dataset, split)),
+        warnings=tuple(_warnings(project, run, dataset, split, rivals)),
     )
     folder = output or (run.path if split == "val" else run.path / "test")
     write_report(evaluation, folder)
@@ -226,23 +227,17 @@ def _importance(run: Run, dataset: Dataset) -> tuple[Any, ...]:
 def _stages(project: Project, features: FeatureSet, run: Run) -> list[Stage]:
     """What the current code of each group has cost so far, and the training."""
     stages = []
-    for group in features.groups:
-        digest = group.fingerprint(project.cache.reads()).digest
-        for record in project.cache.records(group.name):
+    for name, digest in project.digests(features.groups).items():
+        for record in project.cache.records(name):
             if record.digest == digest:
-                stages.append(
-                    Stage(f"features {group.name}", record.usage.seconds, computed=record.usage.computed)
-                )
+                stages.append(Stage(f"features {name}", record.usage.seconds, computed=record.usage.computed))
     return [*stages, Stage(f"train {run.algorithm}", run.config["seconds"], computed=run.config["rows"])]
 
 
-def _facts(project: Project, run: Run, dataset: Dataset) -> dict[str, dict[str, object]]:
+def _facts(
+    project: Project, run: Run, dataset: Dataset, rivals: Sequence[Run]
+) -> dict[str, dict[str, object]]:
     config = run.config
-    rivals = {
-        other.name: _score(other)
-        for other in list_runs(project.runs_folder, project.task.name)
-        if other.config["hashes"]["rows"] == config["hashes"]["rows"]
-    }
     return {
         "Model": {
             "algorithm": run.algorithm,
@@ -257,7 +252,9 @@ def _facts(project: Project, run: Run, dataset: Dataset) -> dict[str, dict[str, 
             "sealed test items": len(project.splits.test_ids),
             **{f"training {name}": count for name, count in dataset.class_counts.items()},
         },
-        f"Runs on the same rows ({config['rank_by'].replace('_', ' ')}, out of fold)": rivals,
+        f"Runs on the same rows ({config['rank_by'].replace('_', ' ')}, out of fold)": {
+            rival.name: _score(rival) for rival in rivals
+        },
         "Hashes": dict(config["hashes"]),
         "Versions": dict(config["versions"]),
         "Seeds": {"split": project.splits.policy.seed, "training": config["recipe"]["seed"]},
@@ -269,7 +266,7 @@ def _score(run: Run) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def _warnings(project: Project, run: Run, dataset: Dataset, split: str) -> list[str]:
+def _warnings(project: Project, run: Run, dataset: Dataset, split: str, rivals: Sequence[Run]) -> list[str]:
     found = [*run.config["fit"].get("warnings", []), *project.splits.warnings]
     if dataset.missing_classes:
         found.append(
@@ -280,11 +277,6 @@ def _warnings(project: Project, run: Run, dataset: Dataset, split: str) -> list[
         found.append(
             "some labels were made by a rule: these scores say how well the rule is learned, not the zones."
         )
-    rivals = [
-        other
-        for other in list_runs(project.runs_folder, project.task.name)
-        if other.config["hashes"]["rows"] == run.config["hashes"]["rows"]
-    ]
     if split == "val" and len(rivals) > 1:
         found.append(
             f"this is one of {len(rivals)} runs on the same rows; choosing the best of them by these scores makes its "

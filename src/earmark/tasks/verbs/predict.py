@@ -15,7 +15,7 @@ from earmark.tasks.probe import require_same_features
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.train import features_hash
 from earmark.training.production import history, production_run
-from earmark.training.runs import Run, best_run, list_runs, load_run
+from earmark.training.runs import Run, best_run, list_runs, load_run, runs_on_same_rows
 
 __all__ = ["METHODS", "Predicted", "chosen_run", "predict"]
 
@@ -115,7 +115,7 @@ def chosen_run(project: Project, name: str | None = None) -> Run:
             f"`{project.runs_folder}` holds no run of {task}. Run: earmark train {project.spelled}"
         )
     newest = runs[-1].config
-    rivals = [run for run in runs if run.config["hashes"]["rows"] == newest["hashes"]["rows"]]
+    rivals = runs_on_same_rows(runs, runs[-1])
     return best_run(
         [run for run in rivals if _has_current_features(project, run)] or rivals, newest["rank_by"]
     )

@@ -180,7 +180,7 @@ def _train_one(
 
 def features_hash(project: Project, features: FeatureSet) -> str:
     """Hash of the current fingerprints of all groups of a feature set."""
-    digests = [group.fingerprint(project.cache.reads()).digest for group in features.groups]
+    digests = project.digests(features.groups).values()
     return hashlib.blake2b(b"".join(digests), digest_size=16).hexdigest()
 
 
