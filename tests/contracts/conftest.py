@@ -1,23 +1,10 @@
 from __future__ import annotations
 
 import csv
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-RATE = 8_000
-
-
-def write_tone(path: Path, pitch_hz: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    time_s = np.arange(RATE // 4) / RATE
-    samples = rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * pitch_hz * time_s) + rng.normal(0, 0.05, time_s.size)
-    soundfile.write(path, samples, RATE, subtype="FLOAT")
+from tone_task import write_tone
 
 
 @pytest.fixture

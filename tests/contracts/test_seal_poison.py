@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tone_task
-from conftest import write_tone
+from tone_task import write_tone
 
 from earmark.data.seal import SEALED_FILE
 from earmark.errors import SealError

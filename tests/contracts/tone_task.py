@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import soundfile
 
 from earmark.data.policy import SplitPolicy
 from earmark.features import feature_group
@@ -29,3 +32,10 @@ task = Task(
     recipes=(Recipe("xgboost", {"n_trees": 40}), Recipe("logistic")),
     item_noun="tones",
 )
+
+
+def write_tone(path: Path, pitch_hz: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(RATE // 4) / RATE
+    samples = rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * pitch_hz * time_s) + rng.normal(0, 0.05, time_s.size)
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
