@@ -21,12 +21,26 @@ from earmark.features.sets import FeatureSet
 from earmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from earmark.data.dataset import Dataset
     from earmark.data.manifest import Manifest
-    from earmark.evaluation.result import Goal
+    from earmark.evaluation.result import Evaluation, Goal
     from earmark.inference.prediction import Failed, Prediction
     from earmark.inference.rules import RuleSet
+    from earmark.tasks.project import Project
+    from earmark.training.runs import Run
 
-__all__ = ["EarlierTables", "ImportRequest", "Imported", "LabelFiles", "Outputs", "Rule", "Task"]
+__all__ = [
+    "Analysis",
+    "AnalysisRequest",
+    "EarlierTables",
+    "ImportRequest",
+    "Imported",
+    "LabelFiles",
+    "Outputs",
+    "Rule",
+    "TagWriting",
+    "Task",
+]
 
 
 @dataclass(frozen=True)
@@ -89,11 +103,78 @@ class Outputs:
         ``csv(outcomes)`` gives the text of a CSV file.
     playlists : callable or None
         ``playlists(outcomes, folder, formats=..., relative=..., force=...)`` writes them and gives their paths.
+    library : callable or None
+        ``library(project, outcomes, path, force=...)`` writes a collection that other software imports, e.g.
+        rekordbox XML, and gives its path.
+    tags : TagWriting or None
+        How answers are written into the files themselves.
     """
 
     document: Callable[[Prediction | Failed], dict[str, Any]]
     csv: Callable[[Sequence[Prediction | Failed]], str]
     playlists: Callable[..., tuple[Path, ...]] | None = None
+    library: Callable[..., Path] | None = None
+    tags: TagWriting | None = None
+
+
+@dataclass(frozen=True)
+class TagWriting:
+    """How a task writes its answers into the tags of the files that it answered.
+
+    Parameters
+    ----------
+    plan : callable
+        ``plan(outcomes, overwrite=...)`` gives a change per file, or the reason why there is none; writes nothing.
+    write : callable
+        ``write(plan, journal=..., backup_copy=...)`` carries it out; the journal holds the old values first.
+    undo : callable
+        ``undo(journal)`` restores the old values where nobody has changed them since.
+    carries : callable
+        ``carries(path)`` tells whether a file already bears an answer.
+    """
+
+    plan: Callable[..., Any]
+    write: Callable[..., Any]
+    undo: Callable[..., Any]
+    carries: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class AnalysisRequest:
+    """What a task's own analysis of a run may look at; it writes files below `folder` and nothing else.
+
+    Parameters
+    ----------
+    project : Project
+    run : Run
+    dataset : Dataset
+        The training rows that the run was scored on. Test rows are not in it.
+    auxiliary : Dataset or None
+        Rows that only train, of another source, with the same columns.
+    evaluation : Evaluation
+        The scores, out of fold or of the sealed test.
+    folder : Path
+    options : mapping
+        What the command line said.
+    """
+
+    project: Project
+    run: Run
+    dataset: Dataset
+    auxiliary: Dataset | None
+    evaluation: Evaluation
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an analysis found: a title, sentences for the reader, tables by file name, and the files written."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +231,8 @@ class Task:
     outputs : Outputs or None
     earlier : EarlierTables or None
         What ``cache import`` reads.
+    analyses : mapping of name to callable
+        ``analysis(AnalysisRequest) -> Analysis``, run by ``evaluate --analysis NAME``.
     demo : callable or None
         ``demo(folder) -> label file``: makes the built-in data.
     """
@@ -178,6 +261,7 @@ class Task:
     item_noun: str = "items"
     outputs: Outputs | None = None
     earlier: EarlierTables | None = None
+    analyses: Mapping[str, Callable[[AnalysisRequest], Analysis]] = field(default_factory=dict)
     demo: Callable[[Path], Path] | None = None
 
     def __post_init__(self) -> None:
