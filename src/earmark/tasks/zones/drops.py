@@ -34,22 +34,22 @@ __all__ = [
     "Drops",
     "band_drop_statistics",
     "band_energy",
+    "drops_of_rises",
     "find_band_drops",
     "find_drops",
     "local_maxima",
     "local_minima",
     "median_smooth",
+    "rises",
+    "smooth_energy",
 ]
 
 SILENT_RMS = 1e-6  # full scale 1; below this mean a track counts as silent
-THRESHOLD_STD = 0.3  # peaks and valleys lie this many standard deviations beyond the mean
-MAX_RISE_S = 8.0  # longest way from valley to peak
-MIN_CONTRAST = 0.5  # smallest (peak - valley) / mean
 
 
 @dataclass(frozen=True)
 class DropRule:
-    """How finely a curve is searched.
+    """How finely a curve is searched, and what counts as a drop.
 
     Parameters
     ----------
@@ -59,11 +59,20 @@ class DropRule:
         Length of the running median, odd; 1 for none.
     spacing_frames : int
         Least distance between two peaks, and between two valleys.
+    threshold_std : float, default 0.3
+        Peaks and valleys lie at least this many standard deviations beyond the mean.
+    max_rise_s : float, default 8.0
+        Longest way from valley to peak.
+    min_contrast : float, default 0.5
+        (peak - valley) / mean is above this.
     """
 
     min_frames: int
     smoothing_frames: int
     spacing_frames: int
+    threshold_std: float = 0.3
+    max_rise_s: float = 8.0
+    min_contrast: float = 0.5
 
 
 FULL_RATE = DropRule(min_frames=100, smoothing_frames=21, spacing_frames=50)
@@ -94,7 +103,7 @@ class Drops:
 
     @property
     def contrast(self) -> np.ndarray:
-        """(peak - valley) / mean of the curve, above 0.5 by construction."""
+        """(peak - valley) / mean of the curve, above the rule's least contrast by construction."""
         return (self.peak - self.valley) / self.mean if len(self) else np.zeros(0)
 
     @property
@@ -118,7 +127,7 @@ def find_drops(energy: np.ndarray, *, frame_s: float, rule: DropRule = FULL_RATE
 
     Valleys are local minima below mean - 0.3 std, peaks local maxima above mean + 0.3 std of the smoothed
     curve. Each valley takes the first later peak, at most 8 s away, if (peak - valley) / mean > 0.5; of
-    several valleys that lead to one peak the deepest stands for the event.
+    several valleys that lead to one peak the deepest stands for the event. The three numbers are the rule's.
 
     Parameters
     ----------
@@ -134,16 +143,47 @@ def find_drops(energy: np.ndarray, *, frame_s: float, rule: DropRule = FULL_RATE
     Drops
         Empty for a curve shorter than ``rule.min_frames`` or with a mean below 1e-6.
     """
+    curve = smooth_energy(energy, rule)
+    return drops_of_rises(curve, *rises(curve, rule), frame_s=frame_s, rule=rule)
+
+
+def smooth_energy(energy: np.ndarray, rule: DropRule) -> np.ndarray:
+    """First step of `find_drops`: the smoothed curve, float64; empty if it is too short or silent."""
     energy = np.asarray(energy, dtype=np.float64)
     if len(energy) < rule.min_frames or energy.mean() < SILENT_RMS:
-        return Drops(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
-    curve = median_smooth(energy, rule.smoothing_frames)
-    mean, margin = float(curve.mean()), THRESHOLD_STD * float(curve.std())
+        return np.zeros(0)
+    return median_smooth(energy, rule.smoothing_frames)
+
+
+def rises(curve: np.ndarray, rule: DropRule) -> tuple[np.ndarray, np.ndarray]:
+    """Second step of `find_drops`: each valley of a smoothed curve with the first later peak.
+
+    Returns
+    -------
+    valleys, peaks : ndarray of int, shape (n_rises,)
+        Positions; several valleys may lead to one peak. Only ``threshold_std`` and ``spacing_frames`` of the
+        rule matter.
+    """
+    if not len(curve):
+        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
+    mean, margin = float(curve.mean()), rule.threshold_std * float(curve.std())
     valleys = local_minima(curve, spacing=rule.spacing_frames, below=mean - margin)
     peaks = local_maxima(curve, spacing=rule.spacing_frames, above=mean + margin)
-    valleys, peaks = _first_later_peak(valleys, peaks)
+    return _first_later_peak(valleys, peaks)
+
+
+def drops_of_rises(
+    curve: np.ndarray, valleys: np.ndarray, peaks: np.ndarray, *, frame_s: float, rule: DropRule
+) -> Drops:
+    """Last step of `find_drops`: the rises that are fast and high enough, one for each peak.
+
+    Only ``max_rise_s`` and ``min_contrast`` of the rule matter.
+    """
+    if not len(curve):
+        return Drops(np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
+    mean = float(curve.mean())
     contrast = (curve[peaks] - curve[valleys]) / max(mean, SILENT_RMS)
-    kept = ((peaks - valleys) * frame_s <= MAX_RISE_S) & (contrast > MIN_CONTRAST)
+    kept = ((peaks - valleys) * frame_s <= rule.max_rise_s) & (contrast > rule.min_contrast)
     valleys, peaks = _deepest_per_peak(curve, valleys[kept], peaks[kept])
     return Drops(_half_way(curve, valleys, peaks) * frame_s, curve[valleys], curve[peaks], mean)
 
