@@ -14,6 +14,8 @@ Kinds
     one row per ``frame_s`` seconds: the function returns shape ``(n_frames, n_columns)``.
 ``embedding``
     one row per window of a model: shape ``(n_windows, n_columns)``.
+``events``
+    one row per event, such as a beat: shape ``(n_events, n_columns)``, none included; a column tells when.
 
 A column's full name is ``group.column``; equal bare names in two groups are different columns. Neither the group's
 name nor its column names are part of the cache key: renaming recomputes nothing.
@@ -37,7 +39,7 @@ from earmark.errors import InputError, SchemaError, TooShortError, UsageError
 
 __all__ = ["KINDS", "FeatureGroup", "feature_group", "fingerprints"]
 
-KINDS = ("vector", "frames", "embedding")
+KINDS = ("vector", "frames", "embedding", "events")
 
 Feature = Callable[..., Any]
 
@@ -56,7 +58,7 @@ class FeatureGroup:
         ``function(clip, **parameters)``.
     sample_rate : int
         Rate in Hz at which the engine decodes for this group.
-    kind : {"vector", "frames", "embedding"}
+    kind : {"vector", "frames", "embedding", "events"}
         Shape of the result, see the module.
     parameters : mapping
         Keyword arguments of the function; part of the cache key.

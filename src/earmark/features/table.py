@@ -41,7 +41,7 @@ class FeatureTable:
     seconds : mapping of group name to float
         Time spent in each group's function in this run, decoding under ``decode``.
     arrays : mapping of group name to list of ndarray
-        Results of ``frames`` and ``embedding`` groups, aligned with `ids`.
+        Results of groups of all other kinds, aligned with `ids`.
     """
 
     ids: tuple[str, ...]
@@ -82,7 +82,7 @@ class FeatureTable:
         )
 
     def frames(self, group: str) -> Sequence[np.ndarray]:
-        """Arrays of a ``frames`` or ``embedding`` group, one per item, aligned with `ids`."""
+        """Arrays of a group that gives several rows per item, one per item, aligned with `ids`."""
         if group not in self.arrays:
             raise SchemaError(
                 f"no frames of `{group}` in the table; it has {', '.join(self.arrays) or 'none'}."
