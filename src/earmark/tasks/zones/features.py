@@ -53,6 +53,8 @@ from earmark.tasks.zones.frames import (
     N_CEPSTRAL,
     SAMPLE_RATE,
 )
+from earmark.tasks.zones.frames79 import FRAMES79_GROUPS, added_statistics
+from earmark.tasks.zones.frames90 import FRAMES90_COLUMNS, FRAMES90_GROUPS, frames90_statistics
 from earmark.tasks.zones.measures import (
     SILENT_RMS,
     chroma_entropy,
@@ -68,6 +70,7 @@ from earmark.tasks.zones.statistics import (
     NDROP_COLUMNS,
     agg8,
     agg8_columns,
+    agg10_columns,
     flag_count_columns,
     flag_counts,
     ndrop,
@@ -494,5 +497,25 @@ FEATURE_SETS: dict[str, FeatureSet] = _sets(
         "frames38_agg8",
         (track_statistics,),
         description=f"{len(track_statistics.columns)} statistics over time of the 38 frame columns",
+    ),
+    FeatureSet(
+        "frames79", FRAMES79_GROUPS, description="79 columns every 0.5 s: frames38, finer timbre, harmony"
+    ),
+    FeatureSet(
+        "frames79_agg8",
+        (track_statistics, added_statistics, drops13),
+        description="671 columns: statistics over time of the 79 frame columns, ratios of change, drops13",
+    ),
+    FeatureSet("frames90", FRAMES90_GROUPS, description="90 columns every 0.5 s, the level free of gain"),
+    FeatureSet(
+        "frames90_agg14",
+        (frames90_statistics, drops13),
+        description="1273 columns: fourteen statistics over time of the 90 frame columns, drops13",
+    ),
+    FeatureSet(
+        "frames90_agg10",
+        (frames90_statistics, drops13),
+        (*_select(frames90_statistics, *agg10_columns(FRAMES90_COLUMNS)), *_select(drops13)),
+        "913 columns: the ten statistics of frames90_agg14 that do not look at order in time, drops13",
     ),
 )
