@@ -279,7 +279,7 @@ def spectral_shape(clip: Clip) -> SpectralShape:
     moments = np.empty((n_frames, 2), dtype=np.float32)
     contrast = np.empty((n_frames, N_BANDS), dtype=np.float32)
     mel_power = np.empty((n_frames, N_MELS), dtype=np.float32)
-    # Nine in a hundred weights are not 0; a dense product would also wake threads for each small block.
+    # One weight in a hundred is not 0; a dense product would also wake threads for each small block.
     filters = csr_array(mel_filterbank(clip.sample_rate, N_FFT, N_MELS, LOWEST_HZ, HIGHEST_HZ))
     for start in range(0, n_frames, FFT_BLOCK_FRAMES - 2 * MARGIN_FRAMES):
         stop = min(start + FFT_BLOCK_FRAMES - 2 * MARGIN_FRAMES, n_frames)
