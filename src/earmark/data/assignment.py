@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,25 @@ def assign(
 
     _check_columns(table, policy)
     table = table.sort("id")
+    if "auxiliary" not in table.columns or not table["auxiliary"].any():
+        return _assign_scored(table, policy, earlier_test, earlier_train)
+    if policy.time_on is not None:
+        raise UsageError(
+            f"the items are split in time on `{policy.time_on}`, and {int(table['auxiliary'].sum())} are auxiliary; "
+            "expected auxiliary items only in a split by groups. Leave them out, or set group_on instead."
+        )
+    is_auxiliary = pl.col("auxiliary").fill_null(False)
+    scored, warnings = _assign_scored(table.filter(~is_auxiliary), policy, earlier_test, earlier_train)
+    others, more = _assign_auxiliary(table.filter(is_auxiliary), table, scored, policy, earlier_test)
+    return pl.concat([scored, others]).sort("id"), warnings + more
+
+
+def _assign_scored(
+    table: pl.DataFrame, policy: SplitPolicy, earlier_test: frozenset[str], earlier_train: frozenset[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Splits of the items that scores are made of."""
+    import polars as pl
+
     contents = table["content_hash"].to_list() if "content_hash" in table.columns else [None] * table.height
     keys = [item_keys(id, content) for id, content in zip(table["id"], contents, strict=True)]
     units, warnings = _units(table, policy, contents)
@@ -72,6 +91,73 @@ def assign(
     if policy.time_on is not None:
         data["gaps"] = pl.Series(gaps, dtype=pl.List(pl.Int32))
     return pl.DataFrame(data), warnings
+
+
+def _assign_auxiliary(
+    table: pl.DataFrame,
+    everything: pl.DataFrame,
+    scored: pl.DataFrame,
+    policy: SplitPolicy,
+    earlier_test: frozenset[str],
+) -> tuple[pl.DataFrame, list[str]]:
+    """Splits of the items that only train: never test, and each in the fold of the scored items that it belongs to.
+
+    One that shares a group or content with a test item, or with scored items of two folds, is ``purged``: a model
+    trained on it would know what it is scored on. The others are spread evenly by source and class.
+    """
+    import polars as pl
+
+    placed = {id: (split, fold) for id, split, fold in scored.select("id", "split", "fold").iter_rows()}
+    touched: dict[tuple[str, str], set[tuple[str, int]]] = {}
+    for row in everything.iter_rows(named=True):
+        if row["id"] in placed:
+            for key in _belongings(row, policy):
+                touched.setdefault(key, set()).add(placed[row["id"]])
+    rows = list(table.iter_rows(named=True))
+    of = np.array(connected_components([_belongings(row, policy) for row in rows]))
+    near: dict[int, set[tuple[str, int]]] = {}
+    for unit, row in zip(of.tolist(), rows, strict=True):
+        near.setdefault(unit, set()).update(*(touched.get(key, set()) for key in _belongings(row, policy)))
+        if not earlier_test.isdisjoint(item_keys(row["id"], row.get("content_hash"))):
+            near[unit].add(("test", -1))
+    free = sorted(unit for unit, places in near.items() if not places)
+    fold_of = dict(zip(free, _auxiliary_folds(rows, of, free, policy), strict=True))
+    fold_of |= {unit: places.copy().pop()[1] for unit, places in near.items() if len(places) == 1}
+    fold = [fold_of.get(unit, -1) for unit in of.tolist()]
+    data: dict[str, Any] = {
+        "id": table["id"],
+        "split": ["auxiliary" if number >= 0 else "purged" for number in fold],
+        "fold": pl.Series(fold, dtype=pl.Int32),
+        "content_hash": pl.Series([row.get("content_hash") for row in rows], dtype=pl.String),
+    }
+    n_purged = fold.count(-1)
+    return pl.DataFrame(data), [
+        f"{n_purged} auxiliary items share a group or audio with test items or several folds and are left out"
+    ] * bool(n_purged)
+
+
+def _belongings(row: Mapping[str, Any], policy: SplitPolicy) -> list[tuple[str, str]]:
+    """What an item must not be separated from: its group and its content."""
+    group = row[policy.group_on] if policy.group_on else None
+    named = (("group", group), ("content", row.get("content_hash")))
+    return [(kind, value) for kind, value in named if value is not None]
+
+
+def _auxiliary_folds(
+    rows: Sequence[Mapping[str, Any]], of: np.ndarray, free: Sequence[int], policy: SplitPolicy
+) -> list[int]:
+    """A fold for each free unit, even in source and class."""
+    kinds = [f"{row.get('source')}\0{row.get(policy.stratify_on or 'label')}" for row in rows]
+    columns = {kind: position for position, kind in enumerate(sorted(set(kinds)))}
+    position = {unit: index for index, unit in enumerate(free)}
+    counts, names = np.zeros((len(free), len(columns) + 1)), [""] * len(free)
+    for unit, row, kind in zip(of.tolist(), rows, kinds, strict=True):
+        if unit in position:
+            index, name = position[unit], row.get("content_hash") or row["id"]
+            counts[index, [columns[kind], -1]] += 1
+            names[index] = min(names[index], name) if names[index] else name
+    folds = balanced_folds(counts, policy.n_folds, visiting_order(names, policy.seed))
+    return [int(fold) for fold in folds]
 
 
 def item_keys(id: str, content_hash: str | None) -> list[str]:

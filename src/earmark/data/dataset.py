@@ -30,6 +30,8 @@ __all__ = ["Dataset", "Table", "test_dataset"]
 
 _SHOWN = 5
 
+Split = Literal["train", "test", "auxiliary"]
+
 
 class Table(Protocol):
     """What a dataset needs of a feature table."""
@@ -68,7 +70,7 @@ class Dataset:
         Folds whose training leaves the item out (purge and embargo). Default: none.
     absent : tuple of str
         Labelled items of the split that the feature table lacks, because they failed or were not extracted.
-    split : {"train", "test"}
+    split : {"train", "test", "auxiliary"}
 
     Raises
     ------
@@ -87,7 +89,7 @@ class Dataset:
     sources: np.ndarray = field(default_factory=lambda: np.empty(0))
     gaps: tuple[frozenset[int], ...] = ()
     absent: tuple[str, ...] = ()
-    split: Literal["train", "test"] = "train"
+    split: Split = "train"
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -116,6 +118,7 @@ class Dataset:
         classes: Sequence[str],
         *,
         columns: Sequence[str] | None = None,
+        split: Literal["train", "auxiliary"] = "train",
     ) -> Dataset:
         """The training items of a manifest: labelled, in split ``train``, with features.
 
@@ -129,6 +132,8 @@ class Dataset:
         classes : sequence of str
         columns : sequence of str, optional
             Columns to take, in this order. Default: all.
+        split : {"train", "auxiliary"}
+            ``auxiliary``: the items that only train instead of those that scores are made of.
 
         Raises
         ------
@@ -143,14 +148,14 @@ class Dataset:
         _refuse_test_labels(rows, assigned)
         _refuse_half_prepared(manifest, splits)
         _refuse_strangers(table, rows)
-        training = {id for id, row in assigned.items() if row["split"] == "train"}
+        training = {id for id, row in assigned.items() if row["split"] == split}
         group_on = splits.policy.group_on or "group"
         wanted = {
             id: {**row, "group": row[group_on]} for id, row in rows.items() if id in training and row["label"]
         }
         folds = {id: assigned[id]["fold"] for id in wanted}
         gaps = {id: frozenset(assigned[id].get("gaps") or ()) for id in wanted}
-        return _gathered(wanted, folds, gaps, table, classes, columns, "train")
+        return _gathered(wanted, folds, gaps, table, classes, columns, split)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -303,7 +308,7 @@ def _gathered(
     table: Table,
     classes: Sequence[str],
     columns: Sequence[str] | None,
-    split: Literal["train", "test"],
+    split: Split,
 ) -> Dataset:
     """A dataset of the rows that the table knows, sorted by id."""
     where = {id: position for position, id in enumerate(table.ids)}

@@ -12,6 +12,8 @@ Columns every manifest has, in this order:
 ``label``
     Class name; missing for unlabelled items and, in a prepared manifest, for sealed test items.
 
+``auxiliary``, where present, marks items that only train: of another source than the one that is scored.
+
 Any further column is free (``artist``, ``album``, ``title``, ``bpm``, ``key``, ``genre``, ``source``,
 ``sample_weight``, ``label_origin``, ``content_hash``, ``duration_s``, ...). Row order carries no meaning:
 hashes are taken over rows sorted by id.

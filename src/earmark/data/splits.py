@@ -8,9 +8,11 @@ and their content, so the result does not depend on row order.
 Table: ``id``, ``split``, ``fold``, ``content_hash`` and, with `time_on`, ``gaps``.
 
 ``split``
-    ``train``, ``test``, or ``purged``: too close in time to the test set to be used in either.
+    ``train``, ``test``, ``auxiliary``: an item that only trains and is never scored, or ``purged``: too close
+    to the test set, in time or by its group, to be used in either.
 ``fold``
-    Fold in which a training item validates, 0 .. n_folds - 1; -1 outside training.
+    Fold in which a training item validates, 0 .. n_folds - 1, and whose training leaves out an auxiliary item;
+    -1 elsewhere.
 ``gaps``
     Folds whose training leaves the item out, since its label overlaps their validation span.
 
@@ -101,7 +103,7 @@ class Splits:
         policy = policy or SplitPolicy()
         kept = None if reseal else previous
         earlier_test = kept.test_keys if kept else frozenset()
-        earlier_train = kept._keys("train") if kept else frozenset()
+        earlier_train = kept._keys("train", "auxiliary") if kept else frozenset()
         table, warnings = assign(manifest.table, policy, earlier_test, earlier_train)
         splits = cls(table, policy, manifest.items_hash, warnings=tuple(warnings))
         return cls(
@@ -165,6 +167,11 @@ class Splits:
         """Ids of the sealed test set, in table order."""
         return self._ids("test")
 
+    @property
+    def auxiliary_ids(self) -> tuple[str, ...]:
+        """Ids that only train, in table order."""
+        return self._ids("auxiliary")
+
     def rows(self) -> dict[str, dict[str, Any]]:
         """Row of each id, as a dict of the table's columns."""
         return {row["id"]: row for row in self.table.iter_rows(named=True)}
@@ -180,6 +187,6 @@ class Splits:
     def _ids(self, split: str) -> tuple[str, ...]:
         return tuple(id for id, of in self.table.select("id", "split").iter_rows() if of == split)
 
-    def _keys(self, split: str) -> frozenset[str]:
+    def _keys(self, *splits: str) -> frozenset[str]:
         rows: Sequence[tuple[str, str, str | None]] = self.table.select("id", "split", "content_hash").rows()
-        return frozenset(key for id, of, content in rows if of == split for key in item_keys(id, content))
+        return frozenset(key for id, of, content in rows if of in splits for key in item_keys(id, content))

@@ -85,6 +85,18 @@ class Classifier:
         sample_weight, validation, checkpoint, on_epoch
             As in `Estimator.fit`; validation is (X, y) with the same columns.
         """
+        self.prepare(X, y, columns)
+        return self.fit_prepared(
+            self.preprocess.transform(X),
+            y,
+            sample_weight=sample_weight,
+            validation=validation,
+            checkpoint=checkpoint,
+            on_epoch=on_epoch,
+        )
+
+    def prepare(self, X: Floats, y: Ints, columns: Sequence[str]) -> Self:
+        """Fit the preprocessing alone: the first half of `fit`, for fits whose rows come from several sources."""
         repeated = (
             sorted({name for name in columns if list(columns).count(name) > 1})
             if len(set(columns)) < len(columns)
@@ -96,15 +108,43 @@ class Classifier:
             )
         self.columns = tuple(columns)
         self.preprocess = Preprocess(**self.preprocess.get_params()).fit(X, self.columns, y)
+        return self
+
+    def fit_prepared(
+        self,
+        prepared: Floats,
+        y: Ints,
+        *,
+        sample_weight: Floats | None = None,
+        validation: tuple[Floats, Ints] | None = None,
+        checkpoint: Path | None = None,
+        on_epoch: OnEpoch | None = None,
+        present: Ints | None = None,
+        start: Estimator | None = None,
+    ) -> Self:
+        """Fit the estimator on rows that were preprocessed already: the second half of `fit`.
+
+        Parameters
+        ----------
+        prepared : ndarray, shape (n, k), float32
+            In the space of ``preprocess.transform``.
+        validation : (X, y), optional
+            Not preprocessed yet.
+        y, sample_weight, checkpoint, on_epoch, present, start
+            As in `Estimator.fit`.
+        """
         held = None if validation is None else (self.preprocess.transform(validation[0]), validation[1])
+        continuing: dict[str, Any] = {} if start is None else {"start": start}
         self.estimator.fit(
-            self.preprocess.transform(X),
+            prepared,
             y,
             n_classes=len(self.classes),
             sample_weight=sample_weight,
             validation=held,
             checkpoint=checkpoint,
             on_epoch=on_epoch,
+            present=present,
+            **continuing,
         )
         return self
 

@@ -44,6 +44,7 @@ class Estimator(Protocol):
     parameters: ClassVar[Mapping[str, Parameter]]
     distributions: ClassVar[tuple[str, ...]]
     stops_early: ClassVar[bool]
+    continues: ClassVar[bool]
     history: list[Epoch]
     n_classes: int
     n_features: int
@@ -61,6 +62,8 @@ class Estimator(Protocol):
         validation: tuple[Floats, Ints] | None = None,
         checkpoint: Path | None = None,
         on_epoch: OnEpoch | None = None,
+        present: Ints | None = None,
+        start: Self | None = None,
     ) -> Self: ...
 
     def predict_proba(self, X: Floats) -> Floats: ...
@@ -98,6 +101,8 @@ class FitRequest:
     validation: tuple[Floats, Ints] | None
     checkpoint: Path | None
     on_epoch: OnEpoch | None
+    start: Any = None
+    """A fitted estimator of the same kind, classes and columns to continue from."""
 
 
 class FoldEstimator(ABC):
@@ -111,6 +116,8 @@ class FoldEstimator(ABC):
         Its own files; their hashes are kept in ``estimator.json`` and checked before they are parsed.
     stops_early : bool
         Whether validation rows are of use; where not, none should be held out.
+    continues : bool
+        Whether a fit can start from another one.
     history : list of dict
         One entry per boosting round or epoch; empty for estimators without them.
     """
@@ -122,6 +129,7 @@ class FoldEstimator(ABC):
     files: ClassVar[tuple[str, ...]] = ()
     length_parameter: ClassVar[str | None] = None
     stops_early: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
     accepts_nan: ClassVar[bool] = False
 
     def __init__(self, **params: Any) -> None:
@@ -158,6 +166,8 @@ class FoldEstimator(ABC):
         validation: tuple[Floats, Ints] | None = None,
         checkpoint: Path | None = None,
         on_epoch: OnEpoch | None = None,
+        present: Ints | None = None,
+        start: Self | None = None,
     ) -> Self:
         """Fit on rows of X.
 
@@ -176,6 +186,11 @@ class FoldEstimator(ABC):
             that have epochs.
         on_epoch : callable, optional
             Called with a dict of numbers after each round or epoch.
+        present : ndarray of int, optional
+            Class indices to learn, ascending, where a later fit that continues from this one will see more of
+            them than y holds; default those in y.
+        start : estimator, optional
+            A fitted one of the same kind to continue from, on the same columns and classes.
 
         Returns
         -------
@@ -194,7 +209,9 @@ class FoldEstimator(ABC):
                 f"Class indices run {y.min()}..{y.max()}, expected 0..{self.n_classes - 1}. Check the labels."
             )
         self.n_features, self.history = X.shape[1], []
-        self.present, codes = np.unique(y, return_inverse=True)
+        self.present = np.unique(y) if present is None else np.asarray(present, dtype=np.int64)
+        self._require_classes(y, start)
+        codes = np.searchsorted(self.present, y)
         if len(self.present) > 1:
             self._fit(
                 FitRequest(
@@ -205,6 +222,7 @@ class FoldEstimator(ABC):
                     self._known(validation),
                     checkpoint,
                     on_epoch,
+                    start,
                 )
             )
         return self
@@ -315,6 +333,30 @@ class FoldEstimator(ABC):
                 "Train again."
             ) from error
         return found
+
+    def _require_classes(self, y: Ints, start: Any) -> None:
+        """Whether `y` has only classes that are learned, and `start` is a fit that can be continued."""
+        strange = np.setdiff1d(y, self.present)
+        if len(strange):
+            raise UsageError(
+                f"The rows hold the classes {strange.tolist()}, expected only {self.present.tolist()}. "
+                "Name all classes that occur."
+            )
+        if start is None:
+            return
+        if not self.continues:
+            raise UsageError(
+                f"Estimator `{self.name}` cannot continue from a fitted one; expected boosted trees or a neural "
+                "network. Choose xgboost or neural_network."
+            )
+        mine, other = (self.name, self.n_features, self.present.tolist()), None
+        if type(start) is type(self):
+            other = (start.name, start.n_features, start.present.tolist())
+        if mine != other:
+            raise UsageError(
+                f"A fit of {mine} cannot continue from {other}; expected the same kind, columns and classes. "
+                "Fit the first one with `present` naming all classes."
+            )
 
     def _known(self, validation: tuple[Floats, Ints] | None) -> tuple[Floats, Ints] | None:
         if validation is None or not len(validation[1]):

@@ -62,6 +62,7 @@ class NeuralNetwork(FoldEstimator):
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
     stops_early: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
     length_parameter: ClassVar[str | None] = "epochs"
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "layers": Parameter((512, 256, 128), Widths(), "units of each dense layer"),

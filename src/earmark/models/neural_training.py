@@ -103,6 +103,10 @@ class _Fit:
         self.network = DenseNetwork(
             request.X.shape[1], tuple(params["layers"]), request.n_codes, params["dropout"]
         )
+        inherited = {} if request.start is None else request.start.tensors
+        if inherited:
+            tensors = {name: torch.from_numpy(array.copy()) for name, array in inherited.items()}
+            self.network.load_state_dict(tensors, strict=False)
         self.weights = dict(self.network.named_parameters())
         self.moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in self.weights.items()}
         self.best = self._state()
@@ -110,7 +114,12 @@ class _Fit:
         self.X, self.y = torch.from_numpy(request.X), torch.from_numpy(request.y)
         self.row_weight = None if request.sample_weight is None else torch.from_numpy(request.sample_weight)
         self.key = fit_key(
-            params, request.X, request.y, request.sample_weight, *(request.validation or (None, None))
+            params,
+            request.X,
+            request.y,
+            request.sample_weight,
+            *(request.validation or (None, None)),
+            *inherited.values(),
         )
 
     @property

@@ -22,6 +22,7 @@ from earmark.models.estimator import Epoch, FitRequest, Floats, FoldEstimator, O
 __all__ = ["XGBoost"]
 
 MODEL_FILE = "model.ubj"
+_INHERITED = "earmark_inherited_rounds"
 _FRACTION = Interval(float, 0, 1, open_low=True)
 _NON_NEGATIVE = Interval(float, 0)
 
@@ -33,6 +34,7 @@ class XGBoost(FoldEstimator):
     files: ClassVar[tuple[str, ...]] = (MODEL_FILE,)
     distributions: ClassVar[tuple[str, ...]] = ("xgboost-cpu|xgboost",)
     stops_early: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
     length_parameter: ClassVar[str | None] = "n_trees"
     accepts_nan: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {
@@ -56,8 +58,13 @@ class XGBoost(FoldEstimator):
 
     @property
     def length(self) -> int | None:
-        """Trees per class kept, i.e. up to the best validation round."""
-        return None if self.booster is None else int(self.booster.num_boosted_rounds())
+        """Trees per class that this fit added and kept, i.e. up to the best validation round."""
+        return None if self.booster is None else int(self.booster.num_boosted_rounds()) - self._n_inherited
+
+    @property
+    def _n_inherited(self) -> int:
+        """Trees per class that came from the fit that this one continued."""
+        return int(self.booster.attr(_INHERITED) or 0)
 
     def feature_gain(self) -> Floats:
         """Mean gain per column, float32, shape (n_features,); 0 for columns that no tree uses."""
@@ -80,9 +87,12 @@ class XGBoost(FoldEstimator):
             early_stopping_rounds=self.params["early_stopping_rounds"] if watched else None,
             verbose_eval=False,
             callbacks=[_recorder(self.history, request.on_epoch)],
+            xgb_model=None if request.start is None else request.start.booster,
         )
         # Only the rounds up to the best are kept: the file then predicts the same whoever reads it.
         self.booster = booster[: booster.best_iteration + 1] if watched else booster
+        inherited = 0 if request.start is None else request.start.booster.num_boosted_rounds()
+        self.booster.set_attr(**{_INHERITED: str(inherited) if inherited else None})
 
     def _predict(self, X: Floats) -> Floats:
         return np.asarray(self.booster.predict(self._matrix(X)), dtype=np.float32)

@@ -9,7 +9,7 @@ rows, and no score of that choice is reported.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,20 @@ class Blend:
     weights: tuple[float, ...]
     fold_weights: dict[int, tuple[float, ...]]
     probabilities: Floats
+
+    def of_folds(self, members: Sequence[Floats], fold: Ints) -> Floats:
+        """Further rows, e.g. of another source, blended with the weights of the fold that left them out.
+
+        Parameters
+        ----------
+        members : sequence of ndarray, shape (n, n_classes) each
+        fold : ndarray, shape (n,), int
+        """
+        mixed = np.zeros_like(members[0])
+        for name, weights in self.fold_weights.items():
+            here = fold == name
+            mixed[here] = weighted_mean([p[here] for p in members], weights)
+        return mixed
 
 
 def blend(
@@ -68,9 +82,6 @@ def blend(
         return search_weights([p[rows] for p in members], y[rows], function, direction)
 
     names = [int(name) for name in np.unique(fold)]
-    fold_weights, mixed = {}, np.zeros_like(members[0])
-    for name in names:
-        here = fold == name
-        fold_weights[name] = choose(~here)
-        mixed[here] = weighted_mean([p[here] for p in members], fold_weights[name])
-    return Blend(choose(np.ones(len(y), dtype=bool)), fold_weights, mixed)
+    fold_weights = {name: choose(fold != name) for name in names}
+    chosen = Blend(choose(np.ones(len(y), dtype=bool)), fold_weights, np.zeros_like(members[0]))
+    return replace(chosen, probabilities=chosen.of_folds(members, fold))

@@ -16,8 +16,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,23 +28,21 @@ from earmark.errors import SealError, UsageError
 from earmark.models.classifier import Classifier
 from earmark.models.estimator import Epoch, Floats, Ints
 from earmark.training.folds import inner_split
+from earmark.training.strategy import FitJob, Strategy
+from earmark.training.weights import ClassWeight
 
 if TYPE_CHECKING:
     from earmark.data.dataset import Dataset
 
 __all__ = [
-    "ClassWeight",
     "Event",
     "OnEvent",
     "OutOfFold",
-    "balanced_weights",
     "cross_validate",
-    "training_weights",
 ]
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
-ClassWeight = str | None
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,8 @@ class OutOfFold:
         One per fold, e.g. for permutation importance on rows they did not see.
     reused : tuple of bool
         Whether the fold was read from the work folder.
+    auxiliary : ndarray, shape (n_auxiliary, n_classes), float32, optional
+        Auxiliary rows, each predicted by the classifier of the fold that left it out.
     """
 
     probabilities: Floats
@@ -78,6 +78,7 @@ class OutOfFold:
     histories: tuple[list[Epoch], ...]
     classifiers: tuple[Classifier, ...] = field(repr=False)
     reused: tuple[bool, ...]
+    auxiliary: Floats | None = field(default=None, repr=False)
 
     def fold_scores(self, y: Ints, function: Callable[..., Any]) -> list[float]:
         """The score of each fold's rows alone, in the order of `names`."""
@@ -93,6 +94,8 @@ def cross_validate(
     seed: int = 42,
     work: str | Path | None = None,
     on_event: OnEvent | None = None,
+    strategy: Strategy | None = None,
+    auxiliary: Dataset | None = None,
 ) -> OutOfFold:
     """Fit one classifier per fold and predict the rows it did not see.
 
@@ -114,6 +117,11 @@ def cross_validate(
     on_event : callable, optional
         Called with dicts: ``{"event": "epoch", "stage": "fold-0", "epoch": 3, ...}`` and ``{"event":
         "fold", ...}``.
+    strategy : Strategy, optional
+        How auxiliary rows take part; default they do not.
+    auxiliary : Dataset, optional
+        Rows of another source with the same columns; each is left out of the fit of its own fold, and predicted
+        there, so that what is said of them is honest too. They change no score of `dataset`.
 
     Returns
     -------
@@ -130,8 +138,9 @@ def cross_validate(
     names = _check_folds(fold, dataset.groups)
     done = []
     for name in names:
-        job = _Fold(name, dataset, class_weight, validation_fraction, seed, work, on_event)
-        done.append(job.run(make_classifier()))
+        given = (class_weight, validation_fraction, seed, work, on_event)
+        job = _Fold(name, dataset, *given, strategy or Strategy(), auxiliary)
+        done.append(job.run(make_classifier))
     probabilities = np.zeros((len(fold), len(dataset.classes)), dtype=np.float32)
     for name, result in zip(names, done, strict=True):
         probabilities[fold == name] = result.probabilities
@@ -144,22 +153,20 @@ def cross_validate(
         histories=tuple(result.classifier.estimator.history for result in done),
         classifiers=tuple(result.classifier for result in done),
         reused=tuple(result.reused for result in done),
+        auxiliary=_of_auxiliary(names, done, dataset, auxiliary),
     )
 
 
-def balanced_weights(y: Ints) -> Floats:
-    """n / (k n_c) for each row, shape (n,): every class that is present weighs the same in total; the mean
-    is 1.
-    """
-    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-    return (len(y) / (len(counts) * counts))[codes].astype(np.float32)
-
-
-def training_weights(y: Ints, weights: Floats, class_weight: ClassWeight) -> Floats:
-    """Sample weights of the rows that are fitted, times their class weights if asked for."""
-    if class_weight not in (None, "balanced"):
-        raise UsageError(f'class_weight is {class_weight!r}, expected none or "balanced".')
-    return weights * balanced_weights(y) if class_weight else weights
+def _of_auxiliary(
+    names: Sequence[int], done: Sequence[_Result], dataset: Dataset, auxiliary: Dataset | None
+) -> Floats | None:
+    if auxiliary is None:
+        return None
+    probabilities = np.zeros((len(auxiliary), len(dataset.classes)), dtype=np.float32)
+    for name, result in zip(names, done, strict=True):
+        left_out = auxiliary.folds == name
+        probabilities[left_out] = result.classifier.predict_proba(auxiliary.X[left_out], auxiliary.columns)
+    return probabilities
 
 
 @dataclass(frozen=True)
@@ -181,37 +188,49 @@ class _Fold:
     seed: int
     work: str | Path | None
     on_event: OnEvent | None
+    strategy: Strategy
+    auxiliary: Dataset | None
 
     @property
     def stage(self) -> str:
         return f"fold-{self.name}"
 
-    def run(self, classifier: Classifier) -> _Result:
-        key = self._key(classifier)
+    def run(self, make: Callable[[], Classifier]) -> _Result:
+        key = self._key(make())
         result = self._read(key)
         if result is None:
-            result = self._fit(classifier)
+            result = self._fit(make)
             self._keep(result, key)
         self._tell({"event": "fold", "stage": self.stage, "seconds": result.seconds, "reused": result.reused})
         return result
 
-    def _fit(self, classifier: Classifier) -> _Result:
+    def _fit(self, make: Callable[[], Classifier]) -> _Result:
         start = time.perf_counter()
         data, (rows, own) = self.dataset, self.dataset.train_validation(self.name)
-        fraction = self.validation_fraction if classifier.estimator.stops_early else 0.0
+        fraction = self.validation_fraction if make().estimator.stops_early else 0.0
         inner, held = inner_split(data.y[rows], data.groups[rows], fraction, seed=(self.seed, self.name))
         fitted, held = rows[inner], rows[held]
-        classifier.fit(
-            data.X[fitted],
-            data.y[fitted],
-            data.columns,
-            sample_weight=training_weights(data.y[fitted], data.weights[fitted], self.class_weight),
-            validation=(data.X[held], data.y[held]) if len(held) else None,
-            checkpoint=None if self.work is None else Path(self.work) / f"{self.stage}.state",
-            on_epoch=lambda epoch: self._tell({"event": "epoch", "stage": self.stage} | epoch),
+        classifier = self.strategy.fit(
+            FitJob(
+                make,
+                data.take(fitted),
+                self._auxiliary_rows(),
+                validation=(data.X[held], data.y[held]) if len(held) else None,
+                class_weight=self.class_weight,
+                validation_fraction=fraction,
+                seeds=(self.seed, self.name),
+                checkpoint=None if self.work is None else Path(self.work) / f"{self.stage}.state",
+                on_epoch=lambda epoch: self._tell({"event": "epoch", "stage": self.stage} | epoch),
+            )
         )
         probabilities = classifier.predict_proba(data.X[own], data.columns)
         return _Result(classifier, probabilities, time.perf_counter() - start, reused=False)
+
+    def _auxiliary_rows(self) -> Dataset | None:
+        """The auxiliary rows that train in this fold."""
+        if self.auxiliary is None or not self.strategy.uses_auxiliary:
+            return None
+        return self.auxiliary.take(self.auxiliary.folds != self.name)
 
     def _read(self, key: str) -> _Result | None:
         folder = None if self.work is None else Path(self.work) / self.stage
@@ -243,6 +262,8 @@ class _Fold:
         """
         parts: Mapping[str, Any] = {
             "data": self.dataset.hash,
+            "auxiliary": self.auxiliary.hash if self.auxiliary is not None else None,
+            "strategy": asdict(self.strategy),
             "fold": self.name,
             "estimator": [classifier.estimator.name, classifier.estimator.get_params()],
             "preprocess": classifier.preprocess.get_params(),

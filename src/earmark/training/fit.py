@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING
 
 from earmark.errors import SealError
 from earmark.models.classifier import Classifier
-from earmark.training.crossval import ClassWeight, OnEvent, training_weights
+from earmark.training.crossval import OnEvent
+from earmark.training.strategy import FitJob, Strategy
+from earmark.training.weights import ClassWeight
 
 if TYPE_CHECKING:
     from earmark.data.dataset import Dataset
 
 __all__ = ["final_length", "fit_final"]
+
+_FINAL = 1_000_003  # where a fold has its number
 
 
 def final_length(lengths: Sequence[int | None]) -> int | None:
@@ -37,6 +41,10 @@ def fit_final(
     class_weight: ClassWeight = None,
     checkpoint: str | Path | None = None,
     on_event: OnEvent | None = None,
+    strategy: Strategy | None = None,
+    auxiliary: Dataset | None = None,
+    seed: int = 42,
+    validation_fraction: float = 0.2,
 ) -> Classifier:
     """Fit on all rows of `dataset`.
 
@@ -52,6 +60,12 @@ def fit_final(
         Folder for the state of a fit with epochs, so that a killed one continues.
     on_event : callable, optional
         Called with ``{"event": "epoch", "stage": "final", ...}``.
+    strategy, auxiliary : optional
+        As in `cross_validate`; here all auxiliary rows may train.
+    seed : int
+        Of draws of rows.
+    validation_fraction : float
+        Share of auxiliary rows that decide the length of the first half of a transfer.
 
     Returns
     -------
@@ -68,14 +82,17 @@ def fit_final(
             "rows are fitted. "
             "Pass the dataset that `earmark extract` wrote."
         )
-    classifier = make_classifier()
-    classifier.estimator = classifier.estimator.with_length(length)
     tell = on_event or (lambda event: None)
-    return classifier.fit(
-        dataset.X,
-        dataset.y,
-        dataset.columns,
-        sample_weight=training_weights(dataset.y, dataset.weights, class_weight),
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        on_epoch=lambda epoch: tell({"event": "epoch", "stage": "final"} | epoch),
+    return (strategy or Strategy()).fit(
+        FitJob(
+            make_classifier,
+            dataset,
+            auxiliary,
+            class_weight=class_weight,
+            validation_fraction=validation_fraction,
+            seeds=(seed, _FINAL),
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            on_epoch=lambda epoch: tell({"event": "epoch", "stage": "final"} | epoch),
+            length=length,
+        )
     )

@@ -20,10 +20,17 @@ from typing import Any
 
 from earmark.models.classifier import Classifier
 from earmark.models.registry import canonical_name, estimator_class, make
+from earmark.training.strategy import Strategy
 
 __all__ = ["Recipe", "code_hash", "digest", "library_versions"]
 
-_CODE = ("models", "training/crossval.py", "training/fit.py", "training/folds.py", "training/blend.py")
+_CODE = (
+    "models",
+    *(
+        f"training/{name}.py"
+        for name in ("alignment", "blend", "crossval", "fit", "folds", "strategy", "weights")
+    ),
+)
 """What decides the numbers of a training, relative to the package."""
 
 
@@ -44,6 +51,8 @@ class Recipe:
         Share of each training part held out for early stopping.
     seed : int
         Of the inner splits, and of the estimator unless `params` has one.
+    strategy : Strategy
+        How rows of another source take part.
     """
 
     algorithm: str
@@ -52,6 +61,7 @@ class Recipe:
     class_weight: str | None = None
     validation_fraction: float = 0.2
     seed: int = 42
+    strategy: Strategy = field(default_factory=Strategy)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", canonical_name(self.algorithm))
@@ -66,15 +76,24 @@ class Recipe:
         )
 
     def members(self) -> tuple[Recipe, ...]:
-        """The recipes an ensemble is blended from, each with everything else equal; empty for other
-        algorithms.
+        """The recipes a blend of algorithms or of strategies is made from, each with everything else equal; empty
+        for other recipes.
         """
+        if self.strategy.members():
+            return tuple(replace(self, strategy=strategy) for strategy in self.strategy.members())
         if self.algorithm != "ensemble":
             return ()
         params = make("ensemble", **({"seed": self.seed} | dict(self.params))).get_params()
         return tuple(
             replace(self, algorithm=name, params=_prefixed(params, name)) for name in params["members"]
         )
+
+    def fixed_weights(self) -> tuple[float, ...] | None:
+        """Weights of the members where they are given, None where they are searched."""
+        if self.strategy.members():
+            return self.strategy.fixed_weights
+        weights: tuple[float, ...] | None = self.make(("a", "b")).estimator.get_params()["weights"]
+        return weights
 
     def settings(self) -> dict[str, Any]:
         """Everything, with the estimator's and the preprocessing's defaults spelled out: what a run

@@ -9,6 +9,7 @@ Layout: ``<root>/<task>/<YYYYMMDD-HHMMSS>-<slug>/`` (UTC) with
 ``out_of_fold.parquet`` id, group, fold, label and a probability per class of every training row
 ``metrics.jsonl``      one JSON object per epoch and per fold
 ``best_metrics.json``  cross-validated scores, each with its direction
+``auxiliary_out_of_fold.parquet``  (where there is a second source) the same of rows that are not scored
 ====================== =====================================================================================
 
 A run is written under a hidden temporary name and renamed when complete, so a folder with a run's name is a
@@ -64,6 +65,7 @@ log = logging.getLogger(__name__)
 RUN_FILE = "run.toml"
 METRICS_FILE = "best_metrics.json"
 OUT_OF_FOLD_FILE = "out_of_fold.parquet"
+AUXILIARY_FILE = "auxiliary_out_of_fold.parquet"
 PARTIAL_PREFIX = ".partial-"
 PARTIAL_AGE_S = 24 * 3600.0
 """Age after which an unfinished folder is taken for a dead process's."""
@@ -113,8 +115,22 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Metric -> ``value``, ``direction`` and ``folds`` (the score of each fold)."""
-        text = (self.path / METRICS_FILE).read_text(encoding="utf-8")
-        found: dict[str, dict[str, Any]] = json.loads(text)["metrics"]
+        found: dict[str, dict[str, Any]] = self._metrics_file()["metrics"]
+        return found
+
+    @cached_property
+    def auxiliary_metrics(self) -> dict[str, dict[str, Any]]:
+        """The same of rows of another source, which decide nothing; empty where there are none."""
+        found: dict[str, dict[str, Any]] = self._metrics_file().get("auxiliary") or {}
+        return found
+
+    @property
+    def strategy(self) -> str:
+        """How rows of another source took part, e.g. ``weighted``; ``user`` where they did not."""
+        return str(self.config["recipe"].get("strategy", {}).get("name", "user"))
+
+    def _metrics_file(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.path / METRICS_FILE).read_text(encoding="utf-8"))
         return found
 
     def classifier(self) -> Classifier:
@@ -131,12 +147,19 @@ class Run:
         return {int(folder.name): Classifier.load(folder) for folder in folders}
 
     def out_of_fold(self) -> pl.DataFrame:
-        """Columns id, group, fold, label (class index), ``probability_<class>``; rows in the dataset's
+        """Columns id, group, fold, label (class index), source, ``probability_<class>``; rows in the dataset's
         order.
         """
         import polars as pl
 
         return pl.read_parquet(self.path / OUT_OF_FOLD_FILE)
+
+    def auxiliary_out_of_fold(self) -> pl.DataFrame | None:
+        """The same for rows of another source, each predicted by the fold that left it out; None without any."""
+        import polars as pl
+
+        path = self.path / AUXILIARY_FILE
+        return pl.read_parquet(path) if path.is_file() else None
 
 
 class RunWriter:
@@ -181,10 +204,14 @@ class RunWriter:
         (self.path / RUN_FILE).write_text(toml.dumps(config), encoding="utf-8")
 
     def write_metrics(
-        self, metrics: Mapping[str, Mapping[str, Any]], lines: Iterable[Mapping[str, Any]]
+        self,
+        metrics: Mapping[str, Mapping[str, Any]],
+        lines: Iterable[Mapping[str, Any]],
+        auxiliary: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write ``best_metrics.json`` and ``metrics.jsonl``."""
-        text = json.dumps({"metrics": metrics}, indent=1)
+        """Write ``best_metrics.json`` and ``metrics.jsonl``; `auxiliary` are scores of another source."""
+        beside = {} if auxiliary is None else {"auxiliary": auxiliary}
+        text = json.dumps({"metrics": metrics} | beside, indent=1)
         (self.path / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
         (self.path / "metrics.jsonl").write_text(
             "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
@@ -193,6 +220,10 @@ class RunWriter:
     def write_out_of_fold(self, table: pl.DataFrame) -> None:
         """Write ``out_of_fold.parquet``."""
         table.write_parquet(self.path / OUT_OF_FOLD_FILE)
+
+    def write_auxiliary_out_of_fold(self, table: pl.DataFrame) -> None:
+        """Write ``auxiliary_out_of_fold.parquet``."""
+        table.write_parquet(self.path / AUXILIARY_FILE)
 
     def _claim(self) -> Path:
         """Rename to the final name, or to the next free one if another run began in the same second."""

@@ -66,6 +66,7 @@ def train(
     resume: bool = True,
     reuse: bool = True,
     on_event: OnEvent | None = None,
+    auxiliary: Dataset | None = None,
 ) -> Trained:
     """Train `recipe` on `dataset` and leave a run.
 
@@ -94,6 +95,9 @@ def train(
     on_event : callable, optional
         Called with dicts: epochs and folds as in `cross_validate`, and ``{"event": "run", "name": ...,
         "reused": ...}``.
+    auxiliary : Dataset, optional
+        Rows of another source, which train as the recipe's strategy says and are scored beside, never in, the
+        run's scores.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def train(
         If another process is training the same key.
     """
     pick(metrics, rank_by)
-    given = (metrics, rank_by, hashes or {}, settings or {}, slug, on_event)
+    given = (metrics, rank_by, hashes or {}, settings or {}, slug, on_event, auxiliary)
     job = _Training(recipe, dataset, Path(root), task, *given)
     found = find_run(root, task, job.key) if reuse else None
     run = found or job.run(resume=resume, reuse=reuse)
@@ -123,6 +127,7 @@ class _Scored:
     fold_classifiers: Mapping[int, Classifier]
     lines: list[Event]
     notes: Mapping[str, Any]
+    auxiliary: Floats | None
 
 
 @dataclass(frozen=True)
@@ -137,11 +142,16 @@ class _Training:
     settings: Mapping[str, Any]
     slug: str | None
     on_event: OnEvent | None
+    auxiliary: Dataset | None
 
     @property
     def key(self) -> str:
         ranked = {"rank_by": self.rank_by} if self.recipe.members() else {}
-        return self.recipe.key({"dataset": self.dataset.hash} | dict(self.hashes) | ranked)
+        return self.recipe.key(self._data_hashes() | dict(self.hashes) | ranked)
+
+    def _data_hashes(self) -> dict[str, str]:
+        other = {} if self.auxiliary is None else {"auxiliary": self.auxiliary.hash}
+        return {"dataset": self.dataset.hash} | other
 
     def run(self, *, resume: bool, reuse: bool) -> Run:
         work, start = self.root / self.task / ".work" / self.key, perf_counter()
@@ -168,6 +178,8 @@ class _Training:
             seed=recipe.seed,
             work=work,
             on_event=self.on_event,
+            strategy=recipe.strategy,
+            auxiliary=self.auxiliary,
         )
         length = final_length(out.lengths)
         final = fit_final(
@@ -177,19 +189,23 @@ class _Training:
             class_weight=recipe.class_weight,
             checkpoint=work / "final.state",
             on_event=self.on_event,
+            strategy=recipe.strategy,
+            auxiliary=self.auxiliary,
+            seed=recipe.seed,
+            validation_fraction=recipe.validation_fraction,
         )
         lengths = [kept for kept in out.lengths if kept is not None]
         notes = {"final_length": length, "fold_lengths": lengths, "warnings": final.warnings}
         lines = _lines(out) + [{"stage": "final"} | epoch for epoch in final.estimator.history]
         of_folds = dict(zip(out.names, out.classifiers, strict=True))
-        return _Scored(out.probabilities, final, of_folds, lines, notes)
+        return _Scored(out.probabilities, final, of_folds, lines, notes, out.auxiliary)
 
     def _blended(self, resume: bool, reuse: bool) -> _Scored:
         """From the members' runs; nothing is fitted here but the weights."""
         runs = [self._member(member, resume, reuse) for member in self.recipe.members()]
         data, metric = self.dataset, pick(self.metrics, self.rank_by)
         members = [_probabilities(run.out_of_fold(), data) for run in runs]
-        fixed = self.recipe.make(data.classes).estimator.get_params()["weights"]
+        fixed = self.recipe.fixed_weights()
         mix = blend(members, data.y, data.folds, metric.function, metric.direction, fixed=fixed)
         by_run = [run.fold_classifiers() for run in runs]
         folds = {
@@ -198,7 +214,16 @@ class _Training:
         final = _joined([run.classifier() for run in runs], mix.weights)
         names = [run.name for run in runs]
         notes = {"members": names, "weights": list(mix.weights), "warnings": final.warnings}
-        return _Scored(mix.probabilities, final, folds, _weight_lines(mix), notes)
+        return _Scored(mix.probabilities, final, folds, _weight_lines(mix), notes, self._mixed(runs, mix))
+
+    def _mixed(self, runs: Sequence[Run], mix: Blend) -> Floats | None:
+        """Auxiliary rows, blended with the weights of the fold that left them out."""
+        other = self.auxiliary
+        tables = [run.auxiliary_out_of_fold() for run in runs]
+        if other is None or any(table is None for table in tables):
+            return None
+        members = [_probabilities(table, other) for table in tables if table is not None]
+        return mix.of_folds(members, other.folds)
 
     def _member(self, recipe: Recipe, resume: bool, reuse: bool) -> Run:
         return train(
@@ -213,24 +238,27 @@ class _Training:
             resume=resume,
             reuse=reuse,
             on_event=self.on_event,
+            auxiliary=self.auxiliary,
         ).run
 
     def _write(self, scored: _Scored, seconds: float) -> Run:
-        scores = self._scores(scored.probabilities)
-        with RunWriter(self.root, self.task, self.slug or self.recipe.algorithm) as writer:
+        scores, other = self._scores(self.dataset, scored.probabilities), self.auxiliary
+        beside = None if other is None or scored.auxiliary is None else self._scores(other, scored.auxiliary)
+        with RunWriter(self.root, self.task, self.slug or _slug(self.recipe)) as writer:
             scored.final.save(writer.path)
             for name, classifier in scored.fold_classifiers.items():
                 classifier.save(writer.path / "folds" / str(name))
             writer.write_out_of_fold(_table(self.dataset, scored.probabilities))
-            writer.write_metrics(
-                scores, scored.lines + _score_lines(scores, np.unique(self.dataset.folds).tolist())
-            )
+            if other is not None and scored.auxiliary is not None:
+                writer.write_auxiliary_out_of_fold(_table(other, scored.auxiliary))
+            lines = scored.lines + _score_lines(scores, np.unique(self.dataset.folds).tolist())
+            writer.write_metrics(scores, lines, auxiliary=beside)
             writer.write_config(self._config(scored.notes, seconds))
         assert writer.run is not None
         return writer.run
 
-    def _scores(self, probabilities: Floats) -> dict[str, dict[str, Any]]:
-        y, fold, scores = self.dataset.y, self.dataset.folds, {}
+    def _scores(self, data: Dataset, probabilities: Floats) -> dict[str, dict[str, Any]]:
+        y, fold, scores = data.y, data.folds, {}
         for name, metric in self.metrics.items():
             of_folds = [
                 _finite(metric.function(y[fold == f], probabilities[fold == f])) for f in np.unique(fold)
@@ -253,14 +281,22 @@ class _Training:
             "columns": len(data.columns),
             "folds": len(np.unique(data.folds)),
             "groups": len(np.unique(data.groups)),
+            "auxiliary_rows": 0 if self.auxiliary is None else len(self.auxiliary),
             "recipe": self.recipe.settings(),
             "fit": dict(notes),
-            "hashes": {"dataset": data.hash, "rows": _rows_hash(data)}
+            "hashes": self._data_hashes()
+            | {"rows": _rows_hash(data)}
             | dict(self.hashes)
             | {"code": code_hash()},
             "versions": self.recipe.versions(),
             "settings": dict(self.settings),
         }
+
+
+def _slug(recipe: Recipe) -> str:
+    return (
+        f"{recipe.algorithm} {recipe.strategy.label}" if recipe.strategy.uses_auxiliary else recipe.algorithm
+    )
 
 
 @contextlib.contextmanager
@@ -320,6 +356,7 @@ def _table(dataset: Dataset, probabilities: Floats) -> pl.DataFrame:
         "group": dataset.groups.tolist(),
         "fold": dataset.folds,
         "label": dataset.y,
+        "source": dataset.sources.tolist(),
     }
     by_class = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(dataset.classes)}
     return pl.DataFrame(columns | by_class)
