@@ -30,6 +30,7 @@ COMMANDS = {
     "grid": "earmark.cli.grid:grid",
     "evaluate": "earmark.cli.evaluate:evaluate",
     "predict": "earmark.cli.predict:predict",
+    "stream": "earmark.cli.stream:stream",
     "check": "earmark.cli.check:check",
     "runs": "earmark.cli.runs:runs",
     "data": "earmark.cli.data:data",
