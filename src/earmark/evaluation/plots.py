@@ -24,6 +24,7 @@ from earmark.data.parquet import write_bytes_atomic
 from earmark.evaluation.baselines import ComparisonRow
 from earmark.evaluation.importance import Importance
 from earmark.evaluation.metrics import CoverageCurve, ReliabilityBins
+from earmark.evaluation.plane import Plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,7 @@ __all__ = [
     "confusion_figure",
     "coverage_figure",
     "importance_figure",
+    "plane_figure",
     "probability_figure",
     "reliability_figure",
     "save_png",
@@ -217,6 +219,50 @@ def comparison_figure(rows: Sequence[ComparisonRow], metric: str, words: str) ->
     return figure
 
 
+def plane_figure(
+    plane: Plane, y: ArrayLike, p: ArrayLike, classes: Sequence[str], colours: Mapping[str, str] | None = None
+) -> Figure:
+    """Draw items in the plane of their first two principal components: labels, predictions, errors.
+
+    Parameters
+    ----------
+    plane : Plane
+        The items' places.
+    y : array of int, shape (n_items,)
+        True classes.
+    p : array, shape (n_items, n_classes)
+        Probabilities.
+    classes : sequence of str
+        Class names in order.
+    colours : mapping of str to str, optional
+        ``#RRGGBB`` per class.
+    """
+    truth, probabilities = np.asarray(y), np.asarray(p)
+    answer = probabilities.argmax(axis=1) if len(truth) else truth
+    wrong = truth != answer
+    figure = _figure(10.2, 3.9)
+    labels, answers, errors = figure.subplots(1, 3, sharex=True, sharey=True)
+    inks = _class_colours(classes, colours)
+    everything: NDArray[np.bool_] = np.ones(len(truth), dtype=bool)
+    _scatter(labels, plane, truth, truth, everything, inks)
+    _scatter(answers, plane, answer, answer, everything, inks)
+    errors.scatter(*plane.points[~wrong].T, s=9, color=_MUTED, alpha=0.35, linewidths=0)
+    _scatter(errors, plane, truth, answer, wrong, inks)
+    for axes, title in ((labels, "labels"), (answers, "predictions"), (errors, "errors: marker true, colour predicted")):
+        axes.set_title(title, fontsize=9, color=_INK, loc="left")
+        axes.set_xlabel(f"component 1 ({100 * plane.explained[0]:.0f} % of the variance)")
+    labels.set_ylabel(f"component 2 ({100 * plane.explained[1]:.0f} %)")
+    handles = [
+        labels.scatter([], [], marker=_MARKERS[k % len(_MARKERS)], color=ink, edgecolors=_INK, linewidths=0.3, label=name)
+        for k, (name, ink) in enumerate(zip(classes, inks, strict=True))
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(classes), fontsize=8, frameon=False, labelcolor=_INK
+    )
+    _tidy(labels, answers, errors)
+    return figure
+
+
 def save_png(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG on white, whole or not at all; returns the path."""
     buffer = io.BytesIO()
@@ -334,6 +380,28 @@ def _strip(
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     axes.vlines(place, low, high, color=_INK, linewidth=2.4)
     axes.hlines(middle, place - 0.3, place + 0.3, color=_INK, linewidth=1.6)
+
+
+def _scatter(
+    axes: Axes,
+    plane: Plane,
+    marked: NDArray[Any],
+    coloured: NDArray[Any],
+    shown: NDArray[np.bool_],
+    inks: Sequence[str],
+) -> None:
+    """Draw the items ``shown``, each with the marker of one class and the colour of another."""
+    for k in np.unique(marked[shown]):
+        rows = np.flatnonzero(shown & (marked == k))
+        axes.scatter(
+            *plane.points[rows].T,
+            s=15,
+            marker=_MARKERS[int(k) % len(_MARKERS)],
+            color=[inks[int(one)] for one in coloured[rows]],
+            edgecolors=_INK,
+            linewidths=0.3,
+            alpha=0.8,
+        )
 
 
 def _class_colours(classes: Sequence[str], colours: Mapping[str, str] | None) -> list[str]:

@@ -11,7 +11,11 @@ file                                   what it holds
 ``feature_importance.csv``, ``.png``   ``feature,importance,spread``, most important first
 ``errors.csv``                         ``filename,actual,predicted,confidence,path`` and the probability of
                                        the truth, most confident first
+``sources.csv``                        scores by where the items come from
 ``MODEL_CARD.md``                      what the model is, how it scored, where it ends
+``prediction_analysis.png``            labels, predictions and errors in the plane of the features' first two
+                                       principal components; where the evaluation has a plane
+``domain_shift.csv``                   every feature on both sides; where items of another source train
 ====================================== =====================================================================
 
 All text is UTF-8; every string that came from outside (paths, class names, messages) is escaped. The same
@@ -20,12 +24,10 @@ evaluation gives the same bytes. Each file is written whole or not at all.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,14 @@ import numpy as np
 
 from earmark.data.parquet import write_bytes_atomic
 from earmark.evaluation import plots
+from earmark.evaluation.domain_shift import domain_shift_csv
+from earmark.evaluation.goals import words_of
 from earmark.evaluation.intervals import Interval
 from earmark.evaluation.metrics import METRICS, coverage_curve, reliability_bins
-from earmark.evaluation.result import Evaluation, show_difference, show_interval, words_of
+from earmark.evaluation.result import Evaluation, show_difference, show_interval
+from earmark.evaluation.sections import cell_text, data_uri
+from earmark.evaluation.sources import SOURCE_METRICS, sources_csv
+from earmark.evaluation.tables import csv_text
 
 __all__ = ["REPORT_FILES", "render_model_card", "render_report", "write_report"]
 
@@ -48,16 +55,20 @@ REPORT_FILES = (
     "feature_importance.csv",
     "feature_importance.png",
     "errors.csv",
+    "sources.csv",
     "MODEL_CARD.md",
 )
+"""Files of every report; `write_report` returns those of one evaluation."""
 
 _SECTIONS = (
     ("scores", "Scores"),
     ("baselines", "Baselines"),
+    ("sources", "Sources"),
     ("confusion", "Confusion"),
     ("confidence", "Confidence"),
     ("importance", "Importance"),
     ("errors", "Errors"),
+    ("shift", "Domain shift"),
     ("inputs", "Left out"),
     ("cost", "Cost"),
     ("seal", "Test set"),
@@ -81,13 +92,13 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> tuple[Path, ...]
     Returns
     -------
     tuple of Path
-        The files, in the order of `REPORT_FILES`.
+        The files: `REPORT_FILES`, then those that this evaluation has besides.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     words = words_of(evaluation.headline)
     bins = reliability_bins(evaluation.y, evaluation.p)
-    writers: Mapping[str, Callable[[Path], object]] = {
+    writers: dict[str, Callable[[Path], object]] = {
         "report.html": _text(render_report(evaluation)),
         "metrics.json": _text(evaluation.to_json_text()),
         "confusion_matrix.png": _png(plots.confusion_figure(evaluation.confusion, evaluation.classes)),
@@ -96,11 +107,16 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> tuple[Path, ...]
         "feature_importance.csv": _text(_importance_csv(evaluation)),
         "feature_importance.png": _png(plots.importance_figure(evaluation.importance, words)),
         "errors.csv": _text(_errors_csv(evaluation)),
+        "sources.csv": _text(sources_csv(evaluation.sources)),
         "MODEL_CARD.md": _text(render_model_card(evaluation)),
     }
-    for name in REPORT_FILES:
-        writers[name](target / name)
-    return tuple(target / name for name in REPORT_FILES)
+    if evaluation.plane is not None:
+        writers["prediction_analysis.png"] = _png(_plane_figure(evaluation))
+    if evaluation.shift is not None:
+        writers["domain_shift.csv"] = _text(domain_shift_csv(evaluation.shift))
+    for name, write in writers.items():
+        write(target / name)
+    return tuple(target / name for name in writers)
 
 
 def render_report(evaluation: Evaluation) -> str:
@@ -134,11 +150,12 @@ def _render(template: str, evaluation: Evaluation, figures: Mapping[str, Any], *
     text = environment.get_template(template).render(
         e=evaluation,
         figures=figures,
-        sections=_SECTIONS,
-        files=REPORT_FILES,
+        sections=_sections(evaluation),
+        files=_files(evaluation),
         split_words=_split_words(evaluation),
         openings_sentence=_openings_sentence(evaluation),
         directions={name: metric.direction for name, metric in METRICS.items()},
+        source_metrics=SOURCE_METRICS,
         compared=tuple(name for name in _COMPARED if name != evaluation.headline),
         missed=sum(not outcome.reached for outcome in evaluation.goal_outcomes),
         bins=_bin_rows(evaluation),
@@ -146,6 +163,28 @@ def _render(template: str, evaluation: Evaluation, figures: Mapping[str, Any], *
         unsure=int((np.asarray(evaluation.p).max(axis=1, initial=0.0) < 0.5).sum()),
     )
     return text if escape else re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _sections(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Anchors and titles of the page's sections, in order."""
+    found = [section for section in _SECTIONS if section[0] != "shift" or evaluation.shift is not None]
+    own = [(f"analysis-{i}", section.title) for i, section in enumerate(evaluation.analyses)]
+    review = [] if evaluation.label_review is None else [("labels", "Labels in doubt")]
+    place = [anchor for anchor, _ in found].index("inputs")
+    return found[:place] + review + own + found[place:]
+
+
+def _files(evaluation: Evaluation) -> list[str]:
+    """What lies beside the page."""
+    optional = {"prediction_analysis.png": evaluation.plane, "domain_shift.csv": evaluation.shift}
+    more = [name for name, source in optional.items() if source is not None]
+    return [*REPORT_FILES, *more, *(name for section in evaluation.analyses for name in section.files)]
+
+
+def _plane_figure(evaluation: Evaluation) -> Any:
+    e = evaluation
+    assert e.plane is not None
+    return plots.plane_figure(e.plane, e.y, e.p, e.classes, e.class_colours)
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -160,7 +199,10 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         "coverage": plots.coverage_figure(coverage_curve(y, p)),
         "importance": plots.importance_figure(evaluation.importance, words),
     }
+    if evaluation.plane is not None:
+        drawn["plane"] = _plane_figure(evaluation)
     labels = {
+        "plane": "labels, predictions and errors in the plane of the first two principal components",
         "comparison": f"{words} of this model and each baseline with intervals",
         "probabilities": "probabilities given for each class, per true class",
         "reliability": "reliability diagram: accuracy against confidence, and items per bin",
@@ -215,30 +257,22 @@ def _error_kinds(evaluation: Evaluation) -> list[_ErrorKind]:
 
 
 def _importance_csv(evaluation: Evaluation) -> str:
-    rows = [(row.feature, repr(row.importance), repr(row.spread)) for row in evaluation.importance]
-    return _csv([("feature", "importance", "spread"), *rows])
+    rows = [asdict(row) for row in evaluation.importance]
+    return csv_text(rows, ("feature", "importance", "spread"))
 
 
 def _errors_csv(evaluation: Evaluation) -> str:
     header = ("filename", "actual", "predicted", "confidence", "path", "probability_of_truth")
     rows = [
-        (
-            _file_name(error.path),
-            error.actual,
-            error.predicted,
-            f"{error.confidence:.6f}",
-            error.path,
-            f"{error.probability_of_truth:.6f}",
-        )
+        asdict(error)
+        | {
+            "filename": _file_name(error.path),
+            "confidence": f"{error.confidence:.6f}",
+            "probability_of_truth": f"{error.probability_of_truth:.6f}",
+        }
         for error in evaluation.errors
     ]
-    return _csv([header, *rows])
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
+    return csv_text(rows, header)
 
 
 def _text(content: str) -> Callable[[Path], object]:
@@ -261,6 +295,12 @@ def _bounds(score: Interval) -> str:
     return "–" if math.isnan(score.low) else f"{score.low:.3f} to {score.high:.3f}"
 
 
+def _spread(scores: tuple[float, ...]) -> str:
+    """The folds' lowest and highest score; folds in which it is undefined are left out."""
+    defined = [score for score in scores if not math.isnan(score)]
+    return f"{min(defined):.3f} to {max(defined):.3f}" if defined else "–"
+
+
 def _fact(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
@@ -276,6 +316,8 @@ def _markdown(text: object) -> str:
 
 _FILTERS: dict[str, Callable[..., str]] = {
     "bounds": _bounds,
+    "cell": cell_text,
+    "data_uri": data_uri,
     "difference": show_difference,
     "fact": _fact,
     "file_name": _file_name,
@@ -283,5 +325,6 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "interval": show_interval,
     "md": _markdown,
     "plain": _plain,
+    "spread": _spread,
     "words": words_of,
 }

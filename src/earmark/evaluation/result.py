@@ -22,9 +22,15 @@ from numpy.typing import NDArray
 
 from earmark.errors import UsageError
 from earmark.evaluation.baselines import Baseline, ComparisonRow, compare
+from earmark.evaluation.domain_shift import DomainShift
+from earmark.evaluation.goals import Goal, GoalOutcome, words_of
 from earmark.evaluation.importance import Importance
 from earmark.evaluation.intervals import Difference, Interval, bootstrap_intervals, per_class_intervals
+from earmark.evaluation.label_issues import LabelReview
 from earmark.evaluation.metrics import METRICS, confusion_matrix, validate
+from earmark.evaluation.plane import Plane
+from earmark.evaluation.sections import Section
+from earmark.evaluation.sources import SourceScore
 
 __all__ = [
     "Evaluation",
@@ -38,56 +44,6 @@ __all__ = [
     "show_interval",
     "words_of",
 ]
-
-_PER_CLASS = ("precision", "recall", "f1")
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A score that the task wants: above ``target`` where higher is better, below it where lower is.
-
-    ``metric`` is a name of `METRICS`, or ``precision``, ``recall`` or ``f1`` of the class ``label``.
-    """
-
-    metric: str
-    target: float
-    label: str | None = None
-
-    def __post_init__(self) -> None:
-        known = _PER_CLASS if self.label is not None else tuple(METRICS)
-        if self.metric not in known:
-            raise UsageError(f"There is no goal for `{self.metric}`; expected one of {', '.join(known)}.")
-
-    @property
-    def name(self) -> str:
-        """``PURPLE recall`` or ``balanced accuracy``."""
-        words = words_of(self.metric)
-        return words if self.label is None else f"{self.label} {words}"
-
-    @property
-    def wants_more(self) -> bool:
-        """Whether higher is better."""
-        return self.label is not None or METRICS[self.metric].direction == "higher"
-
-
-@dataclass(frozen=True)
-class GoalOutcome:
-    """A goal beside what was measured."""
-
-    goal: Goal
-    measured: Interval
-
-    @property
-    def reached(self) -> bool:
-        """Whether the measured value itself is beyond the target; an undefined value is not."""
-        value, target = self.measured.value, self.goal.target
-        return value > target if self.goal.wants_more else value < target
-
-    @property
-    def certain(self) -> bool:
-        """Whether the whole interval lies on one side of the target."""
-        return self.measured.low > self.goal.target or self.measured.high < self.goal.target
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -152,10 +108,22 @@ class Evaluation:
         Predictions for the same items.
     headline : str
         The task's metric, named first and compared with the baselines.
+    folds : array of int, shape (n_items,), optional
+        Fold in which each item was held out; absent for the sealed test.
     goals : tuple of Goal
-        What the task wants; the report says which are missed.
+        What the task wants; the report says which are missed, and which are of the other split.
     importance : tuple of Importance
         Permutation importance, most important first.
+    sources : tuple of SourceScore
+        Scores by where the items come from, those of items that only train included.
+    shift : DomainShift, optional
+        How far the items that only train differ from those scored.
+    plane : Plane, optional
+        The items in the plane of the features' first two principal components.
+    label_review : LabelReview, optional
+        Labels that the model doubts.
+    analyses : tuple of Section
+        What analyses of the task's own found.
     set_aside : tuple of SetAside
         Inputs excluded or failed.
     stages : tuple of Stage
@@ -185,10 +153,16 @@ class Evaluation:
     y: NDArray[np.intp]
     p: NDArray[np.floating]
     groups: NDArray[Any] | None = None
+    folds: NDArray[Any] | None = None
     baselines: tuple[Baseline, ...] = ()
     headline: str = "balanced_accuracy"
     goals: tuple[Goal, ...] = ()
     importance: tuple[Importance, ...] = ()
+    sources: tuple[SourceScore, ...] = ()
+    shift: DomainShift | None = None
+    plane: Plane | None = None
+    label_review: LabelReview | None = None
+    analyses: tuple[Section, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     stages: tuple[Stage, ...] = ()
     openings: tuple[Opening, ...] = ()
@@ -202,6 +176,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         y, p, _ = validate(self.y, self.p)
         counts = {"ids": len(self.ids), "paths": len(self.paths), "y": len(y)}
+        counts |= {} if self.folds is None else {"folds": len(self.folds)}
+        counts |= {} if self.plane is None else {"plane": len(self.plane.points)}
         if len(set(counts.values())) > 1 or p.shape[1] != len(self.classes):
             raise UsageError(
                 f"An evaluation has {counts} and {p.shape[1]} probabilities for {len(self.classes)} classes."
@@ -243,6 +219,17 @@ class Evaluation:
         return per_class_intervals(self.y, self.p, self.classes, self.groups, self.seed)
 
     @cached_property
+    def fold_scores(self) -> dict[str, tuple[float, ...]]:
+        """Every metric on each fold's items alone, folds ascending; empty without folds."""
+        if self.folds is None:
+            return {}
+        parts = [np.flatnonzero(self.folds == fold) for fold in np.unique(self.folds)]
+        return {
+            name: tuple(float(metric.function(self.y[rows], self.p[rows])) for rows in parts)
+            for name, metric in METRICS.items()
+        }
+
+    @cached_property
     def comparison(self) -> tuple[ComparisonRow, ...]:
         """The model's row, then one per baseline."""
         return compare(
@@ -268,8 +255,15 @@ class Evaluation:
 
     @property
     def goal_outcomes(self) -> tuple[GoalOutcome, ...]:
-        """Each goal beside what was measured."""
-        return tuple(GoalOutcome(goal, self._measured(goal)) for goal in self.goals)
+        """Each goal of this split beside what was measured."""
+        return tuple(
+            GoalOutcome(goal, self._measured(goal)) for goal in self.goals if goal.counts_on(self.split)
+        )
+
+    @property
+    def other_goals(self) -> tuple[Goal, ...]:
+        """Goals that only scores on the other split can answer."""
+        return tuple(goal for goal in self.goals if not goal.counts_on(self.split))
 
     @cached_property
     def errors(self) -> tuple[PredictionError, ...]:
@@ -324,9 +318,11 @@ class Evaluation:
         dict
             ``task``, ``run``, ``split``, ``n``; ``metrics`` {name: {value, low, high}}; ``baselines``
             {name: {metric: {value, low, high}}}; ``per_class`` {class: {precision, recall, f1: {value, low,
-            high}, support}}; ``test_openings``.
+            high}, support}}; ``test_openings``; ``sources`` [{source, n, in_headline, metric: {value, low, high}}];
+            ``domain_shift_auc`` {value, low, high} or null; ``analyses`` {name: {title, sentences, files}}; and
+            ``label_issues`` if labels were reviewed.
         """
-        return {
+        document = {
             "task": self.task,
             "run": self.run,
             "split": self.split,
@@ -338,7 +334,11 @@ class Evaluation:
                 for label, row in self.per_class.items()
             },
             "test_openings": self.test_openings,
+            "sources": [score.to_json() for score in self.sources],
+            "domain_shift_auc": None if self.shift is None else self.shift.auc.to_json(),
+            "analyses": {section.name: section.to_json() for section in self.analyses},
         }
+        return document | ({} if self.label_review is None else {"label_issues": self.label_review.to_json()})
 
     def to_json_text(self) -> str:
         """Return `to_json` as text, with a final newline."""
@@ -349,28 +349,17 @@ class Evaluation:
 
     def _goal_sentence(self) -> str:
         outcomes = self.goal_outcomes
-        if not outcomes:
-            return ""
-        missed = [outcome for outcome in outcomes if not outcome.reached]
-        reached = [outcome for outcome in outcomes if outcome.reached]
-        parts = [
-            f"{word}: {', '.join(map(_show_outcome, some))}."
-            for word, some in (("Goals missed", missed), ("Goals reached", reached))
-            if some
-        ]
-        return " ".join(parts)
+        named = {
+            "Goals missed": [str(outcome) for outcome in outcomes if not outcome.reached],
+            "Goals reached": [str(outcome) for outcome in outcomes if outcome.reached],
+            self.where_other_goals: [goal.wanted for goal in self.other_goals],
+        }
+        return " ".join(f"{words}: {', '.join(some)}." for words, some in named.items() if some)
 
-
-def words_of(metric: str) -> str:
-    """Name a metric for readers: ``balanced_accuracy`` -> ``balanced accuracy``."""
-    special = {
-        "macro_f1": "macro F1",
-        "weighted_f1": "weighted F1",
-        "f1": "F1",
-        "ece": "ECE",
-        "brier": "Brier score",
-    }
-    return special.get(metric, metric.replace("_", " "))
+    @property
+    def where_other_goals(self) -> str:
+        """Where the goals are measured that this split does not answer."""
+        return "Measured out of fold only" if self.split == "test" else "Measured on the sealed test only"
 
 
 def show_interval(interval: Interval, digits: int = 2) -> str:
@@ -389,13 +378,6 @@ def show_difference(gap: Difference, digits: int = 2) -> str:
         return "undefined"
     value = f"{gap.value:+.{digits}f}"
     return value if math.isnan(gap.low) else f"{value} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
-
-
-def _show_outcome(outcome: GoalOutcome) -> str:
-    goal, value = outcome.goal, outcome.measured.value
-    sign = ">" if goal.wants_more else "<"
-    got = "undefined" if math.isnan(value) else f"{value:.2f}"
-    return f"{goal.name} {sign} {goal.target:.2f} (measured {got})"
 
 
 def _intervals_to_json(intervals: Mapping[str, Interval]) -> dict[str, Any]:
