@@ -21,7 +21,6 @@ Test rows have no place here: a dataset of them is refused (`SealError`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -30,11 +29,20 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import SealError, UsageError
-from earmark.models.calibration import CALIBRATORS, Calibrator, Doubles, mean_log_loss
+from earmark.models.calibration import CALIBRATORS, Calibrator, Doubles, Identity, mean_log_loss
 from earmark.models.constraints import closest
 from earmark.models.decision import Costs, Decided, Decision, ordinal_costs, zero_one_costs
 from earmark.models.estimator import Ints
 from earmark.training.folds import balanced_folds
+from earmark.training.operating_points import (
+    MIN_DECIDED,
+    OperatingPoints,
+    Reach,
+    boost_for_recall,
+    operating_points,
+    threshold_for_accuracy,
+    threshold_for_coverage,
+)
 
 if TYPE_CHECKING:
     from earmark.data.dataset import Dataset
@@ -43,27 +51,19 @@ if TYPE_CHECKING:
 __all__ = [
     "COSTS",
     "Chosen",
-    "OperatingPoints",
-    "Reach",
     "Rows",
     "Wanted",
-    "boost_for_recall",
     "choose",
-    "operating_points",
-    "threshold_for_accuracy",
-    "threshold_for_coverage",
 ]
 
 COSTS = ("auto", "none", "ordinal", "balanced", "balanced-ordinal")
 """Costs with a name. ``balanced`` weighs errors on a class by how rare it is, so that the classes count alike;
 ``auto`` is that where the training weighed its classes and an isotonic calibration undoes it, else ``none``."""
 
-MIN_DECIDED = 10
-"""Decided rows below which their accuracy is not believed when a threshold is chosen by it."""
-
 _INNER_FOLDS = 3
 _ROUNDS = 100
-_BOOST_DECIMALS = 4
+_MAX_BOOST = 1e6
+"""Where wishes for several classes cannot be met together, their boosts rise without end."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Wanted:
             problems.append(f"There is no calibration `{self.calibration}`{near}.")
         if isinstance(self.cost, str) and self.cost not in COSTS:
             problems.append(f"There are no costs `{self.cost}`{closest(self.cost, COSTS)}.")
-        shares = {"coverage": self.coverage, "accuracy": self.accuracy}
+        shares: dict[str, float | None] = {"coverage": self.coverage, "accuracy": self.accuracy}
         shares |= {f"recall of {name}": value for name, value in self.recall.items()}
         problems += [
             f"The wanted {name} is {value}; expected above 0 and at most 1."
@@ -111,7 +111,7 @@ class Wanted:
     def to_dict(self) -> dict[str, Any]:
         """What was asked for, in plain types; nothing for what was not."""
         cost = self.cost if isinstance(self.cost, str) else [list(row) for row in self.cost]
-        asked = {"calibration": self.calibration, "cost": cost, "coverage": self.coverage}
+        asked: dict[str, Any] = {"calibration": self.calibration, "cost": cost, "coverage": self.coverage}
         asked |= {"accuracy": self.accuracy, "recall": dict(self.recall) or None}
         return {name: value for name, value in asked.items() if value is not None}
 
@@ -179,33 +179,6 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """A value that was looked for, and what it reaches of what was wanted."""
-
-    value: float
-    achieved: float
-    wanted: float
-
-    @property
-    def reached(self) -> bool:
-        """Whether it is enough."""
-        return self.achieved >= self.wanted
-
-
-@dataclass(frozen=True)
-class OperatingPoints:
-    """Accuracy against coverage, from the most confident rows to all: one point per distinct confidence.
-
-    ``coverage``, the share of rows decided at ``threshold``, rises strictly; ``n`` counts these rows.
-    """
-
-    threshold: Doubles
-    coverage: Doubles
-    accuracy: Doubles
-    n: Ints
-
-
-@dataclass(frozen=True)
 class Chosen:
     """What `choose` found.
 
@@ -260,69 +233,6 @@ def choose(rows: Rows, wanted: Wanted) -> Chosen:
     return Chosen(decision, fold_decisions, nested, decision.decide(rows.p), losses, tuple(warnings))
 
 
-def operating_points(correct: npt.ArrayLike, confidence: npt.ArrayLike) -> OperatingPoints:
-    """Trace accuracy against coverage as the threshold falls; arrays of shape (n,), empty without rows."""
-    right, sure = np.asarray(correct, dtype=np.float64), np.asarray(confidence, dtype=np.float64)
-    order = np.argsort(-sure, kind="stable")
-    falling = sure[order]
-    last = np.flatnonzero(np.diff(falling, append=-np.inf) < 0)
-    n = last + 1
-    accuracy = np.cumsum(right[order])[last] / n
-    return OperatingPoints(falling[last], n / max(len(sure), 1), accuracy, n.astype(np.int64))
-
-
-def threshold_for_coverage(points: OperatingPoints, coverage: float) -> Reach:
-    """The highest threshold that decides at least this share of the rows."""
-    at = int(np.searchsorted(points.coverage, coverage))
-    return Reach(float(points.threshold[at]), float(points.coverage[at]), coverage)
-
-
-def threshold_for_accuracy(
-    points: OperatingPoints, accuracy: float, *, min_decided: int = MIN_DECIDED
-) -> Reach:
-    """The lowest threshold at which the decided rows are right often enough; else the one that comes nearest.
-
-    It decides the most rows that it can: accuracy does not always fall with coverage. Thresholds that decide
-    fewer than ``min_decided`` rows are left out, unless there are no others.
-    """
-    believed = points.n >= min(min_decided, int(points.n.max()))
-    enough = np.flatnonzero(believed & (points.accuracy >= accuracy))
-    best = np.flatnonzero(believed & (points.accuracy == points.accuracy[believed].max()))
-    at = int(enough[-1] if len(enough) else best[-1])
-    everything = at == len(points.n) - 1
-    return Reach(0.0 if everything else float(points.threshold[at]), float(points.accuracy[at]), accuracy)
-
-
-def boost_for_recall(scores: Doubles, costs: Costs, y: Ints, label: int, recall: float) -> Reach:
-    """The least boost, at least 1, at which this share of a class's rows gets its label.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (n, k)
-        Probabilities times the boosts of the other classes.
-    costs : tuple of tuple of float
-    y : ndarray of int, shape (n,)
-    label : int
-        The class.
-    recall : float
-
-    Returns
-    -------
-    Reach
-        ``value`` has 4 decimals, rounded up; where too many rows cannot be turned it reaches the rest. Nothing
-        is wanted of a class without rows.
-    """
-    needed = np.sort(_turning_boosts(scores[y == label], np.asarray(costs), label))
-    if not len(needed):
-        return Reach(1.0, recall, recall)
-    n_possible = int(np.isfinite(needed).sum())
-    n_wanted = math.ceil(round(recall * len(needed), 9))
-    n_reached = min(n_wanted, n_possible)
-    value = 1.0 if n_reached == 0 or needed[n_reached - 1] < 1 else _rounded_up(needed[n_reached - 1])
-    achieved = float((needed < value).sum()) / len(needed)
-    return Reach(value, recall if n_reached == n_wanted else achieved, recall)
-
-
 def _choose_on(rows: Rows, wanted: Wanted) -> tuple[Decision, dict[str, float], list[str]]:
     """A decision, the calibrators' losses, and a sentence for each wish that could not be met."""
     calibrator, losses = _calibrator(rows, wanted.calibration)
@@ -331,10 +241,10 @@ def _choose_on(rows: Rows, wanted: Wanted) -> tuple[Decision, dict[str, float], 
     decided = decision.decide(rows.p)
     points = operating_points(decided.labels == rows.y, decided.confidence)
     if wanted.coverage is not None:
-        decision = decision.with_threshold(min(threshold_for_coverage(points, wanted.coverage).value, 1.0))
+        decision = decision.with_threshold(threshold_for_coverage(points, wanted.coverage).value)
     if wanted.accuracy is not None:
         found = threshold_for_accuracy(points, wanted.accuracy)
-        decision = decision.with_threshold(min(found.value, 1.0))
+        decision = decision.with_threshold(found.value)
         if not found.reached:
             missed.append(_accuracy_missed(points, found))
     return decision, losses, missed
@@ -343,20 +253,26 @@ def _choose_on(rows: Rows, wanted: Wanted) -> tuple[Decision, dict[str, float], 
 def _calibrator(rows: Rows, method: str) -> tuple[Calibrator, dict[str, float]]:
     if method != "auto":
         return CALIBRATORS[method].fit(rows.p, rows.y), {}
-    losses = {name: _held_out_loss(rows, kind) for name, kind in CALIBRATORS.items()}
+    fold = _inner_folds(rows)
+    if len(np.unique(fold)) < 2:  # nothing can be held out, so nothing can be said for a calibration
+        return Identity(), {}
+    losses = {name: _held_out_loss(rows, fold, kind) for name, kind in CALIBRATORS.items()}
     return CALIBRATORS[min(losses, key=losses.__getitem__)].fit(rows.p, rows.y), losses
 
 
-def _held_out_loss(rows: Rows, kind: type[Calibrator]) -> float:
+def _inner_folds(rows: Rows) -> Ints:
+    """The folds of the rows; where only one of two is left, this one divided by groups."""
+    if len(np.unique(rows.fold)) > 1:
+        return rows.fold
+    return balanced_folds(rows.y, rows.groups, _INNER_FOLDS, seed=0)
+
+
+def _held_out_loss(rows: Rows, fold: Ints, kind: type[Calibrator]) -> float:
     """Mean log loss of rows whose fold the calibrator was not fitted on."""
-    fold = rows.fold
-    if len(np.unique(fold)) < 2:  # two outer folds: the one that is left is divided by groups
-        fold = balanced_folds(rows.y, rows.groups, _INNER_FOLDS, seed=0)
     q = np.zeros_like(rows.p)
     for name in np.unique(fold):
         here = fold == name
-        fitted = kind.fit(rows.p[~here], rows.y[~here]) if (~here).any() else kind.fit(rows.p, rows.y)
-        q[here] = fitted.transform(rows.p[here])
+        q[here] = kind.fit(rows.p[~here], rows.y[~here]).transform(rows.p[here])
     return mean_log_loss(q, rows.y)
 
 
@@ -381,52 +297,29 @@ def _undoes_weights(rows: Rows, calibrator: Calibrator) -> bool:
 def _boosted(decision: Decision, rows: Rows, recall: Mapping[str, float]) -> tuple[Decision, list[str]]:
     """Raise boosts in turn until no class asks for more: each one takes rows from the others."""
     q, boost = decision.calibrator.transform(rows.p), np.ones(len(rows.classes))
-    found: dict[str, Reach] = {}
     for _ in range(_ROUNDS):
         before = boost.copy()
         for name, share in recall.items():
             label = rows.classes.index(name)
             others = np.where(np.arange(len(boost)) == label, 1.0, boost)
-            found[name] = boost_for_recall(q * others, decision.costs, rows.y, label, share)
-            boost[label] = found[name].value
+            found = boost_for_recall(q * others, decision.costs, rows.y, label, share)
+            boost[label] = min(found.value, _MAX_BOOST)
         if (boost == before).all():
             break
-    else:
-        found = {name: Reach(1.0, 0.0, share) for name, share in recall.items()}
     decision = replace(decision, boost=tuple(boost.tolist()))
-    if all(reach.reached for reach in found.values()):
-        return decision, []
     labels = decision.decide(rows.p).labels
-    shares = [
-        f"{name} {float((labels == k)[rows.y == k].mean()):.3f}"
-        for name, k in ((name, rows.classes.index(name)) for name in recall)
-    ]
+    reached = {name: _recall(labels, rows, name, share) for name, share in recall.items()}
+    if all(reach.reached for reach in reached.values()):
+        return decision, []
     wishes = ", ".join(f"{name} {share:g}" for name, share in recall.items())
-    return decision, [f"A recall of {wishes} is not reached by any boost: {', '.join(shares)} is."]
+    shares = ", ".join(f"{name} {reach.achieved:.3f}" for name, reach in reached.items())
+    return decision, [f"A recall of {wishes} is not reached by any boosts; the nearest give {shares}."]
 
 
-def _turning_boosts(scores: Doubles, costs: Doubles, label: int) -> Doubles:
-    """The boost of a class above which each row gets its label, shape (n,); infinite where none does.
-
-    With a boost b the class costs A_c + b s_c C_cc, another class j costs A_j + b s_c C_cj, A being what the
-    rest of the scores adds. The class wins from b = (A_c - A_j) / (s_c (C_cj - C_cc)), C_cc being 0.
-    """
-    own, rest = scores[:, [label]], scores.copy()
-    rest[:, label] = 0.0
-    without = rest @ costs
-    excess = without[:, [label]] - without
-    slope = own * costs[label]
-    needed = np.where(excess > 0, np.inf, 0.0)
-    np.divide(excess, slope, out=needed, where=slope > 0)
-    rivals = (np.arange(scores.shape[1]) != label) & (scores > 0)
-    turning = np.where(rivals, needed, 0.0).max(axis=1, initial=0.0)
-    return np.asarray(np.where(own[:, 0] > 0, turning, np.inf))
-
-
-def _rounded_up(boost: float) -> float:
-    """The next number of 4 decimals that is greater: at the turning point itself the costs are only equal."""
-    scale = 10**_BOOST_DECIMALS
-    return (math.floor(boost * scale) + 1) / scale
+def _recall(labels: Ints, rows: Rows, name: str, share: float) -> Reach:
+    label = rows.classes.index(name)
+    of_class = rows.y == label
+    return Reach(1.0, float((labels == label)[of_class].mean()) if of_class.any() else share, share)
 
 
 def _by_fold(rows: Rows, decisions: Mapping[int, Decision]) -> Decided:
