@@ -248,25 +248,36 @@ def plane_figure(
     _scatter(answers, plane, answer, answer, everything, inks)
     errors.scatter(*plane.points[~wrong].T, s=9, color=_MUTED, alpha=0.35, linewidths=0)
     _scatter(errors, plane, truth, answer, wrong, inks)
-    for axes, title in ((labels, "labels"), (answers, "predictions"), (errors, "errors: marker true, colour predicted")):
+    for axes, title in (
+        (labels, "labels"),
+        (answers, "predictions"),
+        (errors, "errors: marker true, colour predicted"),
+    ):
         axes.set_title(title, fontsize=9, color=_INK, loc="left")
         axes.set_xlabel(f"component 1 ({100 * plane.explained[0]:.0f} % of the variance)")
     labels.set_ylabel(f"component 2 ({100 * plane.explained[1]:.0f} %)")
     handles = [
-        labels.scatter([], [], marker=_MARKERS[k % len(_MARKERS)], color=ink, edgecolors=_INK, linewidths=0.3, label=name)
+        labels.scatter(
+            [], [], marker=_MARKERS[k % len(_MARKERS)], color=ink, edgecolors=_INK, linewidths=0.3, label=name
+        )
         for k, (name, ink) in enumerate(zip(classes, inks, strict=True))
     ]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(classes), fontsize=8, frameon=False, labelcolor=_INK
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(classes),
+        fontsize=8,
+        frameon=False,
+        labelcolor=_INK,
     )
     _tidy(labels, answers, errors)
     return figure
 
 
-def save_png(figure: Figure, path: str | Path) -> Path:
+def save_png(figure: Figure, path: str | Path, *, dpi: int = _PNG_DPI) -> Path:
     """Write a figure as PNG on white, whole or not at all; returns the path."""
     buffer = io.BytesIO()
-    settings = {"format": "png", "dpi": _PNG_DPI, "facecolor": "white"}
+    settings = {"format": "png", "dpi": dpi, "facecolor": "white"}
     _write(figure, buffer, {}, **settings, metadata={"Software": None})
     write_bytes_atomic(path, buffer.getvalue())
     return Path(path)
