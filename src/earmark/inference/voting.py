@@ -216,7 +216,7 @@ def _position(n_frames: int) -> Floats:
 def _agreement(best: npt.NDArray[np.intp]) -> Floats:
     same = best[1:] == best[:-1]
     count = np.append(same, False).astype(int) + np.append(False, same)
-    return np.array([NONE_AGREES, ONE_AGREES, BOTH_AGREE])[count]
+    return np.asarray(np.array([NONE_AGREES, ONE_AGREES, BOTH_AGREE])[count])
 
 
 def _min_max(values: Floats) -> Floats:
