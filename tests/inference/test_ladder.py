@@ -14,7 +14,9 @@ from earmark.errors import SchemaError, UsageError
 from earmark.features import Extractor, Item
 from earmark.inference.ladder import Failed, ModelMethod, Prediction, Predictor, RuleMethod, RulesFirst
 from earmark.inference.rules import RuleSet, above, below
+from earmark.models.calibration import Temperature
 from earmark.models.classifier import Classifier
+from earmark.models.decision import Decision
 
 CLASSES = ("calm", "loud")
 
@@ -158,14 +160,39 @@ def test_a_value_that_is_missing_is_null(tones, cache, classifier):
 def test_below_the_threshold_there_is_no_decision(tones, cache, classifier):
     sure = Predictor(ModelMethod(classifier, threshold=0.0), [level], cache, workers=0).predict(tones)
     cut = float(np.median([one.confidence for one in sure]))
-    some = Predictor(ModelMethod(classifier, cut), [level], cache, workers=0, uncertain="DUNNO").predict(
-        tones
-    )
+    method = ModelMethod(classifier, threshold=cut)
+    some = Predictor(method, [level], cache, workers=0, uncertain="DUNNO").predict(tones)
     for one, other in zip(sure, some, strict=True):
         assert other.label == (one.label if one.confidence >= cut else "DUNNO")
         assert (one.probabilities, one.confidence) == (other.probabilities, other.confidence)
     with pytest.raises(UsageError, match="threshold is 55"):
-        ModelMethod(classifier, 55)
+        ModelMethod(classifier, threshold=55)
+
+
+def test_a_decision_chooses_the_label_and_its_probabilities_are_given(tones, cache, classifier):
+    """Everything is boosted to loud; the confidence is that of loud, without the boost, and may be too low."""
+    plain = Predictor(classifier, [level], cache, workers=0).predict(tones)
+    decision = Decision(CLASSES, Temperature(2.0, (True, True)), boost=(1.0, 1e6), threshold=0.3)
+    decided = Predictor(ModelMethod(classifier, decision), [level], cache, workers=0).predict(tones)
+    always = ModelMethod(classifier, decision, threshold=0.0)
+    for one, before, loud in zip(
+        decided, plain, Predictor(always, [level], cache, workers=0).predict(tones), strict=True
+    ):
+        softened = np.sqrt(list(before.probabilities.values()))
+        assert list(one.probabilities.values()) == pytest.approx(softened / softened.sum())
+        assert one.confidence == one.probabilities["loud"]
+        assert one.label == ("loud" if one.confidence >= 0.3 else "UNCERTAIN")
+        assert (loud.label, loud.probabilities) == ("loud", one.probabilities)
+    assert {one.label for one in decided} == {"loud", "UNCERTAIN"}
+    rules_first = RulesFirst(RuleMethod(RULES), always, enough=1.0)
+    found = Predictor(rules_first, [level], cache, workers=0).predict(tones)
+    assert found[0].label == "calm" and {one.label for one in found[1:]} <= {"loud", "calm"}
+    assert all(one.label == "loud" for one in found if one.extras["method"] == "model")
+
+
+def test_a_decision_about_other_classes_is_refused(classifier):
+    with pytest.raises(UsageError, match="decision is about quiet, loud, the model answers calm, loud"):
+        ModelMethod(classifier, Decision(("quiet", "loud")))
 
 
 RULES = RuleSet(

@@ -1,7 +1,8 @@
 """From features to answers, one rung at a time; each may be entered directly.
 
-1. A *method* turns rows of features into `Answers`: `ModelMethod` (a trained classifier), `RuleMethod` (soft
-   conditions), `RulesFirst` (the model is asked only where the rules are unsure).
+1. A *method* turns rows of features into `Answers`: `ModelMethod` (a trained classifier and the decision that
+   its run was given), `RuleMethod` (soft conditions), `RulesFirst` (the model is asked only where the rules are
+   unsure).
 2. `Predictor.predict_table` turns a feature table into `Prediction` objects.
 3. `Predictor.predict` takes files and URIs through the same `Extractor` and cache as training.
 4. `Predictor.predict_sources` also takes folders, lists and patterns.
@@ -31,6 +32,7 @@ from earmark.features.table import FeatureTable
 from earmark.inference.inputs import expand_inputs
 from earmark.inference.prediction import Failed, Prediction
 from earmark.inference.rules import RuleSet
+from earmark.models.decision import Decision
 
 __all__ = [
     "Answers",
@@ -66,8 +68,10 @@ class Answers:
     ----------
     probabilities : array, shape (n_items, n_classes)
         Rows sum to 1.
+    labels : array of int, shape (n_items,)
+        Position of the chosen class, also where the confidence is too low.
     confidence : array, shape (n_items,)
-        0 to 1, of the best class.
+        0 to 1, of the chosen class.
     decided : array of bool, shape (n_items,)
         False where the confidence is below the method's threshold.
     method : tuple of str
@@ -75,6 +79,7 @@ class Answers:
     """
 
     probabilities: FloatArray
+    labels: NDArray[np.int64]
     confidence: FloatArray
     decided: NDArray[np.bool_]
     method: tuple[str, ...]
@@ -97,16 +102,30 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class ModelMethod:
-    """Ask a trained classifier; the confidence is the probability of the best class.
+    """Ask a trained classifier, and decide on what it says.
 
-    ``threshold`` is the probability below which there is no decision; None decides always.
+    Parameters
+    ----------
+    classifier : FittedClassifier
+    decision : Decision, optional
+        From probabilities to labels; the answers' probabilities are those it calibrates. Default: the most
+        probable class, always.
+    threshold : float, optional
+        Confidence below which nothing is decided, in place of the decision's own.
     """
 
     classifier: FittedClassifier
+    decision: Decision | None = None
     threshold: float | None = None
 
     def __post_init__(self) -> None:
         _check_share("threshold", self.threshold)
+        given = self.decision
+        if given is not None and given.classes != tuple(self.classifier.classes):
+            raise UsageError(
+                f"The decision is about {', '.join(given.classes)}, the model answers "
+                f"{', '.join(self.classifier.classes)}; expected the same classes in the same order."
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -121,9 +140,13 @@ class ModelMethod:
     def answer(self, X: NDArray[Any], columns: Sequence[str]) -> Answers:
         """Answer items; see `Method.answer`."""
         own = X[:, _select(self.columns, columns)]
-        p = np.asarray(self.classifier.predict_proba(own, self.columns), dtype=np.float64)
-        confidence = p.max(axis=1) if len(p) else np.zeros(0)
-        return Answers(p, confidence, confidence >= (self.threshold or 0.0), ("model",) * len(p))
+        decision = self.decision or Decision(tuple(self.classifier.classes))
+        if self.threshold is not None:
+            decision = decision.with_threshold(self.threshold)
+        made = decision.decide(self.classifier.predict_proba(own, self.columns))
+        return Answers(
+            made.probabilities, made.labels, made.confidence, made.decided, ("model",) * len(made.labels)
+        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +174,8 @@ class RuleMethod:
         equal = np.full(scores.shape, 1 / scores.shape[1])
         p = np.divide(scores, total, out=equal, where=total > 0)
         confidence = scores.max(axis=1) if len(p) else np.zeros(0)
-        return Answers(p, confidence, confidence >= self.rules.threshold, ("rules",) * len(p))
+        labels = p.argmax(axis=1).astype(np.int64)
+        return Answers(p, labels, confidence, confidence >= self.rules.threshold, ("rules",) * len(p))
 
 
 @dataclass(frozen=True)
@@ -186,16 +210,14 @@ class RulesFirst:
         by_rules = self.rules.answer(X, columns)
         asked = np.flatnonzero(by_rules.confidence < self.enough)
         by_model = self.model.answer(X[asked], columns)
-        p, confidence = by_rules.probabilities.copy(), by_rules.confidence.copy()
-        decided, method = by_rules.decided.copy(), list(by_rules.method)
-        p[asked], confidence[asked], decided[asked] = (
-            by_model.probabilities,
-            by_model.confidence,
-            by_model.decided,
-        )
+        p, labels = by_rules.probabilities.copy(), by_rules.labels.copy()
+        confidence, decided = by_rules.confidence.copy(), by_rules.decided.copy()
+        p[asked], labels[asked] = by_model.probabilities, by_model.labels
+        confidence[asked], decided[asked] = by_model.confidence, by_model.decided
+        method = list(by_rules.method)
         for i, name in zip(asked, by_model.method, strict=True):
             method[i] = name
-        return Answers(p, confidence, decided, tuple(method))
+        return Answers(p, labels, confidence, decided, tuple(method))
 
 
 class Predictor:
@@ -204,7 +226,7 @@ class Predictor:
     Parameters
     ----------
     method : Method or classifier
-        A trained classifier is taken as `ModelMethod` without a threshold.
+        A trained classifier is taken as `ModelMethod` without a decision of its own.
     groups : sequence of FeatureGroup
         Must make every column that the method and `extras` need.
     cache : FeatureCache, optional
@@ -295,7 +317,7 @@ class Predictor:
 
     def _prediction(self, path: str, answers: Answers, i: int, fields: Mapping[str, Any]) -> Prediction:
         p = answers.probabilities[i]
-        label = self.method.classes[int(p.argmax())] if answers.decided[i] else self.uncertain
+        label = self.method.classes[int(answers.labels[i])] if answers.decided[i] else self.uncertain
         probabilities = dict(zip(self.method.classes, map(float, p), strict=True))
         return Prediction(path, label, float(answers.confidence[i]), probabilities, fields)
 

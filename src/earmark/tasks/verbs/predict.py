@@ -11,23 +11,28 @@ from earmark.features.group import FeatureGroup
 from earmark.features.progress import ProgressCallback
 from earmark.inference.ladder import Method, ModelMethod, Predictor, RuleMethod, RulesFirst
 from earmark.inference.prediction import Failed, Prediction
+from earmark.models.decision import Decision, read_decision
 from earmark.tasks.probe import require_same_features
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.train import features_hash
 from earmark.training.production import history, production_run
 from earmark.training.runs import Run, best_run, list_runs, load_run, runs_on_same_rows
 
-__all__ = ["METHODS", "Predicted", "chosen_run", "predict"]
+__all__ = ["METHODS", "Predicted", "chosen_run", "decision_of", "predict"]
 
 METHODS = ("model", "rules", "rules-first")
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One outcome per input in the order given, and the run that answered (None where only rules did)."""
+    """One outcome per input in the order given, and the run that answered (None where only rules did).
+
+    ``decision`` is that of the run's ``thresholds.yaml``, None where it has none.
+    """
 
     outcomes: tuple[Prediction | Failed, ...]
     run: Run | None
+    decision: Decision | None = None
 
     @property
     def failures(self) -> tuple[Failed, ...]:
@@ -61,14 +66,15 @@ def predict(
         Name of a run; default the promoted one, or the best of the newest training.
     method : {"model", "rules", "rules-first"}
     threshold : float, optional
-        Confidence below which the model does not decide.
+        Confidence below which the model does not decide; default that of the settings, or of the run's
+        ``thresholds.yaml``, whose other parts apply in any case.
 
     Raises
     ------
     UsageError
         No sources, or a method that the task does not have.
     RunError
-        No run yet.
+        No run yet, or one whose ``thresholds.yaml`` cannot be used.
     """
     if not sources:
         raise UsageError("no input was given; name audio files, folders or playlists.")
@@ -98,7 +104,12 @@ def predict(
     outcomes = predictor.predict_sources(sources, progress=progress)
     if not outcomes:
         raise UsageError(f"there are no audio files in {', '.join(sources)}.")
-    return Predicted(tuple(outcomes), model_run)
+    return Predicted(tuple(outcomes), model_run, None if model_run is None else decision_of(model_run))
+
+
+def decision_of(run: Run) -> Decision | None:
+    """The decision that `thresholds` gave the run, or None."""
+    return read_decision(run.path, run.classes)
 
 
 def chosen_run(project: Project, name: str | None = None) -> Run:
@@ -139,7 +150,7 @@ def _method(
         features = task.features(run.config["settings"]["features"])
         if not _has_current_features(project, run):
             require_same_features(run.name, features, run.config["settings"].get("probe", {}))
-        model = ModelMethod(run.classifier(), threshold)
+        model = ModelMethod(run.classifier(), decision_of(run), threshold)
         groups += features.groups
     if method == "model":
         assert model is not None
