@@ -28,6 +28,7 @@ COMMANDS = {
     "extract": "earmark.cli.extract:extract",
     "train": "earmark.cli.train:train",
     "grid": "earmark.cli.grid:grid",
+    "thresholds": "earmark.cli.thresholds:thresholds",
     "evaluate": "earmark.cli.evaluate:evaluate",
     "predict": "earmark.cli.predict:predict",
     "stream": "earmark.cli.stream:stream",
