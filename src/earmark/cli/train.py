@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from earmark.cli.options import Invocation, command, open_project, task_argument
 
-__all__ = ["parse_parameters", "parse_value", "train"]
+if TYPE_CHECKING:
+    from earmark.tasks.project import Project
+    from earmark.tasks.verbs.train import TrainedModels
+    from earmark.training.strategy import Strategy
+
+__all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
 
 
 @command()
 @task_argument(required=False)
 @click.option("--features", help="Feature set to train on (default: the task's).")
 @click.option("--algorithms", "--algorithm", help="Estimators, separated by commas (default: the task's).")
+@click.option("--preset", metavar="NAME", help="A training that the task declares: features and recipe.")
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar="NAME",
+    help="How rows of a second source train; may be repeated; `all` compares them on the same folds.",
+)
+@click.option(
+    "--user-weight", type=float, help="What a scored row counts where another counts 1 (default: 3)."
+)
+@click.option("--deam-weight", type=float, help="What a row of the other source counts (default: 1).")
+@click.option(
+    "--per-source", type=click.IntRange(min=1), help="Rows of each source in `balanced` (default: 400)."
+)
+@click.option(
+    "--align", type=click.Choice(["none", "moments", "coral"]), help="Move the other source's features first."
+)
+@click.option("--transfer-rate", type=float, help="Learning rate of the second half of `transfer`.")
+@click.option("--blend-weights", metavar="A,B", help="Weights of a blend (default: 0.6,0.4).")
+@click.option("--optimize", is_flag=True, help="Search the weights of a blend, nested by fold.")
 @click.option("--metric", help="Metric that ranks the runs (default: the task's).")
 @click.option("--epochs", type=click.IntRange(min=1), help="Largest number of passes of a neural network.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Items per step of a neural network.")
@@ -34,6 +60,15 @@ def train(
     task: str | None,
     features: str | None,
     algorithms: str | None,
+    preset: str | None,
+    strategies: tuple[str, ...],
+    user_weight: float | None,
+    deam_weight: float | None,
+    per_source: int | None,
+    align: str | None,
+    transfer_rate: float | None,
+    blend_weights: str | None,
+    optimize: bool,
     metric: str | None,
     epochs: int | None,
     batch_size: int | None,
@@ -50,11 +85,17 @@ def train(
     A training that was interrupted goes on at the fold where it stopped; one that was finished before, with the
     same data, code and settings, is found and not repeated. The sealed test set is not touched.
 
+    Rows of a second source (prepared with --deam) train as --strategy says and are never scored: several strategies
+    are compared on the same folds of your own items, with the gain over your items alone.
+
     \b
     Examples:
       earmark train zones
       earmark train zones --algorithms xgboost --set xgboost.max_depth=4
       earmark train zones --algorithms neural --epochs 100
+      earmark train zones --strategy all --algorithms xgboost
+      earmark train zones --strategy user --strategy weighted --user-weight 5
+      earmark train zones --preset production
       earmark train mine.py --format json
     """
     from earmark.cli.output import emit, note
@@ -72,6 +113,17 @@ def train(
         resume=not no_resume,
         force=force,
         allow_pseudo=allow_pseudo,
+        preset=preset,
+        strategies=chosen_strategies(
+            strategies,
+            user_weight=user_weight if deam_weight is None else (user_weight or 3.0) / _positive(deam_weight),
+            per_source=per_source,
+            align=align,
+            learning_rate=transfer_rate,
+            member_weights=_pair(blend_weights),
+            search=optimize or None,
+        ),
+        skip_impossible="all" in strategies,
     )
     report = None
     with progress(invocation) as tell:
@@ -80,7 +132,7 @@ def train(
             from earmark.tasks.verbs.evaluate import evaluate
 
             report = evaluate(project, trained.best, progress=tell).report
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "run": run.name,
             "algorithm": run.algorithm,
@@ -90,7 +142,7 @@ def train(
         }
         for run in trained.runs
     ]
-    document = {
+    document: dict[str, Any] = {
         "task": project.task.name,
         "metric": trained.metric,
         "best": trained.best.name,
@@ -100,10 +152,63 @@ def train(
             for run in trained.runs
         ],
     }
+    if len(options.strategies) > 1:
+        rows = _compared(invocation, project, trained, document)
     emit(invocation, rows, document=document)
     if report is not None:
         note(invocation, f"Report of the best run: {report}")
     return 0
+
+
+def chosen_strategies(names: Sequence[str], **given: Any) -> tuple[Strategy, ...]:
+    """Strategies by name, ``all`` being every one, with the settings that were given."""
+    from earmark.errors import UsageError
+    from earmark.training.strategy import STRATEGIES, Strategy
+
+    settings = {name: value for name, value in given.items() if value is not None}
+    if settings and not names:
+        options = ", ".join(sorted(settings))
+        raise UsageError(
+            f"{options} set a strategy, and none was named. Add --strategy weighted, for example."
+        )
+    wanted = [part for name in names for part in (STRATEGIES if name == "all" else name.split(","))]
+    return tuple(dict.fromkeys(Strategy(name, **settings) for name in wanted))
+
+
+def _compared(
+    invocation: Invocation, project: Project, trained: TrainedModels, document: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The table of strategies, in place of the plain one; the sentence goes to the notes."""
+    from earmark.cli.output import note
+    from earmark.tasks.verbs.strategies import compare_strategies, sentence_of, write_table
+
+    table = compare_strategies(trained.runs, trained.dataset, trained.metric, seed=project.settings.seed)
+    document["strategies"] = [row.to_json() for row in table]
+    document["sentence"] = sentence_of(table)
+    path = write_table(table, trained.best.path / "strategies.csv")
+    note(invocation, document["sentence"])
+    note(invocation, f"Table: {path}")
+    return [row.to_row() for row in table]
+
+
+def _pair(text: str | None) -> tuple[float, float] | None:
+    from earmark.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--blend-weights {text!r}: expected two numbers, for example 0.6,0.4.") from None
+    return first, second
+
+
+def _positive(weight: float) -> float:
+    from earmark.errors import UsageError
+
+    if not weight > 0:
+        raise UsageError(f"--deam-weight is {weight}, expected a number above 0.")
+    return weight
 
 
 def parse_parameters(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from earmark.errors import SchemaError
 
-__all__ = ["FeatureTable", "ItemFailure"]
+__all__ = ["FeatureTable", "ItemFailure", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +88,20 @@ class FeatureTable:
                 f"no frames of `{group}` in the table; it has {', '.join(self.arrays) or 'none'}."
             )
         return self.arrays[group]
+
+
+def joined(tables: Sequence[FeatureTable]) -> FeatureTable:
+    """Rows of several tables with the same columns, one below the other; rows per item are left out."""
+    first = tables[0]
+    differing = [table.columns for table in tables if table.columns != first.columns]
+    if differing:
+        raise SchemaError(
+            f"tables with {len(first.columns)} and {len(differing[0])} columns, or columns in another order, cannot "
+            "be joined; expected the same columns. Select them first."
+        )
+    return FeatureTable(
+        tuple(id for table in tables for id in table.ids),
+        first.columns,
+        np.concatenate([table.values for table in tables]),
+        tuple(failure for table in tables for failure in table.failures),
+    )

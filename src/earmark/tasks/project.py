@@ -11,6 +11,7 @@ Folder layout, below the project folder (names from the settings)::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -29,7 +30,7 @@ from earmark.features.group import FeatureGroup, fingerprints
 from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
 from earmark.features.sets import FeatureSet
-from earmark.features.table import FeatureTable
+from earmark.features.table import FeatureTable, joined
 from earmark.inference.inputs import expand_inputs
 from earmark.tasks.registry import load_task
 from earmark.tasks.settings import EffectiveSettings, load_settings
@@ -187,9 +188,65 @@ class Project:
         dataset = Dataset.build(manifest, splits, table, self.classes, columns=features.columns)
         return dataset, table
 
+    def auxiliary_data(
+        self, features: FeatureSet, progress: ProgressCallback | None = None
+    ) -> Dataset | None:
+        """The rows of a feature set that only train, of another source than the scored one; None without any.
+
+        Items whose features come from somebody else's tables are read by the task's `table_files`.
+
+        Raises
+        ------
+        SchemaError
+            Such a table cannot give the feature set's columns.
+        """
+        manifest, splits = self.manifest, self.splits
+        if not splits.auxiliary_ids:
+            return None
+        items = manifest.subset(splits.auxiliary_ids)
+        table = self._features_or_tables(features, list(items), progress)
+        return Dataset.build(
+            manifest, splits, table, self.classes, columns=features.columns, split="auxiliary"
+        )
+
+    def needs_mapping(self, features: FeatureSet) -> tuple[str, ...]:
+        """Columns of auxiliary rows that are not in the unit of the scored ones: pooling them needs a mapping."""
+        if not self.splits.auxiliary_ids:
+            return ()
+        items = self.manifest.subset(self.splits.auxiliary_ids)
+        kinds = {_suffix(item) for item in items} & self.task.table_files.keys()
+        return tuple(
+            dict.fromkeys(
+                column
+                for kind in sorted(kinds)
+                for column in features.columns
+                if not self.task.table_files[kind].comparable.get(column, False)
+            )
+        )
+
+    def _features_or_tables(
+        self, features: FeatureSet, items: Sequence[Item], progress: ProgressCallback | None
+    ) -> FeatureTable:
+        tables = self.task.table_files
+        audio = [item for item in items if _suffix(item) not in tables]
+        parts = (
+            [self.extract(features.groups, audio, progress=progress).select(features.columns)]
+            if audio
+            else []
+        )
+        for suffix, files in tables.items():
+            own = [item for item in items if _suffix(item) == suffix]
+            if own:
+                parts.append(files.read(own, features.columns))
+        return joined(parts)
+
     def _require_prepared(self) -> None:
         if not self.is_prepared:
             raise UsageError(
                 f"`{self.data_folder}` holds no manifest; expected one made from your labels. "
                 f"Run: earmark prepare {self.spelled} LABELS"
             )
+
+
+def _suffix(item: Item) -> str:
+    return os.path.splitext(item.uri)[1].lower()  # noqa: PTH122  # a URI is no path

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from earmark.data.dataset import Dataset
     from earmark.data.manifest import Manifest
     from earmark.evaluation.result import Evaluation, Goal
+    from earmark.features.item import Item
+    from earmark.features.table import FeatureTable
     from earmark.inference.prediction import Failed, Prediction
     from earmark.inference.rules import RuleSet
     from earmark.tasks.project import Project
@@ -186,6 +188,48 @@ class EarlierTables:
 
 
 @dataclass(frozen=True)
+class TableFiles:
+    """Items whose features somebody else computed: files of a suffix that hold numbers instead of audio.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(items, columns)`` gives a feature table with these columns, NaN where a file cannot say.
+    comparable : mapping of column to bool
+        Whether a column means the same, in the same unit, as the one of that name made from audio. Rows with
+        others are pooled only after a mapping.
+    """
+
+    read: Callable[[Sequence[Item], Sequence[str]], FeatureTable]
+    comparable: Mapping[str, bool]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training under one name: what belongs together.
+
+    Parameters
+    ----------
+    name : str
+    features : str
+        A feature set of the task.
+    recipe : Recipe
+        Algorithm, parameters, preprocessing with the number of columns to select, class weights.
+    strategy, align : str
+        How rows of a second source take part where there are some, and how they are moved first.
+    description : str
+        One line for listings.
+    """
+
+    name: str
+    features: str
+    recipe: Recipe
+    strategy: str = "user"
+    align: str = "none"
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Task:
     """Declaration of a task; every verb works from it.
 
@@ -229,6 +273,10 @@ class Task:
     item_noun : str
         What one item is called, in the plural.
     outputs : Outputs or None
+    table_files : mapping of suffix to TableFiles
+        Items that are tables instead of audio, e.g. ``{".csv": ...}``.
+    presets : mapping of name to Preset
+        What ``train --preset NAME`` trains.
     earlier : EarlierTables or None
         What ``cache import`` reads.
     analyses : mapping of name to callable
@@ -260,6 +308,8 @@ class Task:
     class_colours: Mapping[str, str] = field(default_factory=dict)
     item_noun: str = "items"
     outputs: Outputs | None = None
+    table_files: Mapping[str, TableFiles] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     earlier: EarlierTables | None = None
     analyses: Mapping[str, Callable[[AnalysisRequest], Analysis]] = field(default_factory=dict)
     demo: Callable[[Path], Path] | None = None
@@ -286,6 +336,18 @@ class Task:
                 f"Known: {', '.join(self.feature_sets)}."
             )
         return self.feature_sets[chosen]
+
+    def preset(self, name: str) -> Preset:
+        """The preset called `name`; case and ``-`` do not matter."""
+        from earmark.models.constraints import closest
+
+        folded = name.strip().lower().replace("-", "_")
+        if folded not in self.presets:
+            raise UsageError(
+                f"task `{self.name}` has no preset {name!r}{closest(folded, self.presets)}. "
+                f"Known: {', '.join(self.presets) or 'none'}."
+            )
+        return self.presets[folded]
 
     @property
     def all_groups(self) -> tuple[FeatureGroup, ...]:

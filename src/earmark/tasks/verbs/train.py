@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from earmark.errors import UsageError
 from earmark.evaluation.metrics import METRICS
 from earmark.features.progress import Progress, ProgressCallback
 from earmark.features.sets import FeatureSet
-from earmark.models.registry import canonical_name, make
+from earmark.models.registry import canonical_name, estimator_class, make
 from earmark.tasks.probe import feature_probe
 from earmark.tasks.project import Project
 from earmark.training.recipe import Recipe
 from earmark.training.runs import Run, best_run
+from earmark.training.strategy import Strategy
 from earmark.training.train import Trained
 from earmark.training.train import train as train_recipe
 
@@ -45,17 +46,25 @@ class TrainOptions:
     resume: bool = True
     force: bool = False
     allow_pseudo: bool = False
+    preset: str | None = None
+    strategies: tuple[Strategy, ...] = ()
+    skip_impossible: bool = False
+    """Leave out a strategy that an algorithm cannot follow, instead of refusing."""
 
 
 @dataclass(frozen=True)
 class TrainedModels:
-    """Runs in the order they were asked for, the best of them, and which of them had been trained before."""
+    """Runs in the order they were asked for, the best of them, and which of them had been trained before.
+
+    `auxiliary` are the rows of another source that took part, or stood beside.
+    """
 
     runs: tuple[Run, ...]
     best: Run
     reused: frozenset[str]
     metric: str
     dataset: Dataset
+    auxiliary: Dataset | None = None
 
 
 def train(
@@ -74,13 +83,15 @@ def train(
     _refuse_pseudo(project, options)
     dataset, _ = project.training_data(chosen, progress)
     _refuse_too_little(project, dataset)
-    results = [
-        _train_one(project, recipe, chosen, dataset, metric, options, progress)
-        for recipe in recipes_of(project, options)
-    ]
+    auxiliary = project.auxiliary_data(chosen, progress)
+    recipes = recipes_of(project, options)
+    _refuse_unmapped(project, chosen, recipes)
+    _refuse_impossible(recipes, auxiliary)
+    job = _Job(project, chosen, dataset, auxiliary, metric, options, progress)
+    results = [job.train(recipe) for recipe in recipes]
     runs = tuple(result.run for result in results)
     reused = frozenset(result.run.name for result in results if result.reused)
-    return TrainedModels(runs, best_run(runs, metric), reused, metric, dataset)
+    return TrainedModels(runs, best_run(runs, metric), reused, metric, dataset, auxiliary)
 
 
 def baseline_runs(project: Project, dataset: Dataset) -> dict[str, Run]:
@@ -115,11 +126,25 @@ def _baseline_run(project: Project, recipe: Recipe, features: str, dataset: Data
 
 
 def recipes_of(project: Project, options: TrainOptions) -> list[Recipe]:
-    """The task's recipes, or the named algorithms with the task's parameters where it has some."""
+    """The task's recipes, or the named algorithms with the task's parameters where it has some; each in every
+    strategy that was asked for.
+    """
     declared = {recipe.algorithm: recipe for recipe in project.task.recipes}
     names = options.algorithms or project.settings.algorithms or project.task.algorithms or list(declared)
     chosen = [declared.get(canonical_name(name), Recipe(name)) for name in names]
-    return [_adjusted(recipe, project, options) for recipe in chosen]
+    if options.preset:
+        chosen = [project.task.preset(options.preset).recipe]
+    adjusted = [_adjusted(recipe, project, options) for recipe in chosen]
+    pairs = [replace(recipe, strategy=one) for recipe in adjusted for one in _strategies(project, options)]
+    return [recipe for recipe in pairs if _possible(recipe)] if options.skip_impossible else pairs
+
+
+def _strategies(project: Project, options: TrainOptions) -> tuple[Strategy, ...]:
+    """Those of the command line; else the preset's where there are rows of a second source; else scored rows alone."""
+    if options.strategies or not options.preset or not project.splits.auxiliary_ids:
+        return options.strategies or (Strategy(),)
+    chosen = project.task.preset(options.preset)
+    return (Strategy(chosen.strategy, align=chosen.align),)
 
 
 def _adjusted(recipe: Recipe, project: Project, options: TrainOptions) -> Recipe:
@@ -141,41 +166,51 @@ def _adjusted(recipe: Recipe, project: Project, options: TrainOptions) -> Recipe
     return replace(recipe, params={**recipe.params, **given, **own}, seed=project.settings.seed)
 
 
-def _train_one(
-    project: Project,
-    recipe: Recipe,
-    features: FeatureSet,
-    dataset: Dataset,
-    metric: str,
-    options: TrainOptions,
-    progress: ProgressCallback | None,
-) -> Trained:
-    done = 0
+@dataclass(frozen=True)
+class _Job:
+    """What all trainings of one command share."""
 
-    def tell(event: Mapping[str, Any]) -> None:
-        nonlocal done
-        done += event["event"] == "fold"
-        if progress is not None and event["event"] in ("fold", "run"):
-            progress(Progress(f"train {recipe.algorithm}", min(done, dataset.n_folds), dataset.n_folds))
+    project: Project
+    features: FeatureSet
+    dataset: Dataset
+    auxiliary: Dataset | None
+    metric: str
+    options: TrainOptions
+    progress: ProgressCallback | None
 
-    return train_recipe(
-        recipe,
-        dataset,
-        root=project.runs_folder,
-        task=project.task.name,
-        metrics=METRICS,
-        rank_by=metric,
-        hashes={"split": project.splits.hash, "features": features_hash(project, features)},
-        settings={
-            "features": features.name,
-            "metric": metric,
-            "seed": project.settings.seed,
-            "probe": feature_probe(features),
-        },
-        resume=options.resume,
-        reuse=not options.force,
-        on_event=tell,
-    )
+    def train(self, recipe: Recipe) -> Trained:
+        project, options = self.project, self.options
+        return train_recipe(
+            recipe,
+            self.dataset,
+            root=project.runs_folder,
+            task=project.task.name,
+            metrics=METRICS,
+            rank_by=self.metric,
+            hashes={"split": project.splits.hash, "features": features_hash(project, self.features)},
+            settings={
+                "features": self.features.name,
+                "metric": self.metric,
+                "seed": project.settings.seed,
+                "probe": feature_probe(self.features),
+            },
+            resume=options.resume,
+            reuse=not options.force,
+            on_event=self._teller(recipe),
+            auxiliary=self.auxiliary,
+        )
+
+    def _teller(self, recipe: Recipe) -> Callable[[Mapping[str, Any]], None]:
+        done, total = 0, self.dataset.n_folds
+        name = f"train {recipe.algorithm}" + f" {recipe.strategy.label}" * recipe.strategy.uses_auxiliary
+
+        def tell(event: Mapping[str, Any]) -> None:
+            nonlocal done
+            done += event["event"] == "fold"
+            if self.progress is not None and event["event"] in ("fold", "run"):
+                self.progress(Progress(name, min(done, total), total))
+
+        return tell
 
 
 def features_hash(project: Project, features: FeatureSet) -> str:
@@ -195,9 +230,13 @@ def chosen_metric(project: Project, options: TrainOptions) -> str:
 
 
 def chosen_features(project: Project, options: TrainOptions) -> FeatureSet:
-    """The feature set to train on: of the command line, the first of the settings, or the task's default."""
+    """The feature set to train on: of the command line, the preset, the first of the settings, or the task's
+    default.
+    """
     if options.features:
         return project.task.features(options.features)
+    if options.preset:
+        return project.task.features(project.task.preset(options.preset).features)
     return project.feature_sets()[0]
 
 
@@ -222,3 +261,41 @@ def _refuse_too_little(project: Project, dataset: Dataset) -> None:
             f"{len(dataset)} training rows hold {len(present)} class ({counts}); a classifier needs at least two. "
             f"Label more {project.task.item_noun} and run `earmark prepare {project.spelled}` again."
         )
+
+
+def _refuse_unmapped(project: Project, features: FeatureSet, recipes: Sequence[Recipe]) -> None:
+    """Rows in other units must not be pooled as they are: the source would be what is learned."""
+    plain = sorted(
+        {r.strategy.name for r in recipes if r.strategy.uses_auxiliary and r.strategy.align == "none"}
+    )
+    columns = project.needs_mapping(features) if plain else ()
+    if columns:
+        raise UsageError(
+            f"rows of the second source come from tables in other units: {len(columns)} of {len(features.columns)} "
+            f"columns of `{features.name}` are not comparable ({', '.join(columns[:3])} ...), and strategy "
+            f"{', '.join(plain)} would pool them as they are. Pass --align moments (or coral), or give the audio."
+        )
+
+
+def _refuse_impossible(recipes: Sequence[Recipe], auxiliary: Dataset | None) -> None:
+    """What would fail after the first trainings is said before them."""
+    wanting = sorted({recipe.strategy.name for recipe in recipes if recipe.strategy.uses_auxiliary})
+    if wanting and auxiliary is None:
+        raise UsageError(
+            f"strategy {', '.join(wanting)} needs rows of a second source, and the manifest has none. Prepare them "
+            "beside the labels, for example with `earmark prepare zones LABELS --deam FOLDER`."
+        )
+    stuck = sorted({recipe.algorithm for recipe in recipes if not _possible(recipe)})
+    if stuck:
+        raise UsageError(
+            f"strategy transfer continues a fit, which {', '.join(stuck)} cannot do; expected xgboost or "
+            "neural_network. Pass --algorithms xgboost, or leave transfer out."
+        )
+
+
+def _possible(recipe: Recipe) -> bool:
+    """Whether the algorithm can follow the strategy; an ensemble's members are asked."""
+    if recipe.strategy.name != "transfer":
+        return True
+    members = recipe.members() or (recipe,)
+    return all(estimator_class(member.algorithm).continues for member in members)
