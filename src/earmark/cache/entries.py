@@ -28,6 +28,7 @@ from earmark.cache.cleaning import Cleaning
 from earmark.cache.entry_format import BadEntryError, decode, encode, samples
 from earmark.cache.identity import Identifier
 from earmark.cache.records import Digested, Failure, FingerprintRecord, Usage
+from earmark.cache.same_input import same_input
 from earmark.cache.store import (
     ENTRIES,
     FAILURES,
@@ -198,6 +199,10 @@ class FeatureCache:
                 transaction.delete(FAILURES + key[1:])
 
         self.write(put)
+
+    def same_input(self, pairs: Iterable[tuple[bytes, bytes]]) -> int:
+        """Let entries of one identity stand for another that has the same samples (`earmark.cache.same_input`)."""
+        return same_input(self, pairs)
 
     # Identities
 

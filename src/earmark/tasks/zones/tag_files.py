@@ -1,0 +1,119 @@
+"""Replacing the tags of one file: a tagged copy is made beside it, checked, and takes its place in one step.
+
+The copy has the file's mode, owner and extended attributes. A symbolic link stays one: the file that it leads to is
+replaced. Of several hard links the one named is replaced, and the others keep the old tags.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from earmark.errors import InputError
+from earmark.tasks.zones.tag_entries import Entry, replaced
+from earmark.tasks.zones.tag_formats import read_tags, rest_digest, write_copy
+
+__all__ = ["BACKUP_SUFFIX", "make_backup", "put_in_place", "sentence", "temporary_beside", "write_checked"]
+
+BACKUP_SUFFIX = ".backup"
+
+
+def temporary_beside(target: Path) -> Path:
+    """A free hidden name in the folder of `target`, which no folder scan takes for audio."""
+    return target.with_name(f".earmark-{secrets.token_hex(8)}.tmp")
+
+
+def write_checked(target: Path, temporary: Path, changes: Mapping[str, Sequence[Entry]]) -> os.stat_result:
+    """Make a copy of `target` with other fields at `temporary`, on the disk, and prove that only they differ.
+
+    Returns
+    -------
+    os.stat_result
+        Of `target` before it was read, for `put_in_place`.
+
+    Raises
+    ------
+    InputError
+        The file is read-only, or its copy differs in something else.
+    OSError
+        No room, no right.
+    """
+    status = target.stat()
+    if not status.st_mode & 0o222:
+        raise InputError(f"`{target}` is read-only. Expected a file that may be written. Change its rights.")
+    before = read_tags(target)
+    entries = replaced(before.entries, changes)
+    write_copy(target, temporary, entries)
+    _require_same(target, temporary, tuple(entry.raw for entry in entries))
+    shutil.copystat(target, temporary)
+    copied = temporary.stat()
+    if (copied.st_uid, copied.st_gid) != (status.st_uid, status.st_gid):
+        os.chown(temporary, status.st_uid, status.st_gid)
+        temporary.chmod(stat.S_IMODE(status.st_mode))
+    now_ns = time.time_ns()
+    os.utime(temporary, ns=(status.st_atime_ns, now_ns))
+    _flush(temporary)
+    return status
+
+
+def put_in_place(target: Path, temporary: Path, before: os.stat_result) -> None:
+    """Let `temporary` take the place of `target`, unless that has changed since `before`."""
+    now = target.stat()
+    if any(getattr(now, name) != getattr(before, name) for name in ("st_ino", "st_size", "st_mtime_ns")):
+        raise InputError(
+            f"`{target}` was changed by another program meanwhile and stays as it is. Try again."
+        )
+    temporary.replace(target)
+    _flush(target.parent)
+
+
+def make_backup(target: Path) -> None:
+    """Copy a file to ``<file>.backup``, whole or not at all; a backup that exists stays."""
+    backup = target.with_name(target.name + BACKUP_SUFFIX)
+    if backup.exists():
+        return
+    temporary = temporary_beside(target)
+    try:
+        shutil.copy2(target, temporary)
+        _flush(temporary)
+        temporary.replace(backup)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sentence(path: Path, error: Exception) -> str:
+    """Say in one sentence or two why a file could not be tagged."""
+    if not isinstance(error, OSError) or error.errno is None:
+        text = str(error)
+        return text if str(path) in text else f"`{path}` cannot be tagged: {text}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"`{path}` stays as it is: there is no room for its tagged copy ({error.strerror}). Free some space."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"`{path}` stays as it is: {error.strerror}. Expected a file and a folder that you may write."
+    if error.errno == errno.ENOENT:
+        return f"`{path}` is gone. Expected the file that was answered. Name it again."
+    return f"`{path}` stays as it is: {error.strerror or error}."
+
+
+def _require_same(target: Path, temporary: Path, expected: tuple[bytes, ...]) -> None:
+    found = tuple(entry.raw for entry in read_tags(temporary).entries)
+    # What has no entries needs no tag, and is then read as a file without one.
+    if found != expected or rest_digest(temporary) != rest_digest(target):
+        raise InputError(
+            f"`{target}` stays as it is: a copy with the new tags differed in more than these. "
+            "Write the file again with a tag editor, then try again."
+        )
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
