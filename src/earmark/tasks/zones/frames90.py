@@ -50,7 +50,7 @@ from earmark.audio.clip import Clip
 from earmark.audio.descriptors import CONTRAST_FLOOR, N_FFT, spectral_descriptors
 from earmark.audio.filterbanks import mel_filterbank
 from earmark.audio.mel import power_to_db
-from earmark.audio.spectrum import FFT_BLOCK_FRAMES, magnitude, n_frames_of
+from earmark.audio.spectrum import FFT_BLOCK_FRAMES, hann_window, n_frames_of
 from earmark.features import FeatureGroup, feature_group
 from earmark.tasks.zones.frames import (
     DROP_COLUMNS,
@@ -93,7 +93,6 @@ VARIANCE_FRAMES = 8
 N_BANDS, BAND_BINS = 7, 146  # bins 1 to 1022: all but 0 Hz and the last two
 QUARTER_BINS = BAND_BINS // 4
 COEFFICIENTS = range(1, 20)
-MARGIN_FRAMES = N_FFT // 2 // HOP_LENGTH  # a window reaches this many hops beyond its centre
 LEAST_VARIANCE = 1e-12  # of the place in the spectrum, 0 to 1; a window's own main lobe has 1e-7
 
 LEVEL_COLUMNS = (
@@ -223,12 +222,11 @@ def shape_frames(clip: Clip) -> np.ndarray:
 
 def cepstrum_frames(clip: Clip) -> np.ndarray:
     """Values of ``zones.frames90_cepstrum``, shape (n_frames, 38)."""
-    from scipy.fft import dct
-
     mel_db = power_to_db(clip.memo(spectral_shape).mel_power)
+    angle = np.pi / N_MELS * np.outer(np.arange(N_MELS) + 0.5, COEFFICIENTS)
+    cosines = np.sqrt(2.0 / N_MELS) * np.cos(angle)  # orthonormal DCT-II without coefficient 0
     # The transform is linear, so the mean of the cepstrum is the cepstrum of the mean.
-    cepstrum = dct(frame_means(clip, mel_db), type=2, norm="ortho", axis=1)
-    coefficients = cepstrum[:, COEFFICIENTS.start : COEFFICIENTS.stop]
+    coefficients = frame_means(clip, mel_db) @ cosines
     return np.column_stack([coefficients, first_difference(coefficients)])
 
 
@@ -281,8 +279,8 @@ def spectral_shape(clip: Clip) -> SpectralShape:
     mel_power = np.empty((n_frames, N_MELS), dtype=np.float32)
     # One weight in a hundred is not 0; a dense product would also wake threads for each small block.
     filters = csr_array(mel_filterbank(clip.sample_rate, N_FFT, N_MELS, LOWEST_HZ, HIGHEST_HZ))
-    for start in range(0, n_frames, FFT_BLOCK_FRAMES - 2 * MARGIN_FRAMES):
-        stop = min(start + FFT_BLOCK_FRAMES - 2 * MARGIN_FRAMES, n_frames)
+    for start in range(0, n_frames, FFT_BLOCK_FRAMES):
+        stop = min(start + FFT_BLOCK_FRAMES, n_frames)
         size = _magnitude_between(clip, start, stop)
         moments[start:stop] = _skewness_kurtosis(size)
         contrast[start:stop] = _quarter_contrast(size)
@@ -292,9 +290,12 @@ def spectral_shape(clip: Clip) -> SpectralShape:
 
 def _magnitude_between(clip: Clip, start: int, stop: int) -> np.ndarray:
     """Rows ``start`` to ``stop`` of the magnitude spectrum: a whole track's would take 20 MB per minute."""
-    first = max(0, start - MARGIN_FRAMES)
-    samples = clip.samples[first * HOP_LENGTH : (stop + MARGIN_FRAMES) * HOP_LENGTH]
-    return magnitude(Clip(samples, clip.sample_rate))[start - first : stop - first]
+    first, length = start * HOP_LENGTH - N_FFT // 2, (stop - start - 1) * HOP_LENGTH + N_FFT
+    samples = clip.samples[max(0, first) : first + length]
+    padded = np.zeros(length, dtype=np.float32)
+    padded[max(0, -first) :][: len(samples)] = samples
+    framed = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_LENGTH]
+    return np.abs(np.fft.rfft(framed * hann_window(N_FFT), axis=1))
 
 
 def _skewness_kurtosis(size: np.ndarray) -> np.ndarray:
