@@ -13,6 +13,7 @@ import pytest
 from earmark.evaluation import plots
 from earmark.evaluation.importance import Importance
 from earmark.evaluation.metrics import coverage_curve, reliability_bins
+from earmark.evaluation.plane import Plane
 
 ODD_NAMES = ("$x^{2", "<b>&\"'", "日本 🟨")
 
@@ -27,10 +28,11 @@ def figures(evaluation):
         "importance": lambda: plots.importance_figure(e.importance, "balanced accuracy"),
         "probabilities": lambda: plots.probability_figure(e.y, e.p, e.classes, e.class_colours),
         "comparison": lambda: plots.comparison_figure(e.comparison, "balanced_accuracy", "balanced accuracy"),
+        "plane": lambda: plots.plane_figure(e.plane, e.y, e.p, e.classes, e.class_colours),
     }
 
 
-NAMES = ("confusion", "reliability", "coverage", "importance", "probabilities", "comparison")
+NAMES = ("confusion", "reliability", "coverage", "importance", "probabilities", "comparison", "plane")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,6 +83,14 @@ def test_cells_say_counts_and_shares():
     assert texts == [["3", "1", "0", "4"], ["75", "25", "0", "100"]]
 
 
+def test_the_plane_shows_every_item_and_the_errors_apart(evaluation, figures):
+    labels, predictions, errors = (
+        [len(dots.get_offsets()) for dots in axes.collections] for axes in figures["plane"]().axes
+    )
+    assert sum(labels) == sum(predictions) == sum(errors) == 60
+    assert errors[0] == 60 - len(evaluation.errors)
+
+
 def test_numbers_are_readable_on_their_cells():
     figure = plots.confusion_figure([[10, 0], [0, 10]], ("a", "b"))
     assert {text.get_color() for text in figure.axes[0].texts} == {"#ffffff", "#111111"}
@@ -97,6 +107,7 @@ def test_names_are_text_never_formulas_or_markup(tmp_path):
     p = np.full((4, 3), 1 / 3)
     for figure in (
         plots.probability_figure(y, p, ODD_NAMES),
+        plots.plane_figure(Plane(np.zeros((4, 2)), np.zeros(2)), y, p, ODD_NAMES),
         plots.confusion_figure(np.eye(3), ODD_NAMES),
         plots.importance_figure([Importance(name, 0.1, 0.01) for name in ODD_NAMES], "$y_"),
     ):
@@ -117,6 +128,7 @@ def test_nothing_to_draw_is_drawn_empty(tmp_path):
             plots.importance_figure([], "accuracy"),
             plots.probability_figure(y, p, ("a", "b")),
             plots.comparison_figure([], "accuracy", "accuracy"),
+            plots.plane_figure(Plane(np.empty((0, 2)), np.zeros(2)), y, p, ("a", "b")),
         ]
     ):
         assert plots.save_png(figure, tmp_path / f"{i}.png").stat().st_size > 0

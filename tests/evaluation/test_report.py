@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 
 from earmark.evaluation.baselines import model
 from earmark.evaluation.importance import Importance
+from earmark.evaluation.label_issues import LabelIssue, LabelReview
 from earmark.evaluation.report import REPORT_FILES, render_model_card, render_report, write_report
-from earmark.evaluation.result import Opening, SetAside, Stage
+from earmark.evaluation.result import Goal, Opening, SetAside, Stage
+from earmark.evaluation.sections import Section, data_uri
+from earmark.evaluation.sources import SourceScore
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -48,19 +52,32 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
+SHIFT_SENTENCE = (
+    "25 of 25 features differ between user and deam; taken together they are clearly apart (AUC 0.81 [0.70, 0.90], "
+    "0.5 is chance)."
+)
+
+
 @pytest.fixture(scope="module")
 def page(evaluation):
     return Page(render_report(evaluation))
 
 
 def test_all_files_are_written_and_nothing_else(written):
-    assert sorted(path.name for path in written.iterdir()) == sorted(REPORT_FILES)
+    more = ["prediction_analysis.png", "domain_shift.csv"]
+    assert sorted(path.name for path in written.iterdir()) == sorted([*REPORT_FILES, *more])
+
+
+def test_a_file_is_left_out_where_there_is_nothing_to_put_in_it(make_evaluation, tmp_path):
+    paths = write_report(make_evaluation(shift=None, plane=None, analyses=()), tmp_path)
+    assert [path.name for path in paths] == list(REPORT_FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(REPORT_FILES)
+    assert "domain_shift" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_same_evaluation_gives_the_same_bytes_also_over_an_old_report(make_evaluation, written):
     before = {path.name: path.read_bytes() for path in written.iterdir()}
     paths = write_report(make_evaluation(), written)
-    assert [path.name for path in paths] == list(REPORT_FILES)
     for path in paths:
         assert path.read_bytes() == before[path.name], path.name
 
@@ -77,7 +94,8 @@ def test_the_page_fetches_nothing_and_runs_nothing(page, evaluation):
     text = render_report(evaluation)
     assert "script" not in page.tags and "link" not in page.tags and "iframe" not in page.tags
     assert not [one for one in page.attributes if one[1].startswith("on")]
-    assert all(value.startswith("#") for _, name, value in page.attributes if name in ("href", "src"))
+    allowed = {"href": "#", "src": "data:image/png;base64,"}
+    assert all(value.startswith(allowed[name]) for _, name, value in page.attributes if name in allowed)
     assert not re.search(r"url\((?!#)", text) and "@import" not in text
     assert "http" not in text.replace("http://www.w3.org/", "")
 
@@ -91,10 +109,10 @@ def test_links_lead_to_sections(page):
 def test_tables_have_headers_and_figures_a_description(page, evaluation):
     assert page.tags.count("table") >= 8
     assert ("th", "scope", "col") in page.attributes and ("th", "scope", "row") in page.attributes
-    assert page.tags.count("svg") == page.tags.count("figure") == page.tags.count("figcaption") == 5
-    assert (
-        sum(1 for tag, name, value in page.attributes if tag == "svg" and name == "aria-label" and value) == 5
-    )
+    assert page.tags.count("svg") == 6 and page.tags.count("img") == 1
+    assert page.tags.count("figure") == page.tags.count("figcaption") == 7
+    described = {"svg": "aria-label", "img": "alt"}
+    assert sum(1 for tag, name, value in page.attributes if described.get(tag) == name and value) == 7
     assert ("html", "lang", "en") in page.attributes
 
 
@@ -107,6 +125,8 @@ def test_everything_a_reader_needs_is_there(page, evaluation):
         "selective accuracy", "quadratic kappa", "PURPLE", "majority", "bpm-rule", "fast10", "XGBoost on 10 features",
         "zones.full.feature_0", "broken.mp3",
         "extract 41.20 50 10", "train 12.50 – –", "all 53.70", "abababab", "cdcdcd",
+        "deam trains only, not part of the headline 40", "disc 30", SHIFT_SENTENCE, "Drops", "They help.",
+        "Table: drops.csv (2 rows)", "drop_count 0.1235", "Picture: drops.png", "b –",
         "xgboost", "earmark 0.1.0", "split 42", "opened once, by one run",
     ):  # fmt: skip
         assert piece in words, piece
@@ -159,6 +179,9 @@ def test_strings_from_outside_stay_text(make_evaluation):
         item_noun=HOSTILE,
         created=HOSTILE,
         warnings=(HOSTILE,),
+        sources=(SourceScore(HOSTILE, 3, False, base.sources[0].scores),),
+        shift=replace(base.shift, names=(HOSTILE, HOSTILE)),
+        analyses=(Section(HOSTILE, HOSTILE, (HOSTILE,), {HOSTILE: [{HOSTILE: HOSTILE}]}, {}, (HOSTILE,)),),
     )
     text = render_report(evaluation)
     page = Page(text)
@@ -213,13 +236,47 @@ def test_the_model_card_names_score_limits_and_data(evaluation):
 def test_a_bare_evaluation_still_makes_a_page(make_evaluation, tmp_path):
     bare = make_evaluation(
         n=0, y=np.zeros(0, int), p=np.empty((0, 3)), groups=None, baselines=(), goals=(), importance=(),
-        set_aside=(), stages=(), openings=(), facts={}, class_colours={}, created="",
+        set_aside=(), stages=(), openings=(), facts={}, class_colours={}, created="", sources=(), shift=None,
+        analyses=(),
     )  # fmt: skip
     write_report(bare, tmp_path)
     words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
     for piece in ("Nothing was scored", "No baselines were given", "Importance was not measured", "None: every input",
-                  "No item is predicted wrong", "Not recorded", "never been opened"):  # fmt: skip
+                  "No item is predicted wrong", "sources were not recorded", "Not recorded", "never been opened"):  # fmt: skip
         assert piece in words, piece
+
+
+def test_goals_of_the_other_split_are_open(make_evaluation):
+    goals = (Goal("accuracy", 0.1, split="val"), Goal("accuracy", 0.8, split="test"))
+    val = make_evaluation(goals=goals, split="val")
+    words = Page(render_report(val)).words
+    assert "✓ reached cross-validated accuracy > 0.10: measured" in words
+    assert "○ open holdout accuracy > 0.80: measured on the sealed test only" in words
+    assert "0 of 1 goals are missed. Measured on the sealed test only: 1 goal." in words
+    assert "- open: holdout accuracy > 0.80, measured on the sealed test only" in render_model_card(val)
+
+
+def test_folds_show_their_spread(make_evaluation):
+    evaluation = make_evaluation(split="val", folds=np.arange(60) % 5)
+    low, high = min(evaluation.fold_scores["accuracy"]), max(evaluation.fold_scores["accuracy"])
+    words = Page(render_report(evaluation)).words
+    assert "lowest to highest fold" in words and f"{low:.3f} to {high:.3f} higher" in words
+    assert "lowest to highest fold" not in Page(render_report(make_evaluation())).words
+
+
+def test_doubted_labels_have_a_section(make_evaluation):
+    issue = LabelIssue("track_000", "/m/a & b.mp3", "YELLOW", "PURPLE", 0.91, 0.04, True, (0.04, 0.05, 0.91))
+    fine = replace(issue, id="track_001", is_potential_issue=False)
+    evaluation = make_evaluation(label_review=LabelReview(("YELLOW", "GREEN", "PURPLE"), (issue, fine)))
+    page = Page(render_report(evaluation))
+    assert "1 of 2 labels are potential issues (YELLOW 1 of 2, GREEN 0 of 0, PURPLE 0 of 0)." in page.words
+    assert "a & b.mp3 YELLOW PURPLE 0.91 0.04" in page.words and "YELLOW 2 1 0.5" in page.words
+    assert evaluation.to_json()["label_issues"]["to_review"][0]["track_id"] == "track_000"
+
+
+def test_a_picture_that_is_no_png_is_refused():
+    with pytest.raises(ValueError, match="expected a PNG"):
+        data_uri(b"<svg onload=alert(1)>")
 
 
 def test_a_colour_that_is_no_colour_is_refused(make_evaluation):

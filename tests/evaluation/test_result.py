@@ -11,6 +11,7 @@ from earmark.errors import UsageError
 from earmark.evaluation.baselines import model
 from earmark.evaluation.intervals import Interval
 from earmark.evaluation.metrics import METRICS
+from earmark.evaluation.plane import Plane
 from earmark.evaluation.result import Evaluation, Goal, GoalOutcome, Opening
 
 CLASSES = ("YELLOW", "GREEN", "PURPLE")
@@ -21,6 +22,7 @@ def test_the_json_has_exactly_the_promised_shape(evaluation):
     document = json.loads(evaluation.to_json_text())
     assert list(document) == [
         "task", "run", "split", "n", "metrics", "baselines", "per_class", "test_openings",
+        "sources", "domain_shift_auc", "analyses",
     ]  # fmt: skip
     assert (document["task"], document["split"], document["n"]) == ("zones", "test", 60)
     assert list(document["metrics"]) == list(METRICS)
@@ -33,6 +35,47 @@ def test_the_json_has_exactly_the_promised_shape(evaluation):
         assert set(row) == {"precision", "recall", "f1", "support"}
         assert set(row["recall"]) == SCORE_KEYS
     assert document["test_openings"] == 1
+    assert [(row["source"], row["n"], row["in_headline"]) for row in document["sources"]] == [
+        ("disc", 30, True), ("file", 30, True), ("deam", 40, False),
+    ]  # fmt: skip
+    assert all(set(row["accuracy"]) == SCORE_KEYS for row in document["sources"])
+    assert document["domain_shift_auc"] == {"value": 0.81, "low": 0.7, "high": 0.9}
+    assert document["analyses"] == {
+        "drops": {
+            "title": "Drops",
+            "sentences": ["They help."],
+            "files": ["drops/drops.csv", "drops/drops.png"],
+        }
+    }
+
+
+def test_the_json_of_a_bare_evaluation_has_the_same_keys(make_evaluation):
+    bare = make_evaluation(sources=(), shift=None, plane=None, analyses=())
+    document = json.loads(bare.to_json_text())
+    assert (document["sources"], document["domain_shift_auc"], document["analyses"]) == ([], None, {})
+
+
+def test_goals_count_on_their_split(make_evaluation):
+    goals = (Goal("accuracy", 0.1, split="val"), Goal("accuracy", 0.8, split="test"), Goal("ece", 0.9))
+    val, test = (make_evaluation(goals=goals, split=split) for split in ("val", "test"))
+    assert [outcome.goal for outcome in val.goal_outcomes] == [goals[0], goals[2]] and val.other_goals == (
+        goals[1],
+    )
+    assert "Goals reached: cross-validated accuracy > 0.10" in val.verdict()
+    assert val.verdict().endswith("Measured on the sealed test only: holdout accuracy > 0.80.")
+    assert "Goals missed: holdout accuracy > 0.80 (measured" in test.verdict()
+    assert test.verdict().endswith("Measured out of fold only: cross-validated accuracy > 0.10.")
+    with pytest.raises(UsageError, match="expected val or test"):
+        Goal("accuracy", 0.8, split="holdout")
+
+
+def test_folds_are_scored_one_by_one(make_evaluation):
+    folds = np.arange(60) % 5
+    evaluation = make_evaluation(folds=folds)
+    right = evaluation.p.argmax(axis=1) == evaluation.y
+    expected = [float(right[folds == fold].mean()) for fold in range(5)]
+    assert evaluation.fold_scores["accuracy"] == pytest.approx(expected)
+    assert make_evaluation().fold_scores == {}
 
 
 def test_undefined_scores_are_null_and_nothing_is_nan(make_evaluation):
@@ -128,6 +171,8 @@ def test_openings_are_counted_by_run(make_evaluation):
         ({"classes": ("A", "B")}, "3 probabilities for 2 classes"),
         ({"headline": "acc"}, "no metric `acc`"),
         ({"goals": (Goal("recall", 0.5, "PINK"),)}, "PINK"),
+        ({"folds": np.zeros(3, int)}, "'folds': 3"),
+        ({"plane": Plane(np.zeros((2, 2)), np.zeros(2))}, "'plane': 2"),
     ],
 )
 def test_a_contradictory_evaluation_is_refused(changes, words, make_evaluation):

@@ -10,7 +10,7 @@ A model that trains on two collections may learn which one an item comes from in
 
 Missing values are counted per side and left out of the statistics of a feature; for the classifier they take
 the median of the training part. The p values take items for independent, which items of one artist are not, so
-read them as a ranking; the interval of the area draws whole groups.
+read them as a ranking; the interval of the area draws whole groups, and holds for the forests as they were fitted.
 
 References
 ----------
@@ -38,7 +38,7 @@ from earmark.evaluation.tables import csv_text
 __all__ = ["DomainShift", "FeatureShift", "domain_shift", "domain_shift_csv", "source_auc"]
 
 N_FOLDS = 5
-_FOREST = {"n_trees": 100, "min_leaf": 5}
+_FOREST: dict[str, Any] = {"n_trees": 100, "min_leaf": 5}
 _CLEAR_Q = 0.05
 
 
@@ -147,7 +147,7 @@ def source_auc(y: ArrayLike, p: ArrayLike, *, weights: ArrayLike | None = None) 
     won = (kept * positive * (below + not_above) / 2).sum(axis=-1)
     pairs = (kept * positive).sum(axis=-1) * negatives[..., -1]
     area = np.divide(won, pairs, out=np.full(np.shape(won), np.nan), where=pairs > 0)
-    return area[()] if area.ndim == 0 else area
+    return np.float64(area) if area.ndim == 0 else area
 
 
 def _feature(name: str, ours: NDArray[Any], theirs: NDArray[Any]) -> FeatureShift:
@@ -215,7 +215,7 @@ def _pooled(ours: Dataset, theirs: Dataset, seed: int) -> Dataset | None:
     counts[:, 2] = counts[:, :2].sum(axis=1)
     n_folds = min(N_FOLDS, *(int((counts[:, side] > 0).sum()) for side in (0, 1)))
     X = np.concatenate([ours.X, theirs.X])
-    if n_folds < 2 or np.all(np.isnan(X) | (X == X[:1])):
+    if n_folds < 2 or np.all(np.isnan(X) | (X[:1] == X)):
         return None
     order = np.random.default_rng(seed).permutation(len(names))
     return Dataset(

@@ -40,13 +40,17 @@ class Goal:
         if self.metric not in known:
             raise UsageError(f"There is no goal for `{self.metric}`; expected one of {', '.join(known)}.")
         if self.split not in (None, *SPLITS):
-            raise UsageError(f"A goal of split `{self.split}`: expected {' or '.join(SPLITS)}, or none for both.")
+            raise UsageError(
+                f"A goal of split `{self.split}`: expected {' or '.join(SPLITS)}, or none for both."
+            )
 
     @property
     def name(self) -> str:
         """``PURPLE recall``, ``balanced accuracy``, ``cross-validated accuracy`` or ``holdout accuracy``."""
         where = {None: "", "val": "cross-validated ", "test": "holdout "}[self.split]
-        return where + (words_of(self.metric) if self.label is None else f"{self.label} {words_of(self.metric)}")
+        return where + (
+            words_of(self.metric) if self.label is None else f"{self.label} {words_of(self.metric)}"
+        )
 
     @property
     def wants_more(self) -> bool:

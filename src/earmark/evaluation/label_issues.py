@@ -192,9 +192,13 @@ def write_label_review(review: LabelReview, folder: str | Path, stamp: str) -> t
     """
     target = Path(folder)
     columns = _columns(review.classes)
-    worst = [{"rank": rank, **_row(row, review.classes)} for rank, row in enumerate(review.issues[:N_TO_REVIEW], 1)]
+    worst = [
+        {"rank": rank, **_row(row, review.classes)} for rank, row in enumerate(review.issues[:N_TO_REVIEW], 1)
+    ]
     texts = {
-        f"label_quality_report_{stamp}.csv": csv_text([_row(row, review.classes) for row in review.rows], columns),
+        f"label_quality_report_{stamp}.csv": csv_text(
+            [_row(row, review.classes) for row in review.rows], columns
+        ),
         f"noisy_labels_{stamp}.csv": csv_text([_row(row, review.classes) for row in review.issues], columns),
         f"tracks_to_review_{stamp}.json": json.dumps(worst, indent=2, ensure_ascii=False) + "\n",
     }
@@ -234,5 +238,7 @@ def _confident_learning(y: NDArray[np.intp], p: NDArray[np.float64]) -> NDArray[
 
     with warnings.catch_warnings():
         # Said of a class with five items or fewer, whose issues it leaves alone; the rates show such classes.
-        warnings.filterwarnings("ignore", message="May not flag all label issues in class", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message="May not flag all label issues in class", category=UserWarning
+        )
         return np.asarray(doubts(y, p, n_jobs=1), dtype=bool)

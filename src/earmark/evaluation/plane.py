@@ -31,9 +31,7 @@ class Plane:
     explained: NDArray[np.float64]
 
 
-def principal_plane(
-    X: NDArray[Any], columns: Sequence[str], reference: NDArray[Any] | None = None
-) -> Plane:
+def principal_plane(X: NDArray[Any], columns: Sequence[str], reference: NDArray[Any] | None = None) -> Plane:
     """Project items onto the first two principal components.
 
     Parameters

@@ -52,6 +52,7 @@ _FALLBACK_COLOURS = ("#3f7fbf", "#d98032", "#3a9a6b", "#b5534f", "#7a68b3", "#8a
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 _PNG_DPI = 160
+_ERRORS_TITLE = "errors: marker true, colour predicted"
 
 # Settings of the SVG writer can only be given globally: drawing threads take turns.
 _WRITER_LOCK = threading.Lock()
@@ -241,25 +242,27 @@ def plane_figure(
     answer = probabilities.argmax(axis=1) if len(truth) else truth
     wrong = truth != answer
     figure = _figure(10.2, 3.9)
-    labels, answers, errors = figure.subplots(1, 3, sharex=True, sharey=True)
+    panels = dict(
+        zip(
+            ("labels", "predictions", _ERRORS_TITLE),
+            figure.subplots(1, 3, sharex=True, sharey=True),
+            strict=True,
+        )
+    )
     inks = _class_colours(classes, colours)
     everything: NDArray[np.bool_] = np.ones(len(truth), dtype=bool)
-    _scatter(labels, plane, truth, truth, everything, inks)
-    _scatter(answers, plane, answer, answer, everything, inks)
-    errors.scatter(*plane.points[~wrong].T, s=9, color=_MUTED, alpha=0.35, linewidths=0)
-    _scatter(errors, plane, truth, answer, wrong, inks)
-    for axes, title in (
-        (labels, "labels"),
-        (answers, "predictions"),
-        (errors, "errors: marker true, colour predicted"),
-    ):
+    _scatter(panels["labels"], plane, truth, truth, everything, inks)
+    _scatter(panels["predictions"], plane, answer, answer, everything, inks)
+    right = plane.points[~wrong]
+    panels[_ERRORS_TITLE].scatter(right[:, 0], right[:, 1], s=9, color=_MUTED, alpha=0.35, linewidths=0)
+    _scatter(panels[_ERRORS_TITLE], plane, truth, answer, wrong, inks)
+    for title, axes in panels.items():
         axes.set_title(title, fontsize=9, color=_INK, loc="left")
         axes.set_xlabel(f"component 1 ({100 * plane.explained[0]:.0f} % of the variance)")
-    labels.set_ylabel(f"component 2 ({100 * plane.explained[1]:.0f} %)")
+    panels["labels"].set_ylabel(f"component 2 ({100 * plane.explained[1]:.0f} %)")
+    style: dict[str, Any] = {"edgecolors": _INK, "linewidths": 0.3}
     handles = [
-        labels.scatter(
-            [], [], marker=_MARKERS[k % len(_MARKERS)], color=ink, edgecolors=_INK, linewidths=0.3, label=name
-        )
+        panels["labels"].scatter([], [], marker=_MARKERS[k % len(_MARKERS)], color=ink, label=name, **style)
         for k, (name, ink) in enumerate(zip(classes, inks, strict=True))
     ]
     figure.legend(
@@ -270,7 +273,7 @@ def plane_figure(
         frameon=False,
         labelcolor=_INK,
     )
-    _tidy(labels, answers, errors)
+    _tidy(*panels.values())
     return figure
 
 
@@ -405,7 +408,8 @@ def _scatter(
     for k in np.unique(marked[shown]):
         rows = np.flatnonzero(shown & (marked == k))
         axes.scatter(
-            *plane.points[rows].T,
+            plane.points[rows, 0],
+            plane.points[rows, 1],
             s=15,
             marker=_MARKERS[int(k) % len(_MARKERS)],
             color=[inks[int(one)] for one in coloured[rows]],

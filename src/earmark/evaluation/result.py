@@ -45,6 +45,7 @@ __all__ = [
     "words_of",
 ]
 
+
 @dataclass(frozen=True)
 class Stage:
     """What one stage of the pipeline cost: seconds, and how many items were computed or came from the

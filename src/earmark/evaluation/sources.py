@@ -86,7 +86,9 @@ def score_by_source(
             str(name) or UNNAMED,
             int(inside.sum()),
             in_headline,
-            bootstrap_intervals(classes[inside], probabilities[inside], group_of[inside], seed, metrics=metrics),
+            bootstrap_intervals(
+                classes[inside], probabilities[inside], group_of[inside], seed, metrics=metrics
+            ),
         )
         for name in np.unique(of)
         for inside in [of == name]
