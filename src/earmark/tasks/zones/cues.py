@@ -214,11 +214,14 @@ class BeatGrid:
 
 @dataclass(frozen=True)
 class Cue:
-    """A drop: the time of its cue, on the grid, the hit that was heard, the breakdown before it, its strength."""
+    """A drop: the time of its cue, on the grid, the hit that was heard, the breakdown before it, its strength.
+
+    There is no breakdown where the track starts low and this is its first rise.
+    """
 
     time_s: float
     hit_s: float
-    breakdown_s: float
+    breakdown_s: float | None
     contrast: float
     intensity: float
 
@@ -266,7 +269,13 @@ def cues_of_events(beats: np.ndarray, drops: np.ndarray) -> Cues:
     grid = fit_grid(beats[:, 0], beats[:, 1])
     strongest = np.sort(np.argsort(-drops[:, 2], kind="stable")[:MAX_HOT_CUES])
     cues = [
-        Cue(grid.snap(hit_s), float(hit_s), grid.snap(fell_s), float(contrast), float(intensity))
+        Cue(
+            grid.snap(hit_s),
+            float(hit_s),
+            grid.snap(fell_s) if fell_s > 0 else None,
+            float(contrast),
+            float(intensity),
+        )
         for hit_s, fell_s, contrast, intensity in drops[strongest]
     ]
     return Cues(grid, tuple({cue.time_s: cue for cue in cues}.values()))
@@ -302,10 +311,10 @@ def fit_grid(times_s: np.ndarray, novelty: np.ndarray) -> BeatGrid:
 
 def _line(times_s: np.ndarray) -> tuple[float, float, float]:
     """Start and period of the straight grid through most beats, and the share of beats that agree with it."""
+    interval_s = np.diff(times_s)
+    count = np.append(0, np.cumsum(np.maximum(np.rint(interval_s / np.median(interval_s)), 1)))
     span = min(SPAN_BEATS, len(times_s) - 1)
-    period_s = float(np.median(times_s[span:] - times_s[:-span])) / span
-    steps = np.maximum(np.rint(np.diff(times_s) / period_s), 1)
-    count = np.append(0, np.cumsum(steps))
+    period_s = float(np.median((times_s[span:] - times_s[:-span]) / (count[span:] - count[:-span])))
     start_s = float(np.median(times_s - count * period_s))
     near = np.ones(len(times_s), dtype=bool)
     for _ in range(8):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from earmark.data.manifest import Manifest, item_ids
 from earmark.data.parquet import write_bytes_atomic
+from earmark.tasks.zones.collections import read_rows
 from earmark.tasks.zones.labels import parse_zone
-from earmark.tasks.zones.layouts import read_labels
 from earmark.tasks.zones.locations import Relocation, parse_relocations, resolve
 
 __all__ = ["NORMAL_FORM_COLUMNS", "LabelDiff", "diff_labels", "diff_rows", "write_normal_form"]
@@ -44,7 +44,7 @@ class LabelDiff:
 
 
 def diff_labels(before: str | Path, after: str | Path, *, relocate: Sequence[str] = ()) -> LabelDiff:
-    """Compare two label files of any layout; the tracks themselves need not exist.
+    """Compare two label files of any layout, or collections of DJ software; the tracks themselves need not exist.
 
     Rows without a known zone count as absent; of rows with one path, the last counts.
     """
@@ -84,9 +84,9 @@ def write_normal_form(path: str | Path, manifest: Manifest) -> None:
 
 
 def _zones_of(source: Path, relocations: Sequence[Relocation]) -> dict[str, str]:
-    base = source.absolute().parent
+    base = source.absolute() if source.is_dir() else source.absolute().parent
     zones = {}
-    for row in read_labels(source).rows:
+    for row in read_rows(source).rows:
         zone = parse_zone(row.zone or "")
         if zone and not row.problem:
             zones[resolve(row.path, base, relocations)] = zone[0]

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from earmark.data.groups import track_groups
 from earmark.data.manifest import Manifest, item_ids
 from earmark.errors import InputError, UsageError
+from earmark.tasks.zones.collections import read_rows
 from earmark.tasks.zones.labels import CLASSES, follows_bpm_rule, parse_zone
-from earmark.tasks.zones.layouts import UNREADABLE, LabelRow, read_labels
+from earmark.tasks.zones.layouts import UNREADABLE, LabelRow
 from earmark.tasks.zones.locations import Relocation, is_remote, parse_relocations, resolve
 from earmark.tasks.zones.text import camelot_key, normalised, positive_number
 
@@ -47,7 +48,7 @@ REASONS = (UNREADABLE, EMPTY_ZONE, UNKNOWN_ZONE, MISSING_FILE, UNDECODABLE, DUPL
 """Why a row is rejected, in the order of the tests."""
 
 PSEUDO = "pseudo"
-"""`label_origin` of zones that a rule made from tempo; other labels are ``listener``."""
+"""`label_origin` of zones that a rule or a model made; other labels are ``listener``."""
 LISTENER = "listener"
 
 _LABEL_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json"})
@@ -81,9 +82,9 @@ class PrepareReport:
         Kept rows without a zone.
     n_groups : int
     n_pseudo : int
-        Kept rows whose zone was made from tempo.
+        Kept rows whose zone was made by a rule or a model.
     layouts : dict of str to str
-        Layout of each label file, A to E, or ``folder``.
+        Layout of each label file, A to E, kind of a collection, or ``folder``.
     """
 
     rows_read: int
@@ -134,6 +135,7 @@ def import_zones(request: ImportRequest) -> Imported:
         identify=request.identify,
         probe=probe if request.options.get("check", True) else None,
         relocate=request.options.get("relocate", ()),
+        kind=request.options.get("from"),
     )
     return Imported(manifest, report)
 
@@ -145,14 +147,15 @@ def prepare_tracks(
     identify: Callable[[str], bytes] | None = None,
     probe: Callable[[str], AudioInfo] | None = None,
     relocate: Sequence[str] = (),
+    kind: str | None = None,
 ) -> tuple[Manifest, PrepareReport]:
     """Read label files and folders into one manifest.
 
     Parameters
     ----------
     sources : sequence of path
-        Label files of any layout; folders that hold one label file, or subfolders named for the zones, or
-        just tracks; single tracks.
+        Label files of any layout, collections of DJ software; folders that hold one label file, or
+        subfolders named for the zones, or just tracks; single tracks.
     root : path
         Project folder, for the manifest.
     identify : callable, optional
@@ -162,6 +165,8 @@ def prepare_tracks(
         Length of a file from its header; raises `InputError` for one that is no audio.
     relocate : sequence of str
         ``OLD=NEW`` for collections that have moved.
+    kind : str, optional
+        One of `collections.KINDS`, to read a folder by its tags, or to be sure of what a file is.
 
     Raises
     ------
@@ -174,7 +179,7 @@ def prepare_tracks(
     layouts: dict[str, str] = {}
     tracks: list[_Track] = []
     for source in sources:
-        layout, found = _read_source(Path(source))
+        layout, found = _read_source(Path(source), kind)
         layouts[str(source)] = layout
         tracks += found
     tracks = [_examined(track, relocations, identify, probe) for track in tracks]
@@ -186,18 +191,21 @@ def prepare_tracks(
     return Manifest(table, root=root), _report(tracks, kept, table["group"].n_unique(), layouts)
 
 
-def _read_source(source: Path) -> tuple[str, list[_Track]]:
+def _read_source(source: Path, kind: str | None = None) -> tuple[str, list[_Track]]:
     from earmark.audio.decode import AUDIO_SUFFIXES
 
-    if source.is_dir():
+    if kind == "tags":
+        tagged = read_rows(source, kind)
+        return tagged.layout, [_Track(str(source), source.absolute(), row) for row in tagged.rows]
+    if source.is_dir() and kind is None:
         return _read_folder(source)
-    if not source.is_file():
+    if not source.exists():
         raise UsageError(
             f"there is no `{source}`. Expected a label file, a folder or a track. Correct the path."
         )
     if source.suffix.lower() in AUDIO_SUFFIXES:
         return "track", [_Track(source.name, source.parent, LabelRow(1, source.name, None))]
-    labels = read_labels(source)
+    labels = read_rows(source, kind)
     return labels.layout, [_Track(str(source), source.absolute().parent, row) for row in labels.rows]
 
 
@@ -422,8 +430,12 @@ def _warnings(kept: Sequence[_Track]) -> list[str]:
         (sum(track.misspelt for track in kept), "zones spelt YELOW were read as YELLOW"),
         (sum(not track.zone for track in kept), "tracks have no zone and can only be predicted"),
         (
-            sum(track.pseudo for track in kept),
+            sum(track.pseudo and not _says_pseudo(track.row) for track in kept),
             "zones were made from tempo alone; training needs --allow-pseudo",
+        ),
+        (
+            sum(track.pseudo and _says_pseudo(track.row) for track in kept),
+            "zones are of a rule or a model, not of a listener; training needs --allow-pseudo",
         ),
         (
             sum(count - 1 for count in contents.values()),

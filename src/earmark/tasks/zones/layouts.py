@@ -74,7 +74,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label file as rows. `layout` is one letter, A to E."""
+    """A label file as rows. `layout` is one letter, A to E, or what kind of collection it is."""
 
     layout: str
     rows: tuple[LabelRow, ...]

@@ -31,6 +31,7 @@ from earmark.tasks.zones.labels import CLASSES, UNCERTAIN
 __all__ = [
     "CSV_COLUMNS",
     "PLAYLIST_FORMATS",
+    "PLAYLIST_MARK",
     "to_csv",
     "to_json",
     "to_json_lines",
@@ -45,7 +46,7 @@ PLAYLIST_FORMATS = ("m3u8", "pls", "xspf")
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_MARK = "made by earmark"
+PLAYLIST_MARK = "made by earmark"
 """Stands in every playlist: a file of the same name without it belongs to somebody else."""
 
 
@@ -191,7 +192,7 @@ def _by_zone(outcomes: Sequence[Prediction | Failed]) -> dict[str, list[Predicti
 
 
 def _m3u8(zone: str, tracks: Sequence[_Track]) -> str:
-    lines = ["#EXTM3U", f"#PLAYLIST:{zone}", f"# {_MARK}"]
+    lines = ["#EXTM3U", f"#PLAYLIST:{zone}", f"# {PLAYLIST_MARK}"]
     for track in tracks:
         # -1 is the word for "not known".
         seconds = -1 if track.duration_s is None else round(track.duration_s)
@@ -205,7 +206,7 @@ def _m3u8(zone: str, tracks: Sequence[_Track]) -> str:
 
 
 def _pls(zone: str, tracks: Sequence[_Track]) -> str:
-    lines = ["[playlist]", f"; {zone}, {_MARK}"]
+    lines = ["[playlist]", f"; {zone}, {PLAYLIST_MARK}"]
     for number, track in enumerate(tracks, start=1):
         seconds = -1 if track.duration_s is None else round(track.duration_s)
         location = _one_line(track.location, "pls")
@@ -218,7 +219,7 @@ def _xspf(zone: str, tracks: Sequence[_Track]) -> str:
         '<?xml version="1.0" encoding="UTF-8"?>',
         '<playlist version="1" xmlns="http://xspf.org/ns/0/">',
         f"  <title>{_xml(zone)}</title>",
-        f"  <annotation>{_MARK}</annotation>",
+        f"  <annotation>{PLAYLIST_MARK}</annotation>",
         "  <trackList>",
     ]
     for track in tracks:
@@ -278,7 +279,7 @@ def _refuse_foreign(paths: Mapping[Path, str]) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.is_file() and _MARK in path.read_text(encoding="utf-8", errors="replace")[:1000]
+    return path.is_file() and PLAYLIST_MARK in path.read_text(encoding="utf-8", errors="replace")[:1000]
 
 
 def _write(path: Path, text: str) -> None:
