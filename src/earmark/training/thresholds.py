@@ -61,9 +61,11 @@ COSTS = ("auto", "none", "ordinal", "balanced", "balanced-ordinal")
 ``auto`` is that where the training weighed its classes and an isotonic calibration undoes it, else ``none``."""
 
 _INNER_FOLDS = 3
+_UNEVEN = 1.5
+"""Rows of the largest class per row of the smallest above which weighing the classes matters."""
 _ROUNDS = 100
 _MAX_BOOST = 1e6
-"""Where wishes for several classes cannot be met together, their boosts rise without end."""
+"""Where wishes for several classes cannot be met together, their boosts rise without end; this ends it."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +315,7 @@ def _boosted(decision: Decision, rows: Rows, recall: Mapping[str, float]) -> tup
         return decision, []
     wishes = ", ".join(f"{name} {share:g}" for name, share in recall.items())
     shares = ", ".join(f"{name} {reach.achieved:.3f}" for name, reach in reached.items())
-    return decision, [f"A recall of {wishes} is not reached by any boosts; the nearest give {shares}."]
+    return decision, [f"A recall of {wishes} is not reached by any boosts; those tried give {shares}."]
 
 
 def _recall(labels: Ints, rows: Rows, name: str, share: float) -> Reach:
@@ -342,11 +344,14 @@ def _accuracy_missed(points: OperatingPoints, found: Reach) -> str:
 
 
 def _warnings(rows: Rows, wanted: Wanted, decision: Decision) -> list[str]:
-    given = not isinstance(wanted.cost, str) or wanted.cost not in ("auto", "none")
-    if given and rows.class_weight is not None and not _undoes_weights(rows, decision.calibrator):
-        return [
-            f"The training weighed its classes ({rows.class_weight}), and calibration "
-            f"`{decision.calibrator.method}` keeps that weighing: the costs come on top of it. With isotonic "
-            "calibration they apply to the classes' real frequencies."
-        ]
-    return []
+    """Costs mean what they say where probabilities follow the classes' real frequencies."""
+    counts = np.bincount(rows.y, minlength=len(rows.classes))
+    is_uneven = counts.max() > _UNEVEN * max(counts.min(), 1)
+    has_costs = wanted.cost not in ("auto", "none")
+    if not (has_costs and is_uneven and rows.class_weight) or _undoes_weights(rows, decision.calibrator):
+        return []
+    return [
+        f"The training weighed its classes ({rows.class_weight}), and calibration "
+        f"`{decision.calibrator.method}` keeps that weighing: the costs come on top of it. With isotonic "
+        "calibration they apply to the classes' real frequencies."
+    ]
