@@ -12,9 +12,9 @@ Conventions: drops are counted per minute throughout, since a count grows with t
 of one group (artist) are not independent: questions 2 and 4 take one mean per group and zone (or source), and
 intervals of question 3 draw whole groups.
 
-Files: ``drop_analysis.csv`` (a row per drop column), ``drop_column_sets.csv``, ``drop_detection.csv``,
+Tables: ``drop_analysis.csv`` (a row per drop column), ``drop_column_sets.csv``, ``drop_detection.csv``,
 ``drop_false_alarms.csv``, ``drop_sources.csv`` where there is what they tell of, ``drop_sweep.csv``
-(`earmark.tasks.zones.drop_sweep`) and ``drop_analysis.png``.
+(`earmark.tasks.zones.drop_sweep`). Picture: ``drop_analysis.png``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.data.dataset import Dataset
-from earmark.data.parquet import write_bytes_atomic
 from earmark.evaluation.importance import Importance, permutation_importance
 from earmark.evaluation.intervals import bootstrap_interval, paired_difference
 from earmark.evaluation.metrics import METRICS
@@ -114,7 +113,7 @@ def drop_analysis(request: AnalysisRequest) -> Analysis:
     Returns
     -------
     Analysis
-        Tables by file name; the files are written into the request's folder.
+        Tables by file name, and the picture, which is written into the request's folder.
 
     Raises
     ------
@@ -148,10 +147,9 @@ def drop_analysis(request: AnalysisRequest) -> Analysis:
         *_failure_sentences(rows),
     )
     tables = {name: table for name, table in tables.items() if table}
-    files = [_write_csv(request.folder / name, table) for name, table in tables.items()]
     figure = _figure(request, dataset, rows, models, sweep)
-    files.append(save_png(figure, request.folder / "drop_analysis.png"))
-    return Analysis("Drops", sentences, tables, tuple(files))
+    picture = save_png(figure, request.folder / "drop_analysis.png")
+    return Analysis("Drops", sentences, tables, (picture,))
 
 
 def drop_rows(project: Project, manifest: Manifest, ids: Iterable[str]) -> DropRows:
@@ -339,7 +337,10 @@ def _detection_sentences(
             f"[{row['error_p5_s']:+.2f}, {row['error_p95_s']:+.2f}]."
         )
     worst = {name: max((row[name], row["signal"]) for row in alarms) for name in DETECTORS}
-    words = (f"`{name}` {rate:.2f} in {signal}" for name, (rate, signal) in worst.items())
+    words = (
+        f"`{name}` {rate:.2f} in {signal}" if rate else f"`{name}` none"
+        for name, (rate, signal) in worst.items()
+    )
     yield f"Most false alarms per minute in silence and noise: {', '.join(words)}."
 
 
@@ -391,10 +392,3 @@ def _figure(
         models.importance,
         sweep,
     )
-
-
-def _write_csv(path: Path, rows: Sequence[Row]) -> Path:
-    import polars as pl
-
-    write_bytes_atomic(path, pl.DataFrame(list(rows)).write_csv().encode())
-    return path

@@ -55,12 +55,12 @@ def drop_figure(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.5, 7.2), layout="constrained")
+    figure = Figure(figsize=(12.5, 7.4), layout="constrained")
     upper, lower = figure.subfigures(2, 1, squeeze=False).ravel()
     for axes, (title, values) in zip(upper.subplots(1, len(shown)), shown.items(), strict=True):
         _boxes(axes, values, y, classes, colours)
         _tidy(axes, title, grid="y")
-    left, middle, right = lower.subplots(1, 3, width_ratios=[1, 1.1, 1])
+    left, middle, right = lower.subplots(1, 3, width_ratios=[1, 1, 1.25])
     _scores(left, scores, metric)
     _importance(middle, importance, metric)
     _sweep(right, sweep)
@@ -93,7 +93,9 @@ def _boxes(
     labels = [f"{name}\nn = {int((y == place).sum())}" for place, name in enumerate(classes)]
     axes.set_xticks(range(len(classes)), labels)
     axes.set_xlim(-0.6, len(classes) - 0.4)
-    axes.set_ylim(bottom=min(0.0, float(np.min(values, initial=0.0))))
+    lowest, highest = float(np.min(values, initial=0.0)), float(np.max(values, initial=0.0))
+    margin = 0.04 * max(highest - lowest, 1e-6)
+    axes.set_ylim(lowest - margin, highest + margin)
 
 
 def _scores(axes: Axes, scores: Sequence[Mapping[str, Any]], metric: str) -> None:
@@ -138,7 +140,9 @@ def _sweep(axes: Axes, sweep: DropSweep) -> None:
     for row, column in np.argwhere(~np.isnan(grid)):
         point = (across[column], up[row])
         marks = ("*" if point == (best.threshold_std, best.min_contrast) else "") + (
-            "d" if point == (default.threshold_std, default.min_contrast) else ""
+            "d"
+            if (*point, best.max_rise_s) == (default.threshold_std, default.min_contrast, default.max_rise_s)
+            else ""
         )
         colour = "#ffffff" if grid[row, column] > middle else INK
         weight = "bold" if marks else "normal"
@@ -148,9 +152,9 @@ def _sweep(axes: Axes, sweep: DropSweep) -> None:
         )  # fmt: skip
     axes.set_xticks(range(len(across)), [f"{value:g}" for value in across])
     axes.set_yticks(range(len(up)), [f"{value:g}" for value in up])
-    axes.set(xlabel="threshold, standard deviations", ylabel="least contrast")
-    name = "F1" if sweep.objective == "f1" else "AUC"
-    _tidy(axes, f"{name} of the sweep, rise <= {best.max_rise_s:g} s (* best, d default)", grid=None)
+    axes.set(xlabel="threshold, standard deviations (* best, d default)", ylabel="least contrast")
+    name = "F1 on planted drops" if sweep.objective == "f1" else "AUC purple over yellow"
+    _tidy(axes, f"{name}, rise within {best.max_rise_s:g} s", grid=None)
 
 
 def _tidy(axes: Axes, title: str, grid: Any) -> None:
