@@ -10,6 +10,7 @@ import numpy as np
 from earmark.data.policy import SplitPolicy
 from earmark.evaluation.result import Goal
 from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, Task
+from earmark.tasks.zones.analyses import ANALYSES
 from earmark.tasks.zones.demo import generate_demo
 from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
 from earmark.tasks.zones.exchange import diff_rows, write_normal_form
@@ -82,5 +83,6 @@ task = Task(
     item_noun="tracks",
     outputs=Outputs(document=zone_document, csv=to_csv, playlists=write_playlists),
     earlier=EarlierTables(COLUMNS_BY_LENGTH, COMPARABLE),
+    analyses=ANALYSES,
     demo=make_demo,
 )
