@@ -74,8 +74,9 @@ def stream(
     """Answer FILE as it is heard: a line every few seconds, and at the end what `predict` says of the whole.
 
     FILE is an audio file, or - for standard input: the bytes of an audio file, or with --pcm raw samples, which are
-    answered as they come. The label of a line changes only when another one has led over the window for --dwell
-    seconds. On a terminal lines are text and a timeline ends them; elsewhere they are JSON, one object per line.
+    answered as they come. The label of a line changes only when another one has led for --dwell seconds, so a change
+    is told about half a window and the dwell time late; its time in `since` and in the timeline is set back. On a
+    terminal lines are text and a timeline ends them; elsewhere they are JSON, one object per line.
 
     \b
     Examples:
