@@ -18,6 +18,8 @@ from earmark.tasks.task import ImportRequest, LabelFiles
 
 __all__ = ["Prepared", "label_files", "prepare"]
 
+_ANNOTATION = "ann."  # columns of ratings that labels are made of
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -32,6 +34,7 @@ class Prepared:
     warnings: tuple[str, ...]
     folder: Path | None
     train_classes: Mapping[str, int] = field(default_factory=dict)
+    n_auxiliary: int = 0
 
 
 def prepare(
@@ -49,35 +52,40 @@ def prepare(
     ----------
     project : Project
     sources : sequence of path
-        What the task's importer reads.
+        What the task's importer reads; may be empty where ``options["deam"]`` names another source.
     options : mapping, optional
         Passed to the importer.
     reseal_reason : str, optional
         Draw a new test set; the ledger keeps the reason.
     labels_output : Path, optional
-        Also write what was read, with all labels, as a label file in the task's normal form.
+        Also write what was read, with all labels, as a label file in the task's normal form; auxiliary items
+        are left out, since the file could not tell them from others.
     dry_run : bool
         Read and split, write nothing.
 
     Raises
     ------
     UsageError
-        No source, or nothing usable in them.
+        No source, nothing usable in them, or a task that does not read DEAM.
     SealError
         An earlier test item would become a training item.
     """
-    if not sources:
+    options = dict(options or {})
+    if not sources and not options.get("deam"):
         raise UsageError("no source was given; name a label file or a folder.")
     importer = project.task.importer or import_items
     request = ImportRequest(
-        tuple(str(source) for source in sources), project.root, project.cache.identify, dict(options or {})
+        tuple(str(source) for source in sources), project.root, project.cache.identify, options
     )
     imported = importer(request)
+    if options.get("deam") and not getattr(imported.report, "mapping", None):
+        raise UsageError(f"task `{project.task.name}` does not read DEAM; leave --deam out.")
     if labels_output is not None and not dry_run:
-        label_files(project).write(labels_output, imported.manifest)
+        label_files(project).write(labels_output, _scored(imported.manifest))
     splits = _split(project, imported.manifest, reseal=bool(reseal_reason))
     if not dry_run:
-        _, splits = seal(project.data_folder, imported.manifest, splits, reseal_reason=reseal_reason)
+        told = _without_test_annotations(imported.manifest, splits)
+        _, splits = seal(project.data_folder, told, splits, reseal_reason=reseal_reason)
         project.cache.flush()
     return _account(imported.manifest, splits, imported.report, None if dry_run else project.data_folder)
 
@@ -97,17 +105,41 @@ def _split(project: Project, manifest: Manifest, *, reseal: bool) -> Splits:
     return Splits.make(manifest, project.split_policy, previous=previous, reseal=reseal)
 
 
+def _scored(manifest: Manifest) -> Manifest:
+    """The rows that are not auxiliary."""
+    import polars as pl
+
+    if "auxiliary" not in manifest.table.columns:
+        return manifest
+    ours = manifest.table.filter(~pl.col("auxiliary").fill_null(value=False))
+    return Manifest(ours, root=manifest.root) if ours.height else manifest
+
+
+def _without_test_annotations(manifest: Manifest, splits: Splits) -> Manifest:
+    """The manifest without the annotations of test items: their labels are made of them and are to be sealed."""
+    import polars as pl
+
+    test = pl.col("id").is_in(list(splits.test_ids))
+    hidden = [
+        pl.when(test).then(None).otherwise(pl.col(name)).alias(name)
+        for name in manifest.table.columns
+        if name.startswith(_ANNOTATION)
+    ]
+    return Manifest(manifest.table.with_columns(hidden), root=manifest.root) if hidden else manifest
+
+
 def _account(manifest: Manifest, splits: Splits, report: Any, folder: Path | None) -> Prepared:
     rows = splits.rows()
     of = {id: rows[id] for id in manifest.ids}
     labels = dict(zip(manifest.ids, manifest.table["label"], strict=True))
-    folds = Counter(row["fold"] for row in of.values() if row["fold"] >= 0)
+    folds = Counter(row["fold"] for row in of.values() if row["split"] == "train")
     classes = Counter(labels[id] for id, row in of.items() if row["split"] == "train" and labels[id])
     return Prepared(
         report=report,
         n_items=len(manifest),
         n_train=len(splits.train_ids),
         n_test=len(splits.test_ids),
+        n_auxiliary=len(splits.auxiliary_ids),
         n_unlabelled=sum(not label for label in labels.values()),
         folds=tuple(folds[fold] for fold in sorted(folds)),
         warnings=(*getattr(report, "warnings", ()), *splits.warnings),

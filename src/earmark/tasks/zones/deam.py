@@ -40,8 +40,10 @@ __all__ = [
     "ANNOTATION_COLUMNS",
     "ANNOTATION_FILES",
     "ANNOTATION_FOLDER",
+    "DEAM_SOURCE",
     "DENIED_COLUMNS",
     "REJECTION_REASONS",
+    "SAME_AUDIO",
     "DeamRejection",
     "DeamSet",
     "DeamTrack",
@@ -65,19 +67,23 @@ DENIED_COLUMNS = tuple(
 ANNOTATION_COLUMNS = ("ann.arousal", "ann.valence")
 """Columns of the manifest that hold the annotations; estimates of the same are called ``est.``."""
 
+DEAM_SOURCE = "deam"
+"""Value of the column ``source`` of these tracks."""
+
 UNREADABLE_SONG = "unreadable annotation"
 REPEATED_SONG = "song annotated twice"
 NO_ZONE = "no arousal or valence on the scale"
 NO_MEDIA = "neither audio nor features"
-REJECTION_REASONS = (UNREADABLE_SONG, REPEATED_SONG, NO_ZONE, NO_MEDIA)
+SAME_AUDIO = "same audio as a labelled track"
+REJECTION_REASONS = (UNREADABLE_SONG, REPEATED_SONG, NO_ZONE, NO_MEDIA, SAME_AUDIO)
 """Why an annotated song is set aside, in the order of the tests."""
 
-# Archives unpacked into one folder, or each into a folder of its own.
+# Archives unpacked into one folder, or each into a folder of its own; the first that exists is taken.
 _AUDIO_FOLDERS = ("MEMD_audio", "DEAM_audio/MEMD_audio")
-_FEATURE_FOLDERS = ("features", "features/features")
+_FEATURE_FOLDERS = ("features/features", "features")
 _ANNOTATION_ROOTS = ("", "DEAM_Annotations")
 _METADATA_FILES = tuple(f"metadata_{year}.csv" for year in (2013, 2014, 2015))
-_METADATA_FOLDERS = ("metadata", "metadata/metadata", "")
+_METADATA_FOLDERS = ("metadata/metadata", "metadata", "")
 _METADATA_SYNONYMS = {
     "id": ("song_id", "song id", "id", "track_id", "track id"),
     "artist": ("artist", "artist name"),
@@ -123,6 +129,11 @@ class DeamTrack:
     album: str | None = None
     title: str | None = None
     genre: str | None = None
+
+    @property
+    def item_id(self) -> str:
+        """Id in a manifest; the same whether the audio or the table of features is used."""
+        return f"{DEAM_SOURCE}/{self.id}"
 
     @property
     def path(self) -> Path:
@@ -248,7 +259,7 @@ def _read_tree(folder: Path) -> tuple[list[_Annotation], _Media]:
     audio, features = _first_of(folder, _AUDIO_FOLDERS), _first_of(folder, _FEATURE_FOLDERS)
     if audio is None and features is None:
         problems.append(
-            f"both folders `{_AUDIO_FOLDERS[0]}` and `{_FEATURE_FOLDERS[0]}`, of which one is needed"
+            f"both folders `{_AUDIO_FOLDERS[0]}` and `{_FEATURE_FOLDERS[-1]}`, of which one is needed"
         )
     if problems:
         raise UsageError(
@@ -334,7 +345,7 @@ def _objection(found: _Annotation, seen: set[str], mapping: ZoneMapping, media: 
     if problem:
         return NO_ZONE, problem
     if found.id not in media.audio and found.id not in media.features:
-        return NO_MEDIA, f"no {_AUDIO_FOLDERS[0]}/{found.id}.* and no {_FEATURE_FOLDERS[0]}/{found.id}.csv"
+        return NO_MEDIA, f"no {_AUDIO_FOLDERS[0]}/{found.id}.* and no {_FEATURE_FOLDERS[-1]}/{found.id}.csv"
     return "", ""
 
 

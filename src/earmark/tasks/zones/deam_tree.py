@@ -73,7 +73,7 @@ TABLE_COLUMNS = tuple(
 AROUSAL, VALENCE = (1.6, 8.1), (1.6, 8.4)  # as observed, on the scale 1 to 9
 RATING_STD = 0.15  # what the average over listeners is off by
 TEMPO_BPM = (96.0, 48.0)  # at the lowest arousal, and how much more at the highest
-OGG_EVERY = 4  # every fourth song is Ogg Vorbis, the others FLAC
+WAV_EVERY = 4  # every fourth song is WAV, the others FLAC
 SONGS_PER_ARTIST = 2
 # First number of the songs of each metadata file; from the last on, they are in the second annotation file.
 FIRST_NUMBERS = (2, 1001, 2001)
@@ -146,7 +146,7 @@ def write_deam_tree(
     for index, song in enumerate(songs):
         clip = _clip(song, duration_s, np.random.default_rng((seed, song.number)))
         if audio:
-            suffix = "ogg" if index % OGG_EVERY == OGG_EVERY - 1 else "flac"
+            suffix = "wav" if index % WAV_EVERY == WAV_EVERY - 1 else "flac"
             write_bytes_atomic(folder / "MEMD_audio" / f"{song.number}.{suffix}", _encoded(clip, suffix))
         if csv:
             _write(folder / "features" / f"{song.number}.csv", _table_lines(clip))
@@ -170,7 +170,7 @@ def _songs(n_tracks: int, seed: int) -> list[_Song]:
                 year=year,
                 arousal=float(arousal),
                 valence=float(valence),
-                artist=f"Artist {index // SONGS_PER_ARTIST + 1:02d}",
+                artist=f"Singer {index // SONGS_PER_ARTIST + 1:02d}",
                 genre=GENRES[index % len(GENRES)],
             )
         )
@@ -186,7 +186,7 @@ def _clip(song: _Song, duration_s: float, rng: np.random.Generator) -> Clip:
     palette = Palette(
         root_hz=float(rng.uniform(41, 62)),
         kick_hz=float(rng.uniform(45, 65)),
-        pad_partials=2 + round(8 * cheer),
+        pad_partials=2 + round(6 * cheer),
         hat_decay_s=float(rng.uniform(0.015, 0.05)),
         drive=0.8 + 0.4 * energy,
     )

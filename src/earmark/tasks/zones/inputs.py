@@ -21,6 +21,7 @@ from earmark.data.groups import track_groups
 from earmark.data.manifest import Manifest, item_ids
 from earmark.errors import InputError, UsageError
 from earmark.tasks.zones.collections import read_rows
+from earmark.tasks.zones.deam import REJECTION_REASONS
 from earmark.tasks.zones.labels import CLASSES, follows_bpm_rule, parse_zone
 from earmark.tasks.zones.layouts import UNREADABLE, LabelRow
 from earmark.tasks.zones.locations import Relocation, is_remote, parse_relocations, resolve
@@ -49,6 +50,8 @@ REASONS = (UNREADABLE, EMPTY_ZONE, UNKNOWN_ZONE, MISSING_FILE, UNDECODABLE, DUPL
 
 PSEUDO = "pseudo"
 """`label_origin` of zones that a rule or a model made; other labels are ``listener``."""
+ANNOTATION = "annotation"
+"""`label_origin` of zones that were made from ratings of arousal and valence."""
 LISTENER = "listener"
 
 _LABEL_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json"})
@@ -85,6 +88,10 @@ class PrepareReport:
         Kept rows whose zone was made by a rule or a model.
     layouts : dict of str to str
         Layout of each label file, A to E, kind of a collection, or ``folder``.
+    by_source : dict of str to dict of str to int
+        Kept rows of each zone, in class order, by where they come from.
+    mapping : dict or None
+        How arousal and valence became zones, with a digest; None without such rows.
     """
 
     rows_read: int
@@ -96,12 +103,14 @@ class PrepareReport:
     n_groups: int
     n_pseudo: int
     layouts: dict[str, str] = field(default_factory=dict)
+    by_source: dict[str, dict[str, int]] = field(default_factory=dict)
+    mapping: dict[str, Any] | None = None
 
     @property
     def rejected_by_reason(self) -> dict[str, int]:
-        """Rejected rows of each reason that occurred, in the order of `REASONS`."""
+        """Rejected rows of each reason that occurred, in the order of `REASONS`, then DEAM's."""
         counts = Counter(row.reason for row in self.rejected)
-        return {reason: counts[reason] for reason in REASONS if counts[reason]}
+        return {reason: counts[reason] for reason in (*REASONS, *REJECTION_REASONS) if counts[reason]}
 
 
 @dataclass(frozen=True)
@@ -125,19 +134,28 @@ class _Track:
 
 
 def import_zones(request: ImportRequest) -> Imported:
-    """The importer of the task: `prepare_tracks`, options ``relocate`` and ``check`` (probe each file)."""
+    """The importer of the task: `prepare_tracks`, and DEAM's songs where the option ``deam`` names its folder.
+
+    Other options: ``relocate``, ``from``, ``check`` (probe each file), and those of `import_deam`.
+    """
     from earmark.audio.decode import probe
     from earmark.tasks.task import Imported
+    from earmark.tasks.zones.deam_rows import import_deam
 
-    manifest, report = prepare_tracks(
+    checked = probe if request.options.get("check", True) else None
+    if not request.sources and request.options.get("deam"):
+        return import_deam(request, None, probe=checked)
+    labelled = prepare_tracks(
         request.sources,
         root=request.root,
         identify=request.identify,
-        probe=probe if request.options.get("check", True) else None,
+        probe=checked,
         relocate=request.options.get("relocate", ()),
         kind=request.options.get("from"),
     )
-    return Imported(manifest, report)
+    if request.options.get("deam"):
+        return import_deam(request, labelled, probe=checked)
+    return Imported(*labelled)
 
 
 def prepare_tracks(
@@ -365,13 +383,23 @@ def _table(kept: Sequence[_Track], root: Path) -> Any:
         columns[name] = pl.Series([row.get(name) or None for row in rows], dtype=pl.String)
     columns["bpm"] = pl.Series([positive_number(row.get("bpm", "")) for row in rows], dtype=pl.Float64)
     columns["key"] = pl.Series([camelot_key(row.get("key", "")) for row in rows], dtype=pl.String)
-    columns["source"] = [row.get("source") or _DEFAULT_SOURCE for row in rows]
+    columns["source"] = [_source(row) for row in rows]
     columns["sample_weight"] = pl.Series([_weight(row) for row in rows], dtype=pl.Float64)
-    origins = [(PSEUDO if track.pseudo else LISTENER) if track.zone else None for track in kept]
+    origins = [_origin(track) for track in kept]
     columns["label_origin"] = pl.Series(origins, dtype=pl.String)
     columns["content_hash"] = pl.Series([track.content_hash for track in kept], dtype=pl.String)
     columns["duration_s"] = pl.Series([track.duration_s for track in kept], dtype=pl.Float64)
     return pl.DataFrame(columns)
+
+
+def _origin(track: _Track) -> str | None:
+    """Who gave the zone; a file that says it came from annotations is believed, so that it stays apart."""
+    if not track.zone:
+        return None
+    if track.pseudo:
+        return PSEUDO
+    said = normalised(track.row.values.get("label_origin", ""))
+    return ANNOTATION if said == ANNOTATION else LISTENER
 
 
 def _weight(row: dict[str, str]) -> float:
@@ -419,7 +447,19 @@ def _report(
         n_groups=n_groups,
         n_pseudo=sum(track.pseudo for track in kept),
         layouts=layouts,
+        by_source=_by_source(kept),
     )
+
+
+def _by_source(kept: Sequence[_Track]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str | None]] = {}
+    for track in kept:
+        counts.setdefault(_source(track.row.values), Counter())[track.zone] += 1
+    return {source: {zone: of[zone] for zone in CLASSES} for source, of in counts.items()}
+
+
+def _source(row: dict[str, str]) -> str:
+    return row.get("source") or _DEFAULT_SOURCE
 
 
 def _warnings(kept: Sequence[_Track]) -> list[str]:

@@ -58,6 +58,7 @@ __all__ = [
     "opensmile_row",
     "opensmile_table",
     "read_frames",
+    "require_columns",
 ]
 
 Frames: TypeAlias = Mapping[str, NDArray[np.float64]]
@@ -189,28 +190,31 @@ def read_frames(path: str | Path) -> dict[str, NDArray[np.float64]]:
     """
     import polars as pl
 
-    path = Path(path)
+    names = require_columns(path)
+    _require_whole_rows(Path(path), len(names))
+    places = [names.index(name) for name in FRAME_COLUMNS if name in names]
     try:
-        names = _header(path)
-        places = [names.index(name) for name in FRAME_COLUMNS if name in names]
-        table = pl.read_csv(path, separator=";", columns=places, infer_schema=False)
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"`{path}` cannot be read as an openSMILE table ({error}). Expected CSV with semicolons. Unpack it again."
-        ) from error
-    if not table.height:
-        raise InputError(
-            f"`{path}` holds no frames. Expected an openSMILE table, a row per {FRAME_S:g} s. Unpack it again."
-        )
+        table = pl.read_csv(path, separator=";", columns=places, infer_schema=False, quote_char=None)
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(path, str(error)) from error
     numbers = table.select(pl.all().str.strip_chars().cast(pl.Float64, strict=False).fill_null(np.nan))
-    columns = {name.strip(): numbers[name].to_numpy().astype(np.float64) for name in numbers.columns}
+    columns = {name.strip(): numbers[name].to_numpy() for name in numbers.columns}
     return {name: np.where(np.isfinite(values), values, np.nan) for name, values in columns.items()}
 
 
-def _header(path: Path) -> list[str]:
-    """Stripped names of the first line; raises `InputError` naming every column that is missing."""
-    with path.open("rb") as file:
-        names = [name.strip() for name in file.readline().decode("utf-8-sig").split(";")]
+def require_columns(path: str | Path) -> list[str]:
+    """Column names of a table, from its first line alone.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or columns of `FRAME_COLUMNS` are missing; all are named.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            names = [name.strip() for name in file.readline().decode("utf-8-sig").split(";")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
     missing = [name for name in FRAME_COLUMNS if name not in names and name not in _OPTIONAL]
     if missing:
         raise InputError(
@@ -218,6 +222,24 @@ def _header(path: Path) -> list[str]:
             "set, with semicolons. Unpack it again, or give the audio."
         )
     return names
+
+
+def _require_whole_rows(path: Path, n_columns: int) -> None:
+    """Raise an InputError for a table without frames, or one that was cut short or shifted."""
+    lines = path.read_bytes().rstrip().split(b"\n")
+    if len(lines) < 2:
+        raise _unreadable(path, "it holds no frames")
+    for number, line in enumerate(lines, start=1):
+        if line.count(b";") + 1 != n_columns:
+            found = line.count(b";") + 1
+            raise _unreadable(path, f"line {number} has {found} cells and the header {n_columns}")
+
+
+def _unreadable(path: str | Path, reason: str) -> InputError:
+    return InputError(
+        f"`{path}` cannot be read as an openSMILE table ({reason}). Expected CSV with semicolons, a row per "
+        f"{FRAME_S:g} s. Unpack it again."
+    )
 
 
 def _brightness(frames: Frames) -> float:
