@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ import click
 from earmark.cli.options import Invocation, command, open_project, task_argument
 
 if TYPE_CHECKING:
+    from earmark.tasks.project import Project
     from earmark.tasks.task import Task
+    from earmark.tasks.verbs.predict import Predicted
 
 __all__ = ["predict"]
 
@@ -28,7 +30,7 @@ __all__ = ["predict"]
     "--method", type=click.Choice(["model", "rules", "rules-first"]), default="model", help="What decides."
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Confidence below which nothing is decided.")
-@click.option("--workers", "-w", type=click.IntRange(min=0), help="Processes; 0 computes in this one.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes; 0 computes in this one.")
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .csv, .json or .jsonl file."
 )
@@ -45,7 +47,36 @@ __all__ = ["predict"]
     help="Form of the playlists; may be repeated.",
 )
 @click.option("--relative-paths", is_flag=True, help="Paths in playlists relative to their folder.")
-@click.option("--force", is_flag=True, help="Replace playlists that earmark did not write.")
+@click.option(
+    "--library",
+    "--rekordbox",
+    "library",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A collection for DJ software, e.g. rekordbox XML.",
+)
+@click.option("--write-tags", "-w", is_flag=True, help="Write the answers into the tags of the files.")
+@click.option("--dry-run", is_flag=True, help="With --write-tags: show what would change and write nothing.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="With --write-tags: also replace answers of others and what was changed by hand.",
+)
+@click.option(
+    "--backup-copy", is_flag=True, help="With --write-tags: keep each file as it was in FILE.backup, once."
+)
+@click.option(
+    "--undo",
+    is_flag=False,
+    flag_value="last",
+    type=click.Choice(["last", "all"]),
+    help="Restore the tags as they were before the last write, or before all; takes no SOURCES.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace playlists and collections that earmark did not write; with --write-tags, also answer files "
+    "whose tags already carry an answer.",
+)
 @click.option("--with-features", is_flag=True, help="Add the features of each input to JSON.")
 @click.option("--no-cache", is_flag=True, help="Compute everything and keep nothing.")
 @click.pass_obj
@@ -64,6 +95,12 @@ def predict(
     playlists: Path | None,
     playlist_formats: tuple[str, ...],
     relative_paths: bool,
+    library: Path | None,
+    write_tags: bool,
+    dry_run: bool,
+    overwrite: bool,
+    backup_copy: bool,
+    undo: str | None,
     force: bool,
     with_features: bool,
     no_cache: bool,
@@ -79,20 +116,33 @@ def predict(
       earmark predict zones ~/Music --output zones.csv --playlists playlists
       earmark predict zones set.m3u8 --format json
       earmark predict mine.py recording.wav --run latest
+      earmark predict zones ~/Music --write-tags --dry-run
+      earmark predict zones --undo
     """
-    from earmark.cli.output import complain_of, emit, note
-    from earmark.cli.predictions import csv_of, documents_of, require_writable, table_of, write_file
+    from earmark.cli.output import complain_of
+    from earmark.cli.predictions import require_writable
     from earmark.cli.progress import progress
+    from earmark.cli.tags import report_nothing, undo_tags, without_tagged
     from earmark.tasks.verbs.predict import predict as run_predict
 
+    named = [*sources, *files, *folders]
+    how = {"dry-run": dry_run, "overwrite": overwrite, "backup-copy": backup_copy}
+    _check_tag_options(named, write_tags, undo, how)
+    if undo is not None:
+        return undo_tags(invocation, open_project(invocation, task), undo)
     targets = [path for path in (output, export_csv) if path is not None]
     require_writable(targets)
     project = open_project(invocation, task)
     write_lists = _playlist_writer(project.task) if playlists is not None else None
+    write_library = _library_writer(project.task) if library is not None else None
+    if write_tags and named and not (force or overwrite):
+        named = without_tagged(invocation, project.task, named)
+        if not named:
+            return report_nothing(invocation)
     with progress(invocation) as tell:
         predicted = run_predict(
             project,
-            [*sources, *files, *folders],
+            named,
             run=run_name,
             method=method,
             threshold=threshold,
@@ -101,20 +151,48 @@ def predict(
             with_features=with_features,
             progress=tell,
         )
-    for failure in predicted.failures:
+    for failure in () if write_tags else predicted.failures:
         complain_of(failure.path, failure.error)
-    for path in targets:
-        write_file(path, project.task, predicted.outcomes)
-        note(invocation, f"written: {path}")
+    written = _write_files(targets, project.task, predicted)
     if playlists is not None and write_lists is not None:
-        for path in write_lists(
+        written += write_lists(
             predicted.outcomes, playlists, formats=playlist_formats, relative=relative_paths, force=force
-        ):
-            note(invocation, f"written: {path}")
+        )
+    if library is not None and write_library is not None:
+        written.append(write_library(project, predicted.outcomes, library, force=force))
+    return _report(invocation, project, predicted, written, write_tags, how)
+
+
+def _write_files(targets: Sequence[Path], task: Task, predicted: Predicted) -> list[Path]:
+    from earmark.cli.predictions import write_file
+
+    for path in targets:
+        write_file(path, task, predicted.outcomes)
+    return list(targets)
+
+
+def _report(
+    invocation: Invocation,
+    project: Project,
+    predicted: Predicted,
+    written: Sequence[Path],
+    write_tags: bool,
+    how: Mapping[str, bool],
+) -> int:
+    """Print the answers, or what became of the files' tags; gives the exit code."""
+    from earmark.cli.output import emit, note
+    from earmark.cli.predictions import csv_of, documents_of, table_of
+    from earmark.cli.tags import report_tags
+    from earmark.cli.tags import write_tags as write_into_files
+
+    for path in written:
+        note(invocation, f"written: {path}")
+    documents = documents_of(project.task, predicted.outcomes)
+    if write_tags:
+        return report_tags(invocation, write_into_files(project, predicted.outcomes, how), documents)
     if invocation.format == "csv":
         click.echo(csv_of(project.task, predicted.outcomes), nl=False)
     else:
-        documents = documents_of(project.task, predicted.outcomes)
         emit(invocation, table_of(predicted.outcomes), document=documents)
         if predicted.run is not None:
             note(invocation, f"Run: {predicted.run.name}")
@@ -127,3 +205,27 @@ def _playlist_writer(task: Task) -> Callable[..., tuple[Path, ...]]:
     if task.outputs is None or task.outputs.playlists is None:
         raise UsageError(f"Task `{task.name}` writes no playlists. Give --output FILE instead.")
     return task.outputs.playlists
+
+
+def _library_writer(task: Task) -> Callable[..., Path]:
+    from earmark.errors import UsageError
+
+    if task.outputs is None or task.outputs.library is None:
+        raise UsageError(
+            f"Task `{task.name}` writes no collection for DJ software. Give --output FILE instead."
+        )
+    return task.outputs.library
+
+
+def _check_tag_options(
+    named: list[str], write_tags: bool, undo: str | None, needing: dict[str, bool]
+) -> None:
+    from earmark.errors import UsageError
+
+    if undo is not None and (named or write_tags or any(needing.values())):
+        raise UsageError(
+            "--undo restores what was written before; give it without SOURCES and other options of tags."
+        )
+    useless = [f"--{name}" for name, is_given in needing.items() if is_given]
+    if useless and undo is None and not write_tags:
+        raise UsageError(f"{', '.join(useless)} says how tags are written; give --write-tags with it.")

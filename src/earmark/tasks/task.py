@@ -126,11 +126,16 @@ class TagWriting:
     Parameters
     ----------
     plan : callable
-        ``plan(outcomes, overwrite=...)`` gives a change per file, or the reason why there is none; writes nothing.
+        ``plan(project, outcomes, overwrite=...)`` gives a report: a change per file, or the reason why there is none.
+        It writes nothing. A report has ``changes``, each with ``path``, ``status``, ``reason``, ``to_row()`` and
+        ``to_json()``, and ``counts()`` by status: ``to write`` in a plan; then ``written`` or ``restored``,
+        ``unchanged``, ``kept`` and ``failed``.
     write : callable
-        ``write(plan, journal=..., backup_copy=...)`` carries it out; the journal holds the old values first.
+        ``write(project, plan, backup_copy=...)`` carries it out and gives a report; a journal of the project holds
+        the old values first.
     undo : callable
-        ``undo(journal)`` restores the old values where nobody has changed them since.
+        ``undo(project, which="last" | "all")`` restores the old values where nobody has changed them since, and
+        gives a report.
     carries : callable
         ``carries(path)`` tells whether a file already bears an answer.
     """

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from earmark.errors import InputError
-from earmark.tasks.zones.tag_entries import Entry, replaced
+from earmark.tasks.zones.tag_entries import Entry, Tags, replaced
 from earmark.tasks.zones.tag_formats import read_tags, rest_digest, write_copy
 
 __all__ = ["BACKUP_SUFFIX", "make_backup", "put_in_place", "sentence", "temporary_beside", "write_checked"]
@@ -48,9 +48,8 @@ def write_checked(target: Path, temporary: Path, changes: Mapping[str, Sequence[
     if not status.st_mode & 0o222:
         raise InputError(f"`{target}` is read-only. Expected a file that may be written. Change its rights.")
     before = read_tags(target)
-    entries = replaced(before.entries, changes)
-    write_copy(target, temporary, entries)
-    _require_same(target, temporary, tuple(entry.raw for entry in entries))
+    write_copy(target, temporary, replaced(before.entries, changes))
+    _require_same(target, before, temporary, changes)
     shutil.copystat(target, temporary)
     copied = temporary.stat()
     if (copied.st_uid, copied.st_gid) != (status.st_uid, status.st_gid):
@@ -101,10 +100,16 @@ def sentence(path: Path, error: Exception) -> str:
     return f"`{path}` stays as it is: {error.strerror or error}."
 
 
-def _require_same(target: Path, temporary: Path, expected: tuple[bytes, ...]) -> None:
-    found = tuple(entry.raw for entry in read_tags(temporary).entries)
-    # What has no entries needs no tag, and is then read as a file without one.
-    if found != expected or rest_digest(temporary) != rest_digest(target):
+def _require_same(
+    target: Path, before: Tags, temporary: Path, changes: Mapping[str, Sequence[Entry]]
+) -> None:
+    after = read_tags(temporary)
+    has_ours = all(
+        [entry.raw for entry in after.of_field(name)] == [entry.raw for entry in entries]
+        for name, entries in changes.items()
+    )
+    others_stay = after.others(tuple(changes)) == before.others(tuple(changes))
+    if not (has_ours and others_stay and rest_digest(temporary) == rest_digest(target)):
         raise InputError(
             f"`{target}` stays as it is: a copy with the new tags differed in more than these. "
             "Write the file again with a tag editor, then try again."

@@ -91,6 +91,6 @@ def _format(path: Path) -> _Format:
         kind = "flac" if start and behind == "flac" else sniff(file.read(HEAD_BYTES))
     if kind not in _FORMATS:
         raise InputError(
-            f"`{path}` cannot be tagged: its content is no {', '.join(_FORMATS)}. Convert it to one of them."
+            f"`{path}` cannot be tagged: its content is unknown. Expected one of {', '.join(_FORMATS)}. Convert it."
         )
     return _FORMATS[kind]

@@ -89,6 +89,11 @@ class TagWrite:
     state: str = "begun"
     identity_after: str | None = None
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it wrote an answer, and was carried out; else it took one back, or did not happen."""
+        return self.state == "done" and not self.undoes
+
     def new_texts(self) -> dict[str, tuple[str, ...]]:
         """What the fields of this write hold after it."""
         return {name: change.new for name, change in self.fields.items()}
@@ -124,13 +129,8 @@ class History:
 
     def standing(self) -> list[TagWrite]:
         """Writes that were carried out and not taken back."""
-        done = [write for write in self.writes if write.state == "done"]
-        undone = {id_ for write in done for id_ in write.undoes}
-        return [write for write in done if not write.undoes and write.id not in undone]
-
-    def pending(self) -> list[TagWrite]:
-        """Writes that were interrupted."""
-        return [write for write in self.writes if write.state == "begun"]
+        undone = {id_ for write in self.writes if write.state == "done" for id_ in write.undoes}
+        return [write for write in self.writes if write.is_answer and write.id not in undone]
 
     def standing_of(self, path: str) -> list[TagWrite]:
         """The standing writes of one file, the earliest first."""
@@ -149,7 +149,7 @@ class History:
 
     def last_batch(self) -> list[TagWrite]:
         """The writes of the last command that wrote answers, taken back or not."""
-        answers = [write for write in self.writes if write.state == "done" and not write.undoes]
+        answers = [write for write in self.writes if write.is_answer]
         return [write for write in answers if write.batch == answers[-1].batch]
 
     def settled(self, texts_now: Callable[[str], Texts | None]) -> History:

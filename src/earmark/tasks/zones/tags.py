@@ -1,12 +1,7 @@
 """Zones written into the tags of the user's files, and taken back.
 
-What is written and where is in `earmark.tasks.zones.tag_entries`. All other tags, and the audio, stay equal to the
-byte; genre is not touched; UNCERTAIN is not written. What a user wrote or changed by hand is not overwritten unless
-asked:
-
-* a field that no longer holds what the journal says earmark wrote last, or a zone that earmark did not write: the
-  file is kept as it is;
-* a grouping or an energy number of somebody else: that field stays, the others are written.
+What is written and where is in `earmark.tasks.zones.tag_entries`, what is left alone in `earmark.tasks.zones.tag_plan`.
+All other tags, and the audio, stay equal to the byte; genre is not touched; UNCERTAIN is not written.
 
 The journal lies in ``.earmark/tags/journal.jsonl`` of the project (`earmark.tasks.zones.tag_journal`). A process
 that is killed leaves each file either as it was or wholly tagged, and the next write or undo finds out which.
@@ -16,16 +11,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from earmark.errors import EarmarkError, InputError, UsageError
+from earmark.errors import EarmarkError, UsageError
 from earmark.inference.prediction import Failed, Prediction
-from earmark.tasks.zones.energy import energy_number
-from earmark.tasks.zones.labels import CLASSES, ZONES, parse_zone
-from earmark.tasks.zones.tag_entries import COMMENT_MARK, FIELDS, Entry, Tags
+from earmark.tasks.task import TagWriting
+from earmark.tasks.zones.tag_entries import Entry, Tags
 from earmark.tasks.zones.tag_files import (
     make_backup,
     put_in_place,
@@ -34,219 +28,16 @@ from earmark.tasks.zones.tag_files import (
     write_checked,
 )
 from earmark.tasks.zones.tag_formats import encode, read_tags
-from earmark.tasks.zones.tag_journal import FieldChange, History, Journal, TagWrite, Texts, read_history
+from earmark.tasks.zones.tag_journal import FieldChange, Journal, TagWrite, Texts
+from earmark.tasks.zones.tag_plan import TagChange, TagReport, carries_zone, plan_tags, shown, texts_now
 
 if TYPE_CHECKING:
     from earmark.cache.entries import FeatureCache
+    from earmark.tasks.project import Project
 
-__all__ = [
-    "UNDO_CHOICES",
-    "TagChange",
-    "TagReport",
-    "carries_zone",
-    "field_texts",
-    "plan_tags",
-    "tagged_zone",
-    "undo_tags",
-    "write_tags",
-    "zone_of_tag",
-]
+__all__ = ["TAG_WRITING", "UNDO_CHOICES", "journal_path", "undo_tags", "write_tags"]
 
 UNDO_CHOICES = ("last", "all")
-_FILE_SCHEME = "file://"
-_IDS = {str(zone.id): zone.name for zone in ZONES}
-_DISPLAY_NAMES = {zone.name: zone.display_name for zone in ZONES}
-
-
-@dataclass(frozen=True)
-class TagChange:
-    """What becomes of one file.
-
-    Parameters
-    ----------
-    path : str
-        As the user named it.
-    status : str
-        ``to write`` in a plan; after it ``written``, ``restored``, ``unchanged``, ``kept`` or ``failed``.
-    reason : str
-        Why nothing was written, or which fields stayed; empty where there is nothing to say.
-    fields : mapping of field to (texts before, texts after)
-        Only those that change.
-    run : str or None
-    """
-
-    path: str
-    status: str
-    reason: str = ""
-    fields: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
-    run: str | None = None
-
-    @property
-    def target(self) -> Path:
-        """The file itself, links resolved."""
-        return Path(os.path.realpath(self.path.removeprefix(_FILE_SCHEME)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return ``path``, ``status``, ``reason`` and ``changes``: of each field the texts before and after."""
-        changes = {
-            name: {"before": list(before), "after": list(after)}
-            for name, (before, after) in self.fields.items()
-        }
-        return {"path": self.path, "status": self.status, "reason": self.reason, "changes": changes}
-
-    def to_row(self) -> dict[str, Any]:
-        """Return a row of a table, the changes as text."""
-        changes = "; ".join(
-            f"{name}: {' | '.join(before) or '-'} -> {' | '.join(after) or '-'}"
-            for name, (before, after) in self.fields.items()
-        )
-        return {"path": self.path, "status": self.status, "changes": changes, "reason": self.reason}
-
-
-@dataclass(frozen=True)
-class TagReport:
-    """What becomes of all files, in order: the plan of a write, or what was done."""
-
-    changes: tuple[TagChange, ...]
-
-    def of_status(self, status: str) -> list[TagChange]:
-        """The files with one status."""
-        return [change for change in self.changes if change.status == status]
-
-    def counts(self) -> dict[str, int]:
-        """Number of files of each status that occurs."""
-        found = [change.status for change in self.changes]
-        return {status: found.count(status) for status in dict.fromkeys(found)}
-
-
-def zone_of_tag(text: str) -> str | None:
-    """The zone that a text in a tag means: a name or display name in any case, or an id; None for any other.
-
-    >>> zone_of_tag("2"), zone_of_tag("🟨 Yellow (Rest)"), zone_of_tag("green"), zone_of_tag("techno")
-    ('PURPLE', 'YELLOW', 'GREEN', None)
-    """
-    found = parse_zone(text)
-    return found[0] if found else _IDS.get(text.strip())
-
-
-def tagged_zone(texts: Texts) -> str | None:
-    """The zone that a file carries: in ENERGYZONE, else as a name in its grouping (where a digit is no zone)."""
-    for text in texts["zone"]:
-        if zone := zone_of_tag(text):
-            return zone
-    for text in texts["grouping"]:
-        if found := parse_zone(text):
-            return found[0]
-    return None
-
-
-def carries_zone(path: str) -> bool:
-    """Whether a file's tags already bear a zone; False for what cannot be read, which is reported when it is used."""
-    try:
-        return tagged_zone(read_tags(_local(path)).texts()) is not None
-    except (InputError, OSError):
-        return False
-
-
-def field_texts(prediction: Prediction) -> dict[str, tuple[str, ...]]:
-    """What the fields of a decided track are to hold."""
-    zone = prediction.label
-    emoji = _DISPLAY_NAMES[zone].split()[0]
-    method = str(prediction.extras.get("method", "model"))
-    comment = f"{emoji} {zone} {prediction.confidence:.0%} {method} {COMMENT_MARK}"
-    return {
-        "zone": (zone,),
-        "grouping": (_DISPLAY_NAMES[zone],),
-        "energy": (str(energy_number(prediction.probabilities, zone)),),
-        "comment": (comment,),
-    }
-
-
-# Plan
-
-
-def plan_tags(
-    outcomes: Sequence[Prediction | Failed],
-    *,
-    journal: Path,
-    overwrite: bool = False,
-    identify: Callable[[str], bytes] | None = None,
-) -> TagReport:
-    """Find out what a write would change; nothing is written.
-
-    Parameters
-    ----------
-    outcomes : sequence of Prediction or Failed
-    journal : path
-        Need not exist.
-    overwrite : bool, default False
-        Also replace what was changed by hand, and zones and fields that others wrote.
-    identify : callable, optional
-        Content identity of a path: finds files again that were moved since earmark wrote them.
-
-    Returns
-    -------
-    TagReport
-        One change per outcome, in order.
-    """
-    history = read_history(journal).settled(_texts_now)
-    return TagReport(tuple(_planned(one, history, overwrite, identify) for one in outcomes))
-
-
-def _planned(
-    outcome: Prediction | Failed,
-    history: History,
-    overwrite: bool,
-    identify: Callable[[str], bytes] | None,
-) -> TagChange:
-    if isinstance(outcome, Failed):
-        return TagChange(outcome.path, "failed", outcome.error)
-    if outcome.label not in CLASSES:
-        return TagChange(outcome.path, "unchanged", f"{outcome.label} is not written")
-    try:
-        path = _local(outcome.path)
-        now = read_tags(path).texts()
-        ours = {} if overwrite else _ours(history, path, now, identify)
-        wanted = field_texts(outcome)
-        reason = "" if overwrite else _hand_edit(now, ours, wanted)
-    except (EarmarkError, OSError) as error:
-        return TagChange(outcome.path, "failed", sentence(Path(outcome.path), error))
-    if reason:
-        return TagChange(outcome.path, "kept", reason)
-    differing = {name: (now[name], wanted[name]) for name in FIELDS if now[name] != wanted[name]}
-    foreign = [] if overwrite else [name for name in differing if name not in ours and now[name]]
-    fields = {name: texts for name, texts in differing.items() if name not in foreign}
-    reason = "; ".join(f"{name} {_shown(now[name])} is not earmark's and stays" for name in foreign)
-    run = outcome.extras.get("run")
-    return TagChange(outcome.path, "to write" if fields else "unchanged", reason, fields, run)
-
-
-def _ours(
-    history: History, path: Path, now: Texts, identify: Callable[[str], bytes] | None
-) -> dict[str, tuple[str, ...]]:
-    ours = history.ours(str(path))
-    if not ours and identify is not None and any(now.values()):
-        earlier = history.path_of_content(identify(str(path)))
-        ours = history.ours(earlier) if earlier else {}
-    return ours
-
-
-def _hand_edit(now: Texts, ours: Texts, wanted: Texts) -> str:
-    """Why a file must be left alone; empty if it need not be."""
-    for name, texts in ours.items():
-        if now[name] != texts:
-            return f"{name} was changed by hand: {_shown(now[name])}, earmark wrote {_shown(texts)}"
-    if "zone" in ours:
-        return ""
-    zone = tagged_zone(now)
-    if zone is None and now["zone"]:
-        return f"ENERGYZONE holds {_shown(now['zone'])}, which earmark did not write"
-    if zone is not None and (zone,) != wanted["zone"]:
-        return f"it carries {zone}, which earmark did not write"
-    return ""
-
-
-# Write
 
 
 def write_tags(
@@ -276,7 +67,7 @@ def write_tags(
         The journal is damaged, or another process writes tags.
     """
     with Journal.opened(journal) as opened:
-        opened.settle(_texts_now)
+        opened.settle(texts_now)
         session = _Session(opened, backup_copy, cache)
         try:
             return TagReport(tuple(session.write(change) for change in plan.changes))
@@ -311,13 +102,14 @@ def undo_tags(journal: Path, *, which: str = "last", cache: FeatureCache | None 
     if not journal.is_file():
         return TagReport(())
     with Journal.opened(journal) as opened:
-        opened.settle(_texts_now)
+        opened.settle(texts_now)
         history = opened.history
-        chosen = history.last_batch() if which == "last" else [w for w in history.writes if not w.undoes]
+        chosen = history.last_batch() if which == "last" else [w for w in history.writes if w.is_answer]
+        ids = {write.id for write in chosen}
         session = _Session(opened, False, cache)
         try:
             return TagReport(
-                tuple(session.undo(path, which) for path in dict.fromkeys(write.path for write in chosen))
+                tuple(session.undo(path, ids) for path in dict.fromkeys(write.path for write in chosen))
             )
         finally:
             session.close()
@@ -347,16 +139,14 @@ class _Session:
                 name: [encode(tags, name, text) for text in after]
                 for name, (_, after) in change.fields.items()
             }
-            self._replace(change.target, tags, entries, run=change.run)
+            notes = [change.reason, self._replace(change.target, tags, entries, run=change.run)]
         except (EarmarkError, OSError) as error:
             return replace(change, status="failed", reason=sentence(change.target, error), fields={})
-        return replace(change, status="written")
+        return replace(change, status="written", reason="; ".join(filter(None, notes)))
 
-    def undo(self, path: str, which: str) -> TagChange:
-        """Take back the last write to one file, or all of them."""
-        standing = self._journal.history.standing_of(path)
-        if which == "last":
-            standing = [write for write in standing if write in self._journal.history.last_batch()]
+    def undo(self, path: str, ids: Collection[str]) -> TagChange:
+        """Take back those writes to one file that are among `ids`."""
+        standing = [write for write in self._journal.history.standing_of(path) if write.id in ids]
         if not standing:
             return TagChange(path, "unchanged", "it was taken back before")
         try:
@@ -364,16 +154,16 @@ class _Session:
             now = tags.texts()
             edited = [name for name, new in standing[-1].new_texts().items() if now[name] != new]
             if edited:
-                said = "; ".join(f"{name} is {_shown(now[name])}" for name in edited)
+                said = "; ".join(f"{name} is {shown(now[name])}" for name in edited)
                 return TagChange(path, "kept", f"changed since earmark wrote it: {said}")
             back, left = _way_back(standing, now)
             entries = {name: _restored(tags, form, old) for name, (form, old) in back.items()}
-            self._replace(Path(path), tags, entries, undoes=[write.id for write in standing[left:]])
+            note = self._replace(Path(path), tags, entries, undoes=[write.id for write in standing[left:]])
         except (EarmarkError, OSError) as error:
             return TagChange(path, "failed", sentence(Path(path), error))
         fields = {name: (now[name], tuple(entry.text for entry in old)) for name, (_, old) in back.items()}
-        reason = f"{left} earlier writes stay: the tags were changed in between" if left else ""
-        return TagChange(path, "restored", reason, fields)
+        notes = [f"{left} earlier writes stay: the tags were changed in between" if left else "", note]
+        return TagChange(path, "restored", "; ".join(filter(None, notes)), fields)
 
     def close(self) -> None:
         """Tell the cache which contents are the same audio."""
@@ -388,7 +178,8 @@ class _Session:
         *,
         run: str | None = None,
         undoes: Sequence[str] = (),
-    ) -> None:
+    ) -> str:
+        """Replace fields of a file, between two lines of the journal; gives what the user should know of it."""
         before = self._identity(target)
         write = self._new_write(target, tags, entries, before, run, undoes)
         temporary = Path(write.temporary)
@@ -403,10 +194,14 @@ class _Session:
             self._journal.cancelled(write)
             raise
         after = self._identity(target)
-        self._journal.done(write, after.hex() if after else None)
         if before and after:
             # The copy was proved to hold the same audio, packet by packet.
             self._same.append((before, after))
+        try:
+            self._journal.done(write, after.hex() if after else None)
+        except OSError as error:
+            return f"the journal could not note it ({error.strerror}); the next write or undo finds it out"
+        return ""
 
     def _new_write(
         self,
@@ -461,19 +256,24 @@ def _restored(tags: Tags, form: str, old: Sequence[Entry]) -> list[Entry]:
     return list(old) if form == tags.form else [encode(tags, str(e.field), e.text) for e in old]
 
 
-def _texts_now(path: str) -> Texts | None:
-    try:
-        return read_tags(Path(path)).texts()
-    except (InputError, OSError):
-        return None
+def journal_path(project: Project) -> Path:
+    """Where a project keeps the journal of its tag writes."""
+    return project.root / ".earmark" / "tags" / "journal.jsonl"
 
 
-def _local(path: str) -> Path:
-    name = path.removeprefix(_FILE_SCHEME)
-    if "://" in name:
-        raise InputError(f"`{path}` is not on this machine; expected a local file. Copy it here to tag it.")
-    return Path(os.path.realpath(name))
+def _plan(project: Project, outcomes: Sequence[Prediction | Failed], *, overwrite: bool = False) -> TagReport:
+    return plan_tags(
+        outcomes, journal=journal_path(project), overwrite=overwrite, identify=project.cache.identify
+    )
 
 
-def _shown(texts: Sequence[str]) -> str:
-    return ", ".join(repr(text) for text in texts) if texts else "nothing"
+def _write(project: Project, plan: TagReport, *, backup_copy: bool = False) -> TagReport:
+    return write_tags(plan, journal=journal_path(project), backup_copy=backup_copy, cache=project.cache)
+
+
+def _undo(project: Project, *, which: str = "last") -> TagReport:
+    return undo_tags(journal_path(project), which=which, cache=project.cache)
+
+
+TAG_WRITING = TagWriting(_plan, _write, _undo, carries_zone)
+"""Tag writing as the verbs and the page call it, with the project's journal and cache."""
