@@ -7,6 +7,7 @@ import pytest
 from model_tables import QUICK, blobs
 
 from earmark.errors import UsageError
+from earmark.models.blended import Blended
 from earmark.models.ensemble import Ensemble, accuracy, search_weights, weight_grid, weighted_mean
 from earmark.models.registry import load_estimator, make
 
@@ -78,11 +79,12 @@ def test_wrong_members_and_parameters(params, match):
         Ensemble(**params)
 
 
-def test_fitted_members_make_an_ensemble(table, tmp_path):
+def test_fitted_members_make_a_blend(table, tmp_path):
     X, y = table
     members = [make("logistic").fit(X, y), make("random_forest", n_trees=5).fit(X, y)]
-    model = Ensemble.of(members, (0.2, 0.8))
-    expected = weighted_mean([m.predict_proba(X) for m in members], (0.2, 0.8))
+    members.append(make("logistic", strength=1.0).fit(X, y))  # one kind may occur twice
+    model = Blended.of(members, (0.2, 0.5, 0.3))
+    expected = weighted_mean([m.predict_proba(X) for m in members], (0.2, 0.5, 0.3))
     np.testing.assert_array_equal(model.predict_proba(X), expected)
     model.save(tmp_path)
     np.testing.assert_array_equal(load_estimator(tmp_path).predict_proba(X), expected)
@@ -92,7 +94,7 @@ def test_fitted_members_with_a_class_missing(table, tmp_path):
     X, y = table
     rows = y != 1
     members = [make(name).fit(X[rows], y[rows], n_classes=3) for name in ("logistic", "ordinal")]
-    model = Ensemble.of(members, (0.5, 0.5))
+    model = Blended.of(members, (0.5, 0.5))
     model.save(tmp_path)
     p = load_estimator(tmp_path).predict_proba(X)
     assert (p[:, 1] == 0).all()
@@ -102,4 +104,4 @@ def test_fitted_members_with_a_class_missing(table, tmp_path):
 def test_members_of_different_data_are_refused(table):
     other = make("ordinal").fit(*blobs(30, 4))
     with pytest.raises(UsageError, match="different data"):
-        Ensemble.of([make("logistic").fit(*table), other], (0.5, 0.5))
+        Blended.of([make("logistic").fit(*table), other], (0.5, 0.5))

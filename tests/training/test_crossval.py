@@ -11,9 +11,9 @@ from training_tables import METRICS, accuracy, make_dataset
 from earmark.errors import SealError, UsageError
 from earmark.models.classifier import Classifier
 from earmark.training.crossval import cross_validate
-from earmark.training.weights import balanced_weights
 from earmark.training.fit import final_length, fit_final
 from earmark.training.folds import balanced_folds, inner_split, regrouped
+from earmark.training.weights import balanced_weights
 
 CLASSES = ("YELLOW", "GREEN", "PURPLE")
 

@@ -6,7 +6,7 @@ to the start (0.6 to the first of two, equal shares otherwise), so that a few ro
 edge.
 
 `Ensemble.fit` chooses weights on its validation rows; on out-of-fold probabilities `earmark.training.blend`
-chooses them, and builds the ensemble from fitted members with `Ensemble.of`.
+chooses them, and `earmark.models.blended` joins fitted members.
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ from earmark.models.constraints import Interval, Optional, Parameter, closest
 from earmark.models.estimator import Estimator, FitRequest, Floats, FoldEstimator, Ints
 from earmark.models.registry import ALIASES, ESTIMATORS, canonical_name, estimator_class, load_estimator
 
-__all__ = ["Ensemble", "accuracy", "search_weights", "start_weights", "weight_grid", "weighted_mean"]
+__all__ = [
+    "Ensemble",
+    "accuracy",
+    "same_shape",
+    "scaled",
+    "search_weights",
+    "start_weights",
+    "weight_grid",
+    "weighted_mean",
+]
 
 WEIGHTS_FILE = "weights.json"
 STEPS = 10
@@ -110,23 +119,6 @@ class Ensemble(FoldEstimator):
         super().__init__(**own)
         self._configure({name: value for name, value in params.items() if "__" in name})
 
-    @classmethod
-    def of(cls, members: Sequence[Estimator], weights: Sequence[float]) -> Self:
-        """An ensemble of fitted members, which must have been fitted on the same classes and columns."""
-        nested = {f"{m.name}__{key}": value for m in members for key, value in m.get_params().items()}
-        found = cls(members=tuple(m.name for m in members), weights=tuple(weights), **nested)
-        shapes = {(m.n_classes, m.n_features, tuple(m.present.tolist())) for m in members}
-        if len(shapes) > 1:
-            raise UsageError(
-                "The members were fitted on different data: (classes, columns, classes present) "
-                f"{sorted(shapes)}. "
-                "Fit them on the same rows with the same preprocessing."
-            )
-        found.members, found.weights = list(members), tuple(weights)
-        first = members[0]
-        found.n_classes, found.n_features, found.present = first.n_classes, first.n_features, first.present
-        return found
-
     @property
     def needs(self) -> tuple[tuple[str, str], ...]:
         """What the members need."""
@@ -170,7 +162,7 @@ class Ensemble(FoldEstimator):
             found = estimator_class(name)
             seeded = {"seed": self.params["seed"]} if "seed" in found.parameters else {}
             self.members.append(found(**(seeded | of_member[name])))
-        self.weights = start_weights(len(names)) if weights is None else _scaled(weights)
+        self.weights = start_weights(len(names)) if weights is None else scaled(weights)
 
     def _fit(self, request: FitRequest) -> None:
         for member in self.members:
@@ -189,9 +181,8 @@ class Ensemble(FoldEstimator):
             self.weights = search_weights([m.predict_proba(X) for m in self.members], y, accuracy, "higher")
 
     def _predict(self, X: Floats) -> Floats:
-        mixed = weighted_mean([member.predict_proba(X) for member in self.members], self.weights)
-        # Members fitted here know only the classes present; those joined by `of` know all.
-        return mixed if mixed.shape[1] == len(self.present) else mixed[:, self.present]
+        # The members know only the classes present, renumbered.
+        return weighted_mean([member.predict_proba(X) for member in self.members], self.weights)
 
     def _save(self, folder: Path) -> None:
         for member in self.members:
@@ -201,6 +192,18 @@ class Ensemble(FoldEstimator):
     def _load(self, folder: Path) -> None:
         self.members = [load_estimator(folder / "members" / name) for name in self.params["members"]]
         self.weights = tuple(json.loads((folder / WEIGHTS_FILE).read_text(encoding="utf-8")))
+
+
+def same_shape(members: Sequence[Estimator]) -> tuple[int, int, Ints]:
+    """Number of classes, of columns, and the classes present, on which fitted members must agree."""
+    shapes = {(m.n_classes, m.n_features, tuple(m.present.tolist())) for m in members}
+    if len(shapes) > 1:
+        raise UsageError(
+            "The members were fitted on different data: (classes, columns, classes present) "
+            f"{sorted(shapes)}. Fit them on the same rows with the same preprocessing."
+        )
+    first = members[0]
+    return first.n_classes, first.n_features, first.present
 
 
 def start_weights(n_members: int) -> tuple[float, ...]:
@@ -248,5 +251,6 @@ def accuracy(y: Ints, probabilities: Floats) -> float:
     return float(np.mean(np.argmax(probabilities, axis=1) == y))
 
 
-def _scaled(weights: Sequence[float]) -> tuple[float, ...]:
+def scaled(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights divided by their sum."""
     return tuple(float(weight) / sum(weights) for weight in weights)

@@ -26,6 +26,9 @@ ESTIMATORS: dict[str, tuple[str, str]] = {
 }
 """Name -> module and class."""
 
+_MADE: dict[str, tuple[str, str]] = {"blended": ("earmark.models.blended", "Blended")}
+"""The same for estimators that are made of fitted ones: they can be loaded, not asked for."""
+
 ALIASES: dict[str, str] = {
     "xgb": "xgboost",
     "neural": "neural_network",
@@ -53,7 +56,7 @@ def canonical_name(name: str) -> str:
 
 def estimator_class(name: str) -> type[Estimator]:
     """The class registered under `name` (or an alias of it)."""
-    module, attribute = ESTIMATORS[canonical_name(name)]
+    module, attribute = _MADE.get(name) or ESTIMATORS[canonical_name(name)]
     found: type[Estimator] = getattr(importlib.import_module(module), attribute)
     return found
 

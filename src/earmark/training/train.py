@@ -317,16 +317,15 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _joined(members: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
     """One classifier from members that preprocess alike."""
-    from earmark.models.ensemble import Ensemble
+    from earmark.models.blended import Blended
 
     first = members[0]
     if any(member.preprocess.to_json() != first.preprocess.to_json() for member in members):
         raise UsageError(
             "The members of the ensemble were preprocessed differently. Train them with the same recipe."
         )
-    return Classifier(
-        Ensemble.of([m.estimator for m in members], weights), first.classes, first.preprocess, first.columns
-    )
+    blended = Blended.of([member.estimator for member in members], weights)
+    return Classifier(blended, first.classes, first.preprocess, first.columns)
 
 
 def _lines(out: OutOfFold) -> list[Event]:
