@@ -32,7 +32,7 @@ from earmark.errors import InputError, UsageError
 from earmark.inference.prediction import Failed, Prediction
 from earmark.tasks.zones.cues import Cues, track_cues
 from earmark.tasks.zones.labels import CLASSES, UNCERTAIN, UNCERTAIN_DISPLAY_NAME, ZONES
-from earmark.tasks.zones.locations import is_remote
+from earmark.tasks.zones.locations import is_remote, resolve
 from earmark.tasks.zones.markup import to_xml, xml_text
 from earmark.tasks.zones.track_tags import TrackTags, can_read_tags, read_track_tags
 
@@ -112,7 +112,7 @@ def location_url(path: str) -> str:
 
 def _by_location(outcomes: Sequence[Prediction | Failed]) -> list[Prediction]:
     predictions = [one for one in outcomes if isinstance(one, Prediction)]
-    remote = [one.path for one in predictions if is_remote(one.path)]
+    remote = [one.path for one in predictions if is_remote(_file_of(one))]
     if remote:
         raise UsageError(
             f"{len(remote)} inputs are no files on this machine: {', '.join(remote[:3])}. "
@@ -122,7 +122,13 @@ def _by_location(outcomes: Sequence[Prediction | Failed]) -> list[Prediction]:
         raise UsageError(
             f"none of {len(outcomes)} inputs has a prediction; expected at least one track. Name tracks that decode."
         )
-    return list({location_url(one.path): one for one in reversed(predictions)}.values())[::-1]
+    return list({location_url(_file_of(one)): one for one in reversed(predictions)}.values())[::-1]
+
+
+def _file_of(prediction: Prediction) -> str:
+    """The path that was predicted, also where it was given as a URL."""
+    path = prediction.path
+    return resolve(path, Path.cwd()) if path[:7].lower() == "file://" else path
 
 
 def _add_track(collection: Element, number: int, prediction: Prediction, cues: Cues | None) -> None:
@@ -150,7 +156,7 @@ def _add_track(collection: Element, number: int, prediction: Prediction, cues: C
 def _attributes(prediction: Prediction, cues: Cues | None) -> dict[str, str]:
     from earmark.audio.decode import probe
 
-    path = Path(prediction.path)
+    path = Path(_file_of(prediction))
     info, tags = probe(path), _tags_of(path)
     suffix = path.suffix.lstrip(".").lower()
     of = {name: xml_text(text) for name, text in tags.values.items()}
@@ -168,7 +174,7 @@ def _attributes(prediction: Prediction, cues: Cues | None) -> dict[str, str]:
         "BitRate": str(tags.bit_rate_kbps or ""),
         "SampleRate": str(info.sample_rate),
         "Comments": _comment(prediction, xml_text(tags.comment)),
-        "Location": location_url(prediction.path),
+        "Location": location_url(str(path)),
         "Tonality": of.get("key", ""),
         "Colour": TRACK_COLOURS.get(prediction.label, ""),
     }
