@@ -18,7 +18,9 @@ from zone_signals import coloured_noise, planted_drop, synthetic_tracks
 
 from earmark.audio.clip import Clip
 from earmark.tasks.zones.features import FEATURE_SETS
-from earmark.tasks.zones.frames import frames15
+from earmark.tasks.zones.frames import FRAMES38_GROUPS, frames15
+from earmark.tasks.zones.frames79 import FRAMES79_GROUPS, added_statistics
+from earmark.tasks.zones.frames90 import FRAMES90_GROUPS, frames90_statistics
 
 GOLDEN = Path(__file__).parent / "zones_vectors.json"
 
@@ -33,10 +35,20 @@ def golden_clips() -> dict[str, Clip]:
 
 
 def golden_values(clip: Clip) -> dict[str, float]:
-    """All vector columns of a clip by full name, and the time average of each column of `frames15`."""
+    """All vector columns of a clip by full name, and the time average of each column of the frame tables.
+
+    The 1599 statistics of frames79 and frames90 are left out: arithmetic on frame columns, tested by hand.
+    """
     groups = dict.fromkeys(group for chosen in FEATURE_SETS.values() for group in chosen.groups)
-    rows = [(group.column_names, group(clip)) for group in groups if group.kind == "vector"]
-    rows.append((frames15.column_names, np.mean(frames15(clip), axis=0)))
+    left_out = (added_statistics, frames90_statistics)
+    rows = [
+        (group.column_names, group(clip))
+        for group in groups
+        if group.kind == "vector" and group not in left_out
+    ]
+    wider = [group for group in (*FRAMES79_GROUPS, *FRAMES90_GROUPS) if group not in FRAMES38_GROUPS]
+    for group in (frames15, *dict.fromkeys(wider)):
+        rows.append((group.column_names, np.mean(group(clip), axis=0)))
     return {
         name: float(f"{value:.6g}")
         for names, values in rows

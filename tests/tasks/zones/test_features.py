@@ -19,6 +19,7 @@ from earmark.features import FeatureGroup
 from earmark.tasks.zones import measures
 from earmark.tasks.zones.features import FEATURE_SETS, balance, basic, common, contrast, fast
 from earmark.tasks.zones.frames import FRAMES38_COLUMNS
+from earmark.tasks.zones.statistics import AGG14
 
 GROUPS = tuple(dict.fromkeys(group for chosen in FEATURE_SETS.values() for group in chosen.groups))
 VECTOR_GROUPS = tuple(group for group in GROUPS if group.kind == "vector")
@@ -86,12 +87,16 @@ def test_sets_and_widths() -> None:
     assert set(FEATURE_SETS) == {
         *("full55", "full51", "full39", "fast10", "basic19", "common22"),
         *("texture", "rich", "drops13", "frames15", "frames38", "frames38_agg8"),
+        *("frames79", "frames79_agg8", "frames90", "frames90_agg14", "frames90_agg10"),
     }
     assert all(name == chosen.name and chosen.description for name, chosen in FEATURE_SETS.items())
     assert len(FEATURE_SETS["drops13"].columns) == 13
     assert len(FEATURE_SETS["texture"].columns) == 67
     assert FEATURE_SETS["rich"].columns == FEATURE_SETS["full55"].columns + FEATURE_SETS["texture"].columns
     assert len(FEATURE_SETS["frames38_agg8"].columns) == 8 * 38 + 2 * 5 + 5
+    assert len(FEATURE_SETS["frames79_agg8"].columns) == 8 * 79 + 2 * 5 + 5 + 11 + 13
+    assert len(FEATURE_SETS["frames90_agg14"].columns) == 14 * 90 + 13
+    assert len(FEATURE_SETS["frames90_agg10"].columns) == 10 * 90 + 13
 
 
 def test_no_two_groups_or_columns_share_a_full_name() -> None:
@@ -282,4 +287,14 @@ def test_no_column_is_constant_over_twenty_tracks() -> None:
         or (column == "energy_buildup_score" and statistic in {"min", "p10", "p50"})
         or (column == "chroma_energy" and statistic == "max")
     }
+    # Nor has a flag a middle, the loudest frame is 1, and the first has no spread.
+    by_construction |= {
+        f"zones.frames90_agg14.{column}_{statistic}"
+        for column in ("low_energy_flag", "energy_valley", "energy_peak", "drop_candidate")
+        for statistic in set(AGG14) - {"mean", "std", "step_std"}
+    }
+    by_construction |= {
+        f"zones.frames90_agg14.energy_buildup_score_{low}" for low in ("min", "p10", "p25", "p50")
+    }
+    by_construction |= {"zones.frames90_agg14.rms_max", "zones.frames90_agg14.rms_variance_min"}
     assert constant - by_construction == set()
