@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from earmark.cli.evaluate import parse_analyses
 from earmark.cli.grid import parse_space
 from earmark.cli.predictions import csv_of, documents_of, rows_of, table_of
 from earmark.cli.train import parse_parameters
@@ -48,6 +49,7 @@ def test_shape_of_evaluate(answer):
     document = answer("evaluate")
     assert list(document) == [
         "task", "run", "split", "n", "metrics", "baselines", "per_class", "test_openings",
+        "sources", "domain_shift_auc", "analyses",
     ]  # fmt: skip
     assert (document["task"], document["split"], document["test_openings"]) == ("loudness", "val", 0)
     assert set(document["metrics"]["accuracy"]) == {"value", "low", "high"}
@@ -181,6 +183,27 @@ def test_a_gate(trained, earmark, monkeypatch, limit, code):
     assert ("The gate failed" in shown.err) == (code == 3)
 
 
+def test_analyses_and_options_that_evaluate_asks_for():
+    given = {"arousal_min": 1.6, "purple_threshold": None}
+    assert parse_analyses(("map", "own"), True, "bands", given) == (
+        ("map", "own", "drops"),
+        {"arousal_min": 1.6, "map": "bands"},
+    )
+    assert parse_analyses((), False, None, {"arousal_min": None}) == ((), {})
+
+
+def test_doubted_labels_are_listed_with_the_rates_per_class(project, earmark, monkeypatch):
+    pytest.importorskip("cleanlab")
+    monkeypatch.chdir(project)
+    shown = earmark("evaluate", "--label-issues")
+    assert shown.code == 0, shown.err
+    assert "potential label issues" in shown.out and re.search(r"^quiet +\d+ +\d", shown.out, re.MULTILINE)
+    names = [Path(line.removeprefix("Labels: ")) for line in shown.err.splitlines() if "Labels: " in line]
+    assert len(names) == 3 and all(path.is_file() for path in names)
+    document = json.loads(earmark("evaluate", "--label-issues", "--format", "json").out)
+    assert [row["label"] for row in document["label_issues"]["rates"]] == ["quiet", "loud"]
+
+
 def test_extract_of_files_sets_a_broken_one_aside(project, earmark, monkeypatch):
     monkeypatch.chdir(project)
     (project / "broken.wav").write_bytes(b"RIFF but no more")
@@ -239,6 +262,11 @@ def test_prepare_dry_run_writes_nothing(tmp_path, trained, earmark, monkeypatch)
         (["extract", "--phase", "loudness.levl"], "loudness.level"),
         (["evaluate", "--gate", "acuracy=1"], "accuracy"),
         (["evaluate", "--run", "nothing"], "runs list"),
+        (["evaluate", "--analysis", "levels"], "no analysis 'levels'. It has none."),
+        (["evaluate", "--map", "bands"], "no analysis 'map'"),
+        (["evaluate", "--drop-analysis"], "no analysis 'drops'"),
+        (["evaluate", "--purple-arousal", "6"], "--purple-threshold: no analysis"),
+        (["evaluate", "--label-issues", "--sealed"], "sealed test"),
         (["predict", "loudness.py"], "no input"),
         (["predict", "loudness.py", "x.wav", "-o", "x.xlsx"], ".jsonl"),
         (["predict", "loudness.py", "x.wav", "-o", "nowhere/x.csv"], "nowhere"),

@@ -100,6 +100,9 @@ def test_evaluate_writes_the_report_and_json_of_the_promised_shape(project):
         "baselines",
         "per_class",
         "test_openings",
+        "sources",
+        "domain_shift_auc",
+        "analyses",
     }
     assert document["n"] == len(project.splits.train_ids)
     assert set(document["metrics"]["balanced_accuracy"]) == {"value", "low", "high"}

@@ -12,8 +12,8 @@ from earmark.evaluation.plane import principal_plane
 COLUMNS = ("a", "b", "c", "d")
 
 
-@pytest.fixture
-def X():
+@pytest.fixture(name="X")
+def made_up_features():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 4)).astype(np.float32) * [1, 100, 0.01, 1]
     X[:, 3] = X[:, 0] + 0.1 * X[:, 3]

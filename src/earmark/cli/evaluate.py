@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,14 @@ import click
 from earmark.cli.options import Invocation, command, open_project, task_argument
 
 if TYPE_CHECKING:
+    from earmark.evaluation.label_issues import LabelReview
     from earmark.evaluation.result import Evaluation
+    from earmark.tasks.verbs.evaluate import Evaluated
 
-__all__ = ["evaluate", "score_rows"]
+__all__ = ["evaluate", "parse_analyses", "parse_gates", "score_rows"]
 
 _SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "weighted_f1")
+_DOUBTED_SHOWN = 30
 
 
 @command()
@@ -29,9 +33,35 @@ _SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "weighted_f1")
     "--output", "-o", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report."
 )
 @click.option("--gate", multiple=True, metavar="METRIC=VALUE", help="Exit 3 where the score misses it.")
+@click.option("--label-issues", is_flag=True, help="List labels that the model doubts; needs cleanlab.")
+@click.option(
+    "--analysis", "analyses", multiple=True, metavar="NAME", help="Run an analysis of the task's own."
+)
+@click.option("--drop-analysis", is_flag=True, help="The same as --analysis drops.")
+@click.option("--map", "map_kind", type=click.Choice(["2d", "bands", "density"]), help="The analysis `map`.")
+@click.option("--arousal-min", type=float, help="Of the map: lowest arousal.")
+@click.option("--arousal-max", type=float, help="Of the map: highest arousal.")
+@click.option("--valence-min", type=float, help="Of the map: lowest valence.")
+@click.option("--valence-max", type=float, help="Of the map: highest valence.")
+@click.option(
+    "--yellow-threshold",
+    "--yellow-arousal",
+    "yellow_threshold",
+    type=float,
+    help="Of the map: YELLOW below.",
+)
+@click.option(
+    "--purple-threshold",
+    "--purple-arousal",
+    "purple_threshold",
+    type=float,
+    help="Of the map: PURPLE above.",
+)
+@click.option("--valence-threshold", type=float, help="Of the map: valence that splits YELLOW and PURPLE.")
 @click.pass_obj
 def evaluate(
     invocation: Invocation,
+    /,
     task: str | None,
     run_name: str | None,
     split: str,
@@ -39,6 +69,11 @@ def evaluate(
     reason: str | None,
     output: Path | None,
     gate: tuple[str, ...],
+    label_issues: bool,
+    analyses: tuple[str, ...],
+    drop_analysis: bool,
+    map_kind: str | None,
+    **thresholds: float | None,
 ) -> int:
     """Score a run of TASK and write its report.
 
@@ -50,33 +85,68 @@ def evaluate(
       earmark evaluate zones
       earmark evaluate zones --split test --reason "final score"
       earmark evaluate zones --gate balanced_accuracy=0.55 --format json
+      earmark evaluate zones --label-issues --drop-analysis
     """
-    from earmark.cli.output import emit, note
     from earmark.cli.progress import progress
+    from earmark.tasks.verbs.evaluate import Extras
     from earmark.tasks.verbs.evaluate import evaluate as run_evaluate
     from earmark.tasks.verbs.predict import chosen_run
 
     limits = parse_gates(gate)
+    asked, options = parse_analyses(analyses, drop_analysis, map_kind, thresholds)
     project = open_project(invocation, task)
-    split = "test" if sealed else split
     given = {"reason": reason} if reason else {}
     with progress(invocation) as tell:
         evaluated = run_evaluate(
-            project, chosen_run(project, run_name), split=split, output=output, progress=tell, **given
+            project,
+            chosen_run(project, run_name),
+            split="test" if sealed else split,
+            output=output,
+            extras=Extras(label_issues, asked, options),
+            progress=tell,
+            **given,
         )
+    _show(invocation, evaluated)
+    _require(evaluated.evaluation, limits)
+    return 0
+
+
+def _show(invocation: Invocation, evaluated: Evaluated) -> None:
+    """Scores to standard output; what there is to know about them to standard error."""
+    from earmark.cli.output import emit, note
+
     evaluation = evaluated.evaluation
     for warning in evaluation.warnings:
         note(invocation, f"warning: {warning}")
     emit(invocation, score_rows(evaluation), document=evaluation.to_json())
+    if evaluation.label_review is not None and invocation.format == "table":
+        _show_review(invocation, evaluation.label_review)
     note(invocation, evaluation.verdict())
-    if split == "test":
+    for section in evaluation.analyses:
+        note(invocation, f"{section.title}: {' '.join(section.sentences)}")
+    if evaluation.split == "test":
         note(
             invocation,
             f"This test set was opened {evaluation.test_openings} times by {evaluation.test_runs} runs.",
         )
+    for path in evaluated.review_files:
+        note(invocation, f"Labels: {path}")
     note(invocation, f"Report: {evaluated.report}")
-    _require(evaluation, limits)
-    return 0
+
+
+def _show_review(invocation: Invocation, review: LabelReview) -> None:
+    """The most doubted labels and the rates per class, as further tables."""
+    from earmark.cli.output import emit
+
+    names = ("path", "current_label", "predicted_label", "confidence", "quality_score")
+    doubted = [{name: getattr(issue, name) for name in names} for issue in review.issues[:_DOUBTED_SHOWN]]
+    emit(
+        invocation,
+        doubted,
+        columns=names,
+        title=f"\nMost doubted of {len(review.issues)} potential label issues",
+    )
+    emit(invocation, review.rates, title="\nPotential label issues per class")
 
 
 def score_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -108,6 +178,29 @@ def parse_gates(texts: tuple[str, ...]) -> dict[str, float]:
             f"--gate {' '.join(dict.fromkeys(wrong))}: expected METRIC=VALUE with one of {', '.join(METRICS)}."
         )
     return limits
+
+
+def parse_analyses(
+    named: tuple[str, ...], drops: bool, map_kind: str | None, thresholds: Mapping[str, float | None]
+) -> tuple[tuple[str, ...], dict[str, object]]:
+    """Names of the analyses, once each in the order given, and the options for them.
+
+    ``map`` is the kind of map; the others are thresholds by their option's name, ``arousal_min``, and are there only
+    if they were given.
+
+    Raises
+    ------
+    UsageError
+        A threshold was given, and no analysis that could use it.
+    """
+    from earmark.errors import UsageError
+
+    names = (*named, *(["drops"] if drops else []), *(["map"] if map_kind else []))
+    options: dict[str, object] = {name: value for name, value in thresholds.items() if value is not None}
+    if options and not names:
+        flags = ", ".join("--" + name.replace("_", "-") for name in options)
+        raise UsageError(f"{flags}: no analysis was asked for that uses it. Add --map 2d, bands or density.")
+    return tuple(dict.fromkeys(names)), options | ({"map": map_kind} if map_kind else {})
 
 
 def _require(evaluation: Evaluation, limits: dict[str, float]) -> None:

@@ -2,13 +2,14 @@
 
 ``val`` uses the probabilities that cross-validation left: every item scored by a model that never saw its group.
 ``test`` opens the seal, which the ledger records first, and scores the final model. Baselines are scored on the same
-items in both cases.
+items in both cases. Items that only train are scored out of fold too, apart from the others, and compared with them
+feature by feature; on the sealed test they have no part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,55 @@ from earmark.data.seal import LEDGER_FILE, read_ledger
 from earmark.errors import RunError, UsageError
 from earmark.evaluation import baselines as baseline
 from earmark.evaluation.baselines import Baseline
+from earmark.evaluation.domain_shift import domain_shift
+from earmark.evaluation.goals import SPLITS
 from earmark.evaluation.importance import permutation_importance
+from earmark.evaluation.label_issues import require_reviewable
+from earmark.evaluation.plane import principal_plane
 from earmark.evaluation.report import write_report
 from earmark.evaluation.result import Evaluation, Opening, SetAside, Stage
+from earmark.evaluation.sources import SourceScore, score_by_source
 from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
 from earmark.features.sets import FeatureSet
 from earmark.features.table import FeatureTable
 from earmark.tasks.project import Project
+from earmark.tasks.task import AnalysisRequest
+from earmark.tasks.verbs.analyses import require_analyses, run_analysis
+from earmark.tasks.verbs.label_issues import review_labels
 from earmark.tasks.verbs.train import baseline_runs
 from earmark.training.runs import Run, list_runs, runs_on_same_rows
 
-__all__ = ["Evaluated", "evaluate"]
+__all__ = ["Evaluated", "Extras", "evaluate"]
 
-SPLITS = ("val", "test")
+
+@dataclass(frozen=True)
+class Extras:
+    """What an evaluation does besides scoring.
+
+    Parameters
+    ----------
+    label_issues : bool
+        Review the labels out of fold; not on the sealed test. Needs cleanlab.
+    analyses : tuple of str
+        Names of the task's own analyses.
+    options : mapping
+        What the analyses are told.
+    """
+
+    label_issues: bool = False
+    analyses: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The evaluation, the run, and the files of its report."""
+    """The evaluation, the run, the folder of its report, and the files of a label review."""
 
     evaluation: Evaluation
     run: Run
     folder: Path
+    review_files: tuple[Path, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -66,6 +93,7 @@ def evaluate(
     split: str = "val",
     reason: str = "evaluate --split test",
     output: Path | None = None,
+    extras: Extras | None = None,
     progress: ProgressCallback | None = None,
 ) -> Evaluated:
     """Score a run and write its report into the run's folder (``test/`` below it for the test set).
@@ -79,39 +107,71 @@ def evaluate(
         Why the seal is opened; kept in the ledger.
     output : Path, optional
         Another folder for the files.
+    extras : Extras, optional
+        A review of the labels, and analyses of the task's own.
 
     Raises
     ------
     RunError
         The data or feature code changed since the run.
     SealError
-        The sealed labels were changed or are missing.
+        The sealed labels were changed or are missing, or a review of them was asked for.
+    UsageError
+        No such split or analysis.
     """
-    if split not in SPLITS:
-        raise UsageError(f"split {split!r}: expected val (out of fold) or test (opens the seal).")
+    extras = extras or Extras()
+    _require_possible(project, split, extras)
     features = project.task.features(run.config["settings"]["features"])
     dataset, table = project.training_data(features, progress)
-    _require_same_data(run, dataset)
+    auxiliary = project.auxiliary_data(features, progress)
+    _require_same_data(run, dataset, auxiliary)
     scored = (
         _out_of_fold(run, dataset, table)
         if split == "val"
         else _sealed(project, run, features, reason, progress)
     )
+    folder = output or (run.path if split == "val" else run.path / "test")
+    evaluation = _evaluation(project, run, dataset, scored, auxiliary, split)
+    request = AnalysisRequest(project, run, dataset, auxiliary, evaluation, folder, extras.options)
+    evaluation, review_files = _extended(request, extras)
+    write_report(evaluation, folder)
+    return Evaluated(evaluation, run, folder, review_files)
+
+
+def _require_possible(project: Project, split: str, extras: Extras) -> None:
+    """Refuse before any work, above all before the seal is opened."""
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}: expected val (out of fold) or test (opens the seal).")
+    require_analyses(project.task, extras.analyses)
+    if extras.label_issues:
+        require_reviewable(split)
+
+
+def _evaluation(
+    project: Project, run: Run, dataset: Dataset, scored: _Scored, auxiliary: Dataset | None, split: str
+) -> Evaluation:
+    features = project.task.features(run.config["settings"]["features"])
     rivals = runs_on_same_rows(list_runs(project.runs_folder, project.task.name), run)
-    evaluation = Evaluation(
+    data, seed = scored.data, project.settings.seed
+    out_of_fold = split == "val"
+    return Evaluation(
         task=project.task.name,
         run=run.name,
         split=split,
         classes=dataset.classes,
-        ids=scored.data.ids,
-        paths=_paths(project, scored.data.ids),
-        y=scored.data.y,
+        ids=data.ids,
+        paths=_paths(project, data.ids),
+        y=data.y,
         p=scored.p,
-        groups=np.asarray(scored.data.groups),
-        baselines=tuple(_baselines(project, dataset, scored.data, split)),
+        groups=np.asarray(data.groups),
+        folds=data.folds if out_of_fold else None,
+        baselines=tuple(_baselines(project, dataset, data, split)),
         headline=run.config["rank_by"],
         goals=tuple(project.task.goals),
         importance=_importance(run, dataset),
+        sources=_sources(run, scored, seed, out_of_fold=out_of_fold),
+        shift=domain_shift(dataset, auxiliary, seed=seed) if auxiliary is not None and out_of_fold else None,
+        plane=principal_plane(data.X, data.columns, dataset.X),
         set_aside=tuple(SetAside(failure.uri, failure.error) for failure in scored.table.failures),
         stages=tuple(_stages(project, features, run)),
         openings=scored.openings or _openings(project),
@@ -119,20 +179,48 @@ def evaluate(
         class_colours=dict(project.task.class_colours),
         item_noun=project.task.item_noun,
         created=run.config["created"],
-        seed=project.settings.seed,
+        seed=seed,
         warnings=tuple(_warnings(project, run, dataset, split, rivals)),
     )
-    folder = output or (run.path if split == "val" else run.path / "test")
-    write_report(evaluation, folder)
-    return Evaluated(evaluation, run, folder)
 
 
-def _require_same_data(run: Run, dataset: Dataset) -> None:
+def _extended(request: AnalysisRequest, extras: Extras) -> tuple[Evaluation, tuple[Path, ...]]:
+    """The evaluation with what was asked for besides, and the files of the label review."""
+    evaluation = request.evaluation
+    files: tuple[Path, ...] = ()
+    if extras.label_issues:
+        review, files = review_labels(evaluation, request.folder)
+        evaluation = replace(evaluation, label_review=review)
+    names = dict.fromkeys(extras.analyses)
+    return replace(evaluation, analyses=tuple(run_analysis(name, request) for name in names)), files
+
+
+def _sources(run: Run, scored: _Scored, seed: int, *, out_of_fold: bool) -> tuple[SourceScore, ...]:
+    """Scores per source of the scored items, then of those that only train."""
+    data = scored.data
+    own = score_by_source(data.y, scored.p, data.sources, data.groups, seed=seed)
+    rows = run.auxiliary_out_of_fold() if out_of_fold else None
+    if rows is None:
+        return own
+    p = rows.select([f"probability_{name}" for name in data.classes]).to_numpy()
+    y, sources, groups = (rows[name].to_numpy() for name in ("label", "source", "group"))
+    return own + score_by_source(y, p, sources, groups, in_headline=False, seed=seed)
+
+
+def _require_same_data(run: Run, dataset: Dataset, auxiliary: Dataset | None) -> None:
+    """Refuse data other than the run's; rows that only train may have been added since, but not have changed."""
     trained = run.config["hashes"]["dataset"]
     if trained != dataset.hash:
         raise RunError(
             f"`{run.name}` was trained on data {trained[:8]}; labels, splits or feature code have changed since (now "
             f"{dataset.hash[:8]}), so its scores would not be of this data. Train again."
+        )
+    beside = run.config["hashes"].get("auxiliary")
+    now = None if auxiliary is None else auxiliary.hash
+    if beside is not None and beside != now:
+        raise RunError(
+            f"`{run.name}` was trained with auxiliary rows {beside[:8]}; they have changed since (now "
+            f"{(now or 'none')[:8]}), so its scores of them would not be of this data. Train again."
         )
 
 
