@@ -96,6 +96,15 @@ def test_without_margin_and_dwell_the_state_is_the_best_class():
     assert states(Hysteresis(0, 0), rows) == ["calm", "loud", "middle", "calm"]
 
 
+def test_a_class_that_was_chosen_against_the_odds_needs_no_lead_but_its_time():
+    rule, held, found = Hysteresis(margin=0.3, dwell_s=10), None, []
+    chosen = ["calm", "loud", "loud", "loud", "loud", "calm", "calm", "calm"]
+    for i, name in enumerate(chosen):
+        held = rule.step(held, STEP_S * i, p(0.5, 0.4) if i < 5 else p(0.6, 0.2), name)
+        found.append(held.value)
+    assert found == ["calm"] * 3 + ["loud"] * 4 + ["calm"]
+
+
 def test_a_tie_is_no_lead():
     assert states(Hysteresis(0, 0), [p(0.3, 0.6), p(0.5, 0.5)]) == ["loud", "loud"]
 

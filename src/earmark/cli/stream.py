@@ -38,7 +38,9 @@ Line = dict[str, Any]
     help="Lead in probability that another label needs.",
 )
 @click.option("--dwell", type=click.FloatRange(min=0), default=15.0, help="Seconds for which it must lead.")
-@click.option("--only-changes", is_flag=True, help="Only lines on which the label changes, and the last.")
+@click.option(
+    "--only-changes", is_flag=True, help="Only lines on which the label changes, errors, and the last."
+)
 @click.option(
     "--no-final", is_flag=True, help="No answer of the whole: flat memory for raw samples without end."
 )
@@ -73,10 +75,11 @@ def stream(
 ) -> int:
     """Answer FILE as it is heard: a line every few seconds, and at the end what `predict` says of the whole.
 
-    FILE is an audio file, or - for standard input: the bytes of an audio file, or with --pcm raw samples, which are
-    answered as they come. The label of a line changes only when another one has led for --dwell seconds, so a change
-    is told about half a window and the dwell time late; its time in `since` and in the timeline is set back. On a
-    terminal lines are text and a timeline ends them; elsewhere they are JSON, one object per line.
+    FILE is an audio file, or - for standard input: the bytes of an audio file, which are read to their end first, or
+    with --pcm raw samples, which are answered as they come. The label of a line changes only when another one has
+    led for --dwell seconds, so a change is told about half a window and the dwell time late; its time in `since` and
+    in the timeline is set back. On a terminal lines are text and a timeline ends them; elsewhere they are JSON, one
+    object per line.
 
     \b
     Examples:
@@ -107,10 +110,12 @@ def stream(
     if opened.run is not None:
         note(invocation, f"Run: {opened.run.name}")
     write = _writer(form, opened.classes)
+    has_failed = False
     try:
         for line in _changes(opened.lines()) if only_changes else opened.lines():
             click.echo(write(line), nl=False)
             sys.stdout.flush()
+            has_failed = has_failed or "error" in line
     except KeyboardInterrupt:
         from earmark.cli.main import EXIT_INTERRUPTED
 
@@ -118,7 +123,7 @@ def stream(
         complain("Interrupted. The lines above stand; there is no answer of the whole.")
         return EXIT_INTERRUPTED
     _echo_timeline(form, opened.timeline())
-    return 0
+    return 1 if has_failed else 0
 
 
 def _chosen_format(invocation: Invocation) -> str:
@@ -163,10 +168,10 @@ def _standard_input() -> BinaryIO:
 
 
 def _changes(lines: Iterator[Line]) -> Iterator[Line]:
-    """The lines whose label is not that of the line before, and the last."""
+    """The lines whose label is not that of the line before, those that tell of an error, and the last."""
     label = None
     for line in lines:
-        if line.get("final") or line["label"] != label:
+        if line.get("final") or "error" in line or line["label"] != label:
             yield line
         label = line["label"]
 
@@ -213,6 +218,7 @@ def _text(line: Line) -> str:
         words.insert(1, "the whole:")
     elif so_far:
         words.append(f"so far {so_far['label']} {max(so_far['probabilities'].values()):.2f}")
+    words += line.get("warnings") or []
     return "  ".join(words).rstrip() + "\n"
 
 

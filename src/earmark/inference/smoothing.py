@@ -94,10 +94,12 @@ class Debounce(Generic[T]):
 class Hysteresis:
     """Keep a class until another one leads it by ``margin`` for ``dwell_s`` seconds.
 
-    The rival of a step is its most probable class, if that class's probability exceeds the one of the state by at
-    least ``margin``; a step at which it does not cancels the change. A step without a decision (None) is a value of
-    its own: it never sets the first state, and once it has lasted for ``dwell_s`` seconds the state is None. Out of
-    None leads the most probable class, without a margin but after the same dwell time.
+    The rival of a step is the class that was chosen, by default the most probable one, if its probability exceeds the
+    one of the state by at least ``margin``; a step at which it does not cancels the change. A decision with costs or
+    boosts may choose a class that is not the most probable: then there is no lead to measure, and the dwell time alone
+    guards the state. A step without a decision (None) is a value of its own: it never sets the first state, and once
+    it has lasted for ``dwell_s`` seconds the state is None. Out of None leads the chosen class, without a margin but
+    after the same dwell time.
 
     Parameters
     ----------
@@ -116,12 +118,20 @@ class Hysteresis:
         _require_not_negative("dwell", self.dwell_s, "seconds")
 
     def step(
-        self, held: Held[str | None] | None, t_s: float, probabilities: Mapping[str, float] | None
+        self,
+        held: Held[str | None] | None,
+        t_s: float,
+        probabilities: Mapping[str, float] | None,
+        chosen: str | None = None,
     ) -> Held[str | None] | None:
-        """The state after a window that ends at ``t_s``; None until a first window decided."""
+        """The state after a window that ends at ``t_s``; None until a first window decided.
+
+        ``probabilities`` are None where nothing was decided; ``chosen`` is the class if it was decided otherwise than
+        by the greatest of them.
+        """
         if held is None and probabilities is None:
             return None
-        leader = None if probabilities is None else self._leader(held, probabilities)
+        leader = None if probabilities is None else self._leader(held, probabilities, chosen)
         return Debounce[str | None](self.dwell_s).step(held, t_s, leader)
 
     def follow(
@@ -133,9 +143,12 @@ class Hysteresis:
             held = self.step(held, t_s, row)
             yield held
 
-    def _leader(self, held: Held[str | None] | None, probabilities: Mapping[str, float]) -> str:
-        best = max(probabilities, key=lambda name: probabilities[name])
-        if held is None or held.value is None:
+    def _leader(
+        self, held: Held[str | None] | None, probabilities: Mapping[str, float], chosen: str | None
+    ) -> str:
+        best = chosen or max(probabilities, key=lambda name: probabilities[name])
+        is_most_probable = probabilities[best] >= max(probabilities.values())
+        if held is None or held.value is None or not is_most_probable:
             return best
         lead = probabilities[best] - probabilities[held.value]
         return best if lead > 0 and lead >= self.margin else held.value

@@ -191,8 +191,8 @@ class Stream:
 
     def _observe(self, end_s: float, answer: Prediction) -> None:
         """Let the rule see a window, and note where its state began."""
-        is_decided = answer.label in answer.probabilities
-        self._held = self.rule.step(self._held, end_s, answer.probabilities if is_decided else None)
+        seen = (answer.probabilities, answer.label) if answer.label in answer.probabilities else (None, None)
+        self._held = self.rule.step(self._held, end_s, *seen)
         state = None if self._held is None else self._held.value
         label = self.predictor.uncertain if state is None else state
         if not self._starts:

@@ -119,8 +119,9 @@ class Streaming:
 
         A line has ``t`` (seconds), ``label`` (the state, null before there is one), ``since`` (when it began),
         ``window`` (start, end), ``so_far`` (``t``, ``label``, ``probabilities`` of everything up to there) and the
-        task's fields of a prediction for the window, all null where it has none; ``error`` where a feature failed. The
-        last line has ``t``, ``final``, the whole document of a prediction and ``timeline``.
+        task's fields of a prediction for the window, all null where it has none; ``error`` where a feature failed.
+        ``confidence`` is that of the class chosen for the window, which need not be the label. The last line has
+        ``t``, ``final``, the whole document of a prediction and ``timeline``.
 
         Raises
         ------
