@@ -11,6 +11,9 @@ mutagen = pytest.importorskip("mutagen")
 
 from mutagen import aiff, flac, id3, mp3, mp4, oggopus, oggvorbis, wave  # noqa: E402
 
+TIT1, TXXX = id3.TIT1, id3.TXXX
+
+FIELDS = ("zone", "grouping", "energy", "comment")
 FORMATS = ("mp3", "wav", "aiff", "flac", "ogg", "opus", "m4a", "mp4")
 ID3_FORMATS = ("mp3", "wav", "aiff")
 VORBIS_FORMATS = ("flac", "ogg", "opus")
@@ -100,8 +103,15 @@ def _add_vorbis(path: Path, grouping: str | None) -> None:
     file = opened(path)
     if file.tags is None:
         file.add_tags()
-    file.tags += [("TITLE", "Größe 🟪"), ("Genre", "Techno"), ("COMMENT", "first"), ("comment", "second"),
-                  ("RATING", "80"), ("SERATO_MARKERS_V2", "AQFB" * 50), ("METADATA_BLOCK_PICTURE", "AAAA" * 9000)]  # fmt: skip
+    file.tags += [
+        ("TITLE", "Größe 🟪"),
+        ("Genre", "Techno"),
+        ("COMMENT", "first"),
+        ("comment", "second"),
+        ("RATING", "80"),
+        ("SERATO_MARKERS_V2", "AQFB" * 50),
+        ("METADATA_BLOCK_PICTURE", "AAAA" * 9000),
+    ]
     if grouping:
         file.tags.append(("Grouping", grouping))
     if path.suffix == ".flac":
@@ -131,7 +141,9 @@ def read_fields(path: Path) -> dict[str, list[str]]:
     file, suffix = opened(path), path.suffix[1:]
     tags = file.tags if file.tags is not None else {}
     if suffix in ID3_FORMATS:
-        keys = {"zone": "TXXX:ENERGYZONE", "grouping": "TIT1", "energy": "TXXX:EnergyLevel", "comment": "COMM:earmark:eng"}  # fmt: skip
+        keys = dict(
+            zip(FIELDS, ("TXXX:ENERGYZONE", "TIT1", "TXXX:EnergyLevel", "COMM:earmark:eng"), strict=True)
+        )
         return {
             name: [str(text) for text in tags[key].text] if key in tags else [] for name, key in keys.items()
         }
@@ -141,7 +153,9 @@ def read_fields(path: Path) -> dict[str, list[str]]:
         found = {name: [value for key, value in pairs if key == wanted] for name, wanted in keys.items()}
         return found | {"comment": [value for value in found["comment"] if "[earmark]" in value]}
     itunes = "----:com.apple.iTunes:"
-    plain = {"zone": itunes + "ENERGYZONE", "grouping": "\xa9grp", "energy": itunes + "ENERGYLEVEL", "comment": "\xa9cmt"}  # fmt: skip
+    plain = dict(
+        zip(FIELDS, (itunes + "ENERGYZONE", "\xa9grp", itunes + "ENERGYLEVEL", "\xa9cmt"), strict=True)
+    )
     found = {
         name: [value.decode() if isinstance(value, bytes) else value for value in tags.get(key, [])]
         for name, key in plain.items()

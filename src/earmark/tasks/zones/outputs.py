@@ -26,6 +26,7 @@ from xml.sax.saxutils import escape
 from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import UsageError
 from earmark.inference.prediction import Failed, Prediction
+from earmark.tasks.zones.energy import energy_number
 from earmark.tasks.zones.labels import CLASSES, UNCERTAIN
 
 __all__ = [
@@ -57,16 +58,23 @@ def zone_document(outcome: Prediction | Failed) -> dict[str, Any]:
     -------
     dict
         ``path``, ``label``, ``confidence``, ``probabilities``, then ``zone`` (the label; always a name),
-        ``zone_id`` (0 to 2, null where uncertain), ``sub_zone`` (null: the five-way zones need a valence, which no
-        shipped model gives), ``warnings`` (sentences), and the task's fields: ``tempo_bpm``, ``tempo_confidence``,
-        ``method`` and ``run``; or ``path`` and ``error``.
+        ``zone_id`` (0 to 2) and ``energy`` (1 to 10; both null where uncertain), ``sub_zone`` (null: the five-way
+        zones need a valence, which no shipped model gives), ``warnings`` (sentences), and the task's fields:
+        ``tempo_bpm``, ``tempo_confidence``, ``method`` and ``run``; or ``path`` and ``error``.
     """
     if isinstance(outcome, Failed):
         return outcome.to_json()
     document = outcome.to_json()
     head = {name: document.pop(name) for name in ("path", "label", "confidence", "probabilities")}
     zone_id = CLASSES.index(outcome.label) if outcome.label in CLASSES else None
-    zone = {"zone": outcome.label, "zone_id": zone_id, "sub_zone": None, "warnings": _warnings(outcome)}
+    energy = None if zone_id is None else energy_number(outcome.probabilities, outcome.label)
+    zone = {
+        "zone": outcome.label,
+        "zone_id": zone_id,
+        "energy": energy,
+        "sub_zone": None,
+        "warnings": _warnings(outcome),
+    }
     return head | zone | document
 
 
