@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +20,12 @@ from earmark.tasks.zones.inputs import import_zones
 from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
 from earmark.tasks.zones.outputs import to_csv, write_playlists, zone_document
 from earmark.tasks.zones.rules import ENOUGH, RULES
+from earmark.tasks.zones.tags import TAG_WRITING
 from earmark.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from earmark.inference.prediction import Failed, Prediction
+    from earmark.tasks.project import Project
 
 __all__ = ["task"]
 
@@ -35,6 +41,15 @@ def bpm_rule_answers(columns: Mapping[str, np.ndarray]) -> np.ndarray:
 def make_demo(folder: Path) -> Path:
     """Generate the demo library; returns its label file."""
     return generate_demo(folder).labels
+
+
+def write_library(
+    project: Project, outcomes: Sequence[Prediction | Failed], path: str | Path, *, force: bool = False
+) -> Path:
+    """Write predictions as a rekordbox collection; see `earmark.tasks.zones.rekordbox`."""
+    from earmark.tasks.zones.rekordbox import write_library as write
+
+    return write(project, outcomes, path, force=force)
 
 
 task = Task(
@@ -81,7 +96,9 @@ task = Task(
     uncertain=UNCERTAIN,
     class_colours={zone.name: zone.colour for zone in ZONES},
     item_noun="tracks",
-    outputs=Outputs(document=zone_document, csv=to_csv, playlists=write_playlists),
+    outputs=Outputs(
+        document=zone_document, csv=to_csv, playlists=write_playlists, library=write_library, tags=TAG_WRITING
+    ),
     earlier=EarlierTables(COLUMNS_BY_LENGTH, COMPARABLE),
     analyses=ANALYSES,
     demo=make_demo,
