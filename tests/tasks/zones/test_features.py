@@ -87,7 +87,7 @@ def test_sets_and_widths() -> None:
     assert set(FEATURE_SETS) == {
         *("full55", "full51", "full39", "fast10", "basic19", "common22"),
         *("texture", "rich", "drops13", "frames15", "frames38", "frames38_agg8"),
-        *("frames79", "frames79_agg8", "frames90", "frames90_agg14", "frames90_agg10"),
+        *("frames79", "frames79_agg8", "frames90", "frames90_agg14", "frames90_agg10", "mel3"),
     }
     assert all(name == chosen.name and chosen.description for name, chosen in FEATURE_SETS.items())
     assert len(FEATURE_SETS["drops13"].columns) == 13

@@ -66,6 +66,7 @@ from earmark.tasks.zones.measures import (
     tempo_confidence,
     tempo_stability,
 )
+from earmark.tasks.zones.mel3 import mel3
 from earmark.tasks.zones.statistics import (
     NDROP_COLUMNS,
     agg8,
@@ -518,4 +519,5 @@ FEATURE_SETS: dict[str, FeatureSet] = _sets(
         (*_select(frames90_statistics, *agg10_columns(FRAMES90_COLUMNS)), *_select(drops13)),
         "913 columns: the ten statistics of frames90_agg14 that do not look at order in time, drops13",
     ),
+    FeatureSet("mel3", (mel3,), description="a picture of 3 x 128 x 512: mel spectrum, level, drop mask"),
 )
