@@ -8,12 +8,13 @@ import pytest
 from earmark.errors import UsageError
 from earmark.inference.voting import UNDECIDED
 from earmark.tasks.zones.features import FEATURE_SETS
-from earmark.tasks.zones.presets import PRESETS, preset, zone_of_frames
+from earmark.tasks.zones.presets import PRESETS, zone_of_frames
+from earmark.tasks.zones.task import task
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_trained(name: str) -> None:
-    chosen = preset(name)
+    chosen = task.preset(name)
     columns = FEATURE_SETS[chosen.features].columns
     assert chosen.name == name and chosen.description
     assert (chosen.recipe.preprocess.get("top_k") or 0) < len(columns)
@@ -53,9 +54,9 @@ def test_settings_of_the_trees() -> None:
 
 
 def test_a_name_is_found_in_any_case_or_refused_with_the_likely_one() -> None:
-    assert preset(" Production") is PRESETS["production"]
-    with pytest.raises(UsageError, match=r"no preset 'producton' \(did you mean `production`\?\)\. Expected"):
-        preset("producton")
+    assert task.preset(" Production") is PRESETS["production"]
+    with pytest.raises(UsageError, match=r"no preset 'producton' \(did you mean `production`\?\)\. Known"):
+        task.preset("producton")
 
 
 def test_purple_is_boosted_and_doubt_is_kept() -> None:

@@ -26,62 +26,18 @@ which is a fifth of a small library.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from earmark.errors import UsageError
 from earmark.inference.voting import Decision, vote
-from earmark.models.constraints import closest
+from earmark.tasks.task import Preset
 from earmark.tasks.zones.labels import CLASSES
 from earmark.training.recipe import Recipe
 
-__all__ = ["PRESETS", "PURPLE_BOOST", "UNCERTAIN_BELOW", "Preset", "preset", "zone_of_frames"]
+__all__ = ["PRESETS", "PURPLE_BOOST", "UNCERTAIN_BELOW", "zone_of_frames"]
 
 PURPLE_BOOST = 1.3  # a peak that is missed costs a set more than one too many
 UNCERTAIN_BELOW = 0.7  # share of the boosted scores
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What a named training consists of.
-
-    Parameters
-    ----------
-    name : str
-    features : str
-        A feature set of the zones task.
-    recipe : Recipe
-        Algorithm, parameters, preprocessing with the number of columns to select, class weights.
-    strategy, align : str
-        How rows of a second source take part where there are some, and how they are moved first; names as
-        in the training strategies.
-    description : str
-        One line for listings.
-    """
-
-    name: str
-    features: str
-    recipe: Recipe
-    strategy: str = "user"
-    align: str = "none"
-    description: str = ""
-
-
-def preset(name: str) -> Preset:
-    """The preset called `name`; case and ``-`` do not matter.
-
-    Raises
-    ------
-    UsageError
-        There is none; the message names the nearest and all others.
-    """
-    folded = name.strip().lower().replace("-", "_")
-    if folded not in PRESETS:
-        raise UsageError(
-            f"there is no preset {name!r}{closest(folded, PRESETS)}. Expected one of {', '.join(PRESETS)}."
-        )
-    return PRESETS[folded]
 
 
 def zone_of_frames(probabilities: ArrayLike, method: str = "weighted") -> Decision:

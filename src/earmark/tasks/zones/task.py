@@ -10,7 +10,7 @@ import numpy as np
 
 from earmark.data.policy import SplitPolicy
 from earmark.evaluation.result import Goal
-from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, Task
+from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, TableFiles, Task
 from earmark.tasks.zones.analyses import ANALYSES
 from earmark.tasks.zones.demo import generate_demo
 from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
@@ -18,7 +18,10 @@ from earmark.tasks.zones.exchange import diff_rows, write_normal_form
 from earmark.tasks.zones.features import FEATURE_SETS
 from earmark.tasks.zones.inputs import import_zones
 from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
+from earmark.tasks.zones.opensmile import COMPARABLE as COMPARABLE_TABLES
+from earmark.tasks.zones.opensmile import opensmile_table
 from earmark.tasks.zones.outputs import to_csv, write_playlists, zone_document
+from earmark.tasks.zones.presets import PRESETS
 from earmark.tasks.zones.rules import ENOUGH, RULES
 from earmark.tasks.zones.tags import TAG_WRITING
 from earmark.training.recipe import Recipe
@@ -100,6 +103,8 @@ task = Task(
     outputs=Outputs(
         document=zone_document, csv=to_csv, playlists=write_playlists, library=write_library, tags=TAG_WRITING
     ),
+    table_files={".csv": TableFiles(opensmile_table, COMPARABLE_TABLES)},
+    presets=PRESETS,
     earlier=EarlierTables(COLUMNS_BY_LENGTH, COMPARABLE),
     analyses=ANALYSES,
     demo=make_demo,
