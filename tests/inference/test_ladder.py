@@ -12,7 +12,15 @@ from tone_groups import level, shape
 from earmark.cache.entries import FeatureCache
 from earmark.errors import SchemaError, UsageError
 from earmark.features import Extractor, Item
-from earmark.inference.ladder import Failed, ModelMethod, Prediction, Predictor, RuleMethod, RulesFirst
+from earmark.inference.ladder import (
+    Abstention,
+    Failed,
+    ModelMethod,
+    Prediction,
+    Predictor,
+    RuleMethod,
+    RulesFirst,
+)
 from earmark.inference.rules import RuleSet, above, below
 from earmark.models.calibration import Temperature
 from earmark.models.classifier import Classifier
@@ -225,3 +233,19 @@ def test_rules_and_model_of_other_classes_are_refused(classifier):
     other = RuleSet({"quiet": (below("a", 1),), "loud": (above("a", 1),)})
     with pytest.raises(UsageError, match="rules answer quiet, loud, the model calm, loud"):
         RulesFirst(RuleMethod(other), ModelMethod(classifier), 0.7)
+
+
+def test_an_input_that_the_model_was_not_made_for_gets_no_decision(tones, cache, classifier, tmp_path):
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(4000), 8000)
+    quiet = Abstention("levels", ("test.level.rms",), lambda of: of["test.level.rms"] < 1e-4, "it is silent")
+    plain, guarded = (
+        Predictor(classifier, [level], cache, workers=0, uncertain="NONE", abstention=one)
+        for one in (None, quiet)
+    )
+    assert [one.label for one in plain.predict([tones[0], str(silence)])] == ["calm", "calm"]
+    heard, silent = guarded.predict([tones[0], str(silence)])
+    assert (heard.label, silent.label) == ("calm", "NONE")
+    assert silent.extras["undecided"] == "it is silent" and "undecided" not in heard.extras
+    with pytest.raises(SchemaError, match=r"test\.shape\.crossings"):
+        Predictor(classifier, [level], abstention=Abstention("s", ("test.shape.crossings",), lambda of: of, ""))

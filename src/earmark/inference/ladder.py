@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -35,6 +35,7 @@ from earmark.inference.rules import RuleSet
 from earmark.models.decision import Decision
 
 __all__ = [
+    "Abstention",
     "Answers",
     "Failed",
     "Method",
@@ -220,6 +221,33 @@ class RulesFirst:
         return Answers(p, labels, confidence, decided, tuple(method))
 
 
+@dataclass(frozen=True)
+class Abstention:
+    """When an input is not what a model was made for, whatever the model says of it.
+
+    Parameters
+    ----------
+    features : str
+        The feature set that has the columns.
+    columns : tuple of str
+        Full names of the columns that `test` reads.
+    test : callable
+        ``test({column: values})`` gives a bool per item, shape (n_items,).
+    reason : str
+        A sentence for the reader, kept as the field ``undecided``.
+    """
+
+    features: str
+    columns: tuple[str, ...]
+    test: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.bool_]]
+    reason: str
+
+    def of(self, table: FeatureTable) -> NDArray[np.bool_]:
+        """For which rows of a table there is no answer, shape (n_items,)."""
+        values = table.values[:, _select(self.columns, table.columns)]
+        return np.asarray(self.test(dict(zip(self.columns, values.T, strict=True))), dtype=bool)
+
+
 class Predictor:
     """Answer files, URIs, folders and lists with one method.
 
@@ -241,6 +269,8 @@ class Predictor:
         Name of the run, given as a field of each prediction.
     with_features : bool
         Give all columns that the method used as the field ``features``.
+    abstention : Abstention, optional
+        Inputs that get no decision.
 
     Raises
     ------
@@ -259,17 +289,20 @@ class Predictor:
         extras: Mapping[str, str] | None = None,
         run: str | None = None,
         with_features: bool = False,
+        abstention: Abstention | None = None,
     ) -> None:
         self.method = _as_method(method)
         self.uncertain = uncertain
         self.extras = dict(extras or {})
         self.run = run
         self.with_features = with_features
+        self.abstention = abstention
         self.extractor = Extractor(groups, cache, workers=workers)
         made = [
             name for group in self.extractor.groups if group.kind == "vector" for name in group.column_names
         ]
-        _select((*self.method.columns, *self.extras.values()), made)
+        judged = abstention.columns if abstention is not None else ()
+        _select((*self.method.columns, *self.extras.values(), *judged), made)
 
     def predict_sources(
         self, sources: Iterable[str | os.PathLike[str]], *, progress: ProgressCallback | None = None
@@ -310,6 +343,11 @@ class Predictor:
         """Answer the rows of a feature table; ``paths`` names them, their ids when absent."""
         answers = self.method.answer(table.values, table.columns)
         fields = self._fields(table, answers)
+        if self.abstention is not None and len(table):
+            strange = self.abstention.of(table)
+            answers = replace(answers, decided=answers.decided & ~strange)
+            for i in np.flatnonzero(strange):
+                fields[i]["undecided"] = self.abstention.reason
         return [
             self._prediction(path, answers, i, fields[i])
             for i, path in enumerate(table.ids if paths is None else paths)

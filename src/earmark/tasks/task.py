@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from earmark.evaluation.result import Evaluation, Goal
     from earmark.features.item import Item
     from earmark.features.table import FeatureTable
+    from earmark.inference.ladder import Abstention
     from earmark.inference.prediction import Failed, Prediction
     from earmark.inference.rules import RuleSet
     from earmark.tasks.project import Project
@@ -272,6 +273,8 @@ class Task:
         Comparing and rewriting label files, where the task has a form of its own.
     extras : mapping of field to (feature set, column)
         Fields of a prediction that are features, such as the tempo.
+    abstention : Abstention or None
+        Inputs that no model of the task is asked to decide, e.g. silence.
     uncertain : str or None
         Label of a prediction whose confidence is below the threshold.
     class_colours : mapping of class to ``#RRGGBB``
@@ -309,6 +312,7 @@ class Task:
     importer: Callable[[ImportRequest], Imported] | None = None
     label_files: LabelFiles | None = None
     extras: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    abstention: Abstention | None = None
     uncertain: str | None = None
     class_colours: Mapping[str, str] = field(default_factory=dict)
     item_noun: str = "items"

@@ -18,7 +18,7 @@ from earmark.tasks.verbs.train import features_hash
 from earmark.training.production import history, production_run
 from earmark.training.runs import Run, best_run, list_runs, load_run, runs_on_same_rows
 
-__all__ = ["METHODS", "Predicted", "chosen_run", "decision_of", "predict"]
+__all__ = ["METHODS", "Predicted", "chosen_run", "decision_of", "predict", "predictor_for"]
 
 METHODS = ("model", "rules", "rules-first")
 
@@ -78,33 +78,55 @@ def predict(
     """
     if not sources:
         raise UsageError("no input was given; name audio files, folders or playlists.")
+    predictor, model_run = predictor_for(
+        project,
+        run=run,
+        method=method,
+        threshold=threshold,
+        workers=workers,
+        use_cache=use_cache,
+        with_features=with_features,
+    )
+    outcomes = predictor.predict_sources(sources, progress=progress)
+    if not outcomes:
+        raise UsageError(f"there are no audio files in {', '.join(sources)}.")
+    return Predicted(tuple(outcomes), model_run, None if model_run is None else decision_of(model_run))
+
+
+def predictor_for(
+    project: Project,
+    *,
+    run: str | None = None,
+    method: str = "model",
+    threshold: float | None = None,
+    workers: int | None = None,
+    use_cache: bool = True,
+    with_features: bool = False,
+) -> tuple[Predictor, Run | None]:
+    """What answers for this project, batch or stream, and the run behind it; parameters as in `predict`."""
     if method not in METHODS:
         raise UsageError(f"method {method!r}: expected one of {', '.join(METHODS)}.")
     model_run = None if method == "rules" else chosen_run(project, run)
     if threshold is None:
         threshold = project.settings.predict.threshold
     answering, groups = _method(project, method, model_run, threshold)
-    task = project.task
-    extra_groups = [
-        group
-        for name, column in task.extras.values()
-        for group in task.features(name).groups
-        if column in group.column_names
-    ]
+    task, abstention = project.task, project.task.abstention
+    asked = list(task.extras.values())
+    if abstention is not None:
+        asked += [(abstention.features, column) for column in abstention.columns]
+    more = [g for name, column in asked for g in task.features(name).groups if column in g.column_names]
     predictor = Predictor(
         answering,
-        list({group.name: group for group in [*groups, *extra_groups]}.values()),
+        list({group.name: group for group in [*groups, *more]}.values()),
         project.cache if use_cache else None,
         workers=workers,
         extras={name: column for name, (_, column) in task.extras.items()},
         run=model_run.name if model_run else None,
         with_features=with_features,
+        abstention=abstention,
         **({"uncertain": task.uncertain} if task.uncertain else {}),
     )
-    outcomes = predictor.predict_sources(sources, progress=progress)
-    if not outcomes:
-        raise UsageError(f"there are no audio files in {', '.join(sources)}.")
-    return Predicted(tuple(outcomes), model_run, None if model_run is None else decision_of(model_run))
+    return predictor, model_run
 
 
 def decision_of(run: Run) -> Decision | None:

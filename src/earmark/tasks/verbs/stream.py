@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 from earmark.audio.decode import decode
 from earmark.cache.data_files import exempt
 from earmark.errors import InputError, UsageError
-from earmark.inference.ladder import UNCERTAIN, Predictor
 from earmark.inference.pcm import PcmDecoder, PcmFormat
 from earmark.inference.prediction import Failed, Prediction
 from earmark.inference.smoothing import Hysteresis, Segment
@@ -24,7 +23,7 @@ from earmark.inference.stream import Stream, Tick
 from earmark.inference.windows import Windowing
 from earmark.tasks.project import Project
 from earmark.tasks.task import Task
-from earmark.tasks.verbs.predict import METHODS, _method, chosen_run
+from earmark.tasks.verbs.predict import predictor_for
 from earmark.training.runs import Run
 
 __all__ = ["STDIN", "StreamOptions", "Streaming", "stream"]
@@ -93,7 +92,9 @@ def stream(
         raise UsageError(
             f"raw samples are read from standard input, not from `{source}`. Give - and pipe them."
         )
-    predictor, chosen = _predictor(project, run, method, threshold, use_cache)
+    predictor, chosen = predictor_for(
+        project, run=run, method=method, threshold=threshold, workers=0, use_cache=use_cache
+    )
     options = options or StreamOptions()
     name = source if isinstance(source, str) else STDIN
     heard = Stream(predictor, name, windowing=options.windowing, rule=options.rule, keep=options.final)
@@ -216,32 +217,3 @@ class _Bytes(io.BytesIO):
     """The bytes of a file from standard input; the decoder's messages name it so."""
 
     name = STDIN
-
-
-def _predictor(
-    project: Project, run: str | None, method: str, threshold: float | None, use_cache: bool
-) -> tuple[Predictor, Run | None]:
-    """What `predict` asks for a file with the same options."""
-    if method not in METHODS:
-        raise UsageError(f"method {method!r}: expected one of {', '.join(METHODS)}.")
-    model_run = None if method == "rules" else chosen_run(project, run)
-    if threshold is None:
-        threshold = project.settings.predict.threshold
-    answering, groups = _method(project, method, model_run, threshold)
-    task = project.task
-    of_extras = [
-        group
-        for name, column in task.extras.values()
-        for group in task.features(name).groups
-        if column in group.column_names
-    ]
-    predictor = Predictor(
-        answering,
-        list({group.name: group for group in [*groups, *of_extras]}.values()),
-        project.cache if use_cache else None,
-        workers=0,
-        extras={name: column for name, (_, column) in task.extras.items()},
-        run=model_run.name if model_run else None,
-        uncertain=task.uncertain or UNCERTAIN,
-    )
-    return predictor, model_run

@@ -65,6 +65,7 @@ def zone_document(outcome: Prediction | Failed) -> dict[str, Any]:
     if isinstance(outcome, Failed):
         return outcome.to_json()
     document = outcome.to_json()
+    document.pop("undecided", None)  # it is the warning
     head = {name: document.pop(name) for name in ("path", "label", "confidence", "probabilities")}
     zone_id = CLASSES.index(outcome.label) if outcome.label in CLASSES else None
     energy = None if zone_id is None else energy_number(outcome.probabilities, outcome.label)
@@ -80,8 +81,10 @@ def zone_document(outcome: Prediction | Failed) -> dict[str, Any]:
 
 def _warnings(outcome: Prediction) -> list[str]:
     """What a reader should know before trusting the answer."""
-    silent = outcome.extras.get("tempo_bpm") == 0
-    return ["no beat was found: the track is silent or has no pulse"] if silent else []
+    undecided = outcome.extras.get("undecided")
+    if undecided:
+        return [str(undecided)]
+    return ["no beat was found: the track has no pulse"] if outcome.extras.get("tempo_bpm") == 0 else []
 
 
 def to_json(outcomes: Sequence[Prediction | Failed]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from earmark.data.policy import SplitPolicy
 from earmark.evaluation.result import Goal
+from earmark.inference.ladder import Abstention
 from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, TableFiles, Task
 from earmark.tasks.zones.analyses import ANALYSES
 from earmark.tasks.zones.demo import generate_demo
@@ -33,12 +34,19 @@ if TYPE_CHECKING:
 __all__ = ["task"]
 
 TEMPO = "zones.rhythm.tempo"
+LEVEL = "zones.fast.rms_energy"
+SILENT_BELOW = 1e-4
 
 
 def bpm_rule_answers(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Zone positions by tempo alone: below 110 BPM yellow, above 128 purple, else green."""
     tempo_bpm = columns[TEMPO]
     return np.where(tempo_bpm < BPM_YELLOW_BELOW, 0, np.where(tempo_bpm > BPM_PURPLE_ABOVE, 2, 1))
+
+
+def is_silent(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Tracks whose mean RMS level lies below -80 dB of full scale: a model knows nothing of them."""
+    return np.asarray(columns[LEVEL] < SILENT_BELOW)
 
 
 def make_demo(folder: Path) -> Path:
@@ -97,6 +105,7 @@ task = Task(
         "tempo_bpm": ("fast10", "zones.fast.tempo"),
         "tempo_confidence": ("fast10", "zones.fast.tempo_confidence"),
     },
+    abstention=Abstention("fast10", (LEVEL,), is_silent, "the track is silent, so it has no zone"),
     uncertain=UNCERTAIN,
     class_colours={zone.name: zone.colour for zone in ZONES},
     item_noun="tracks",
