@@ -194,3 +194,29 @@ def test_without_mutagen_most_formats_work_and_the_others_say_what_to_install(
     monkeypatch.undo()
     importlib.import_module("mutagen")
     assert assert_whole(music, originals) == 3
+
+
+def test_a_file_that_changes_while_it_is_copied_stays_as_it_is(music, originals, journal, monkeypatch):
+    checked = tags.write_checked
+
+    def changed_meanwhile(target, *rest):
+        checked(target, *rest)
+        with target.open("ab") as file:
+            file.write(b"TAG" + bytes(125))
+
+    monkeypatch.setattr(tags, "write_checked", changed_meanwhile)
+    (change,) = write(music[:1], journal).changes
+    assert change.status == "failed" and "changed by another program" in change.reason
+    assert music[0].read_bytes() == originals[0].read_bytes() + b"TAG" + bytes(125)
+    assert names(music[0].parent.iterdir()) == names(music)
+
+
+def test_a_journal_that_cannot_note_the_end_is_settled_later(music, journal, monkeypatch):
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Journal, "done", no_room)
+    (change,) = write(music[:1], journal).changes
+    assert change.status == "written" and "could not note it" in change.reason
+    monkeypatch.undo()
+    assert [change.status for change in tags.undo_tags(journal).changes] == ["restored"]

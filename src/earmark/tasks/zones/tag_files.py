@@ -19,9 +19,19 @@ from earmark.errors import InputError
 from earmark.tasks.zones.tag_entries import Entry, Tags, replaced
 from earmark.tasks.zones.tag_formats import read_tags, rest_digest, write_copy
 
-__all__ = ["BACKUP_SUFFIX", "make_backup", "put_in_place", "sentence", "temporary_beside", "write_checked"]
+__all__ = [
+    "BACKUP_SUFFIX",
+    "flush",
+    "make_backup",
+    "put_in_place",
+    "require_writable",
+    "sentence",
+    "temporary_beside",
+    "write_checked",
+]
 
 BACKUP_SUFFIX = ".backup"
+_STAMP = ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
 def temporary_beside(target: Path) -> Path:
@@ -29,13 +39,20 @@ def temporary_beside(target: Path) -> Path:
     return target.with_name(f".earmark-{secrets.token_hex(8)}.tmp")
 
 
-def write_checked(target: Path, temporary: Path, changes: Mapping[str, Sequence[Entry]]) -> os.stat_result:
-    """Make a copy of `target` with other fields at `temporary`, on the disk, and prove that only they differ.
+def require_writable(target: Path) -> None:
+    """Refuse a file that its mode protects, also from a user who may do everything.
 
-    Returns
-    -------
-    os.stat_result
-        Of `target` before it was read, for `put_in_place`.
+    Raises
+    ------
+    InputError
+        Nobody may write it.
+    """
+    if not target.stat().st_mode & 0o222:
+        raise InputError(f"`{target}` is read-only. Expected a file that may be written. Change its rights.")
+
+
+def write_checked(target: Path, temporary: Path, changes: Mapping[str, Sequence[Entry]]) -> None:
+    """Make a copy of `target` with other fields at `temporary`, on the disk, and prove that only they differ.
 
     Raises
     ------
@@ -44,32 +61,28 @@ def write_checked(target: Path, temporary: Path, changes: Mapping[str, Sequence[
     OSError
         No room, no right.
     """
-    status = target.stat()
-    if not status.st_mode & 0o222:
-        raise InputError(f"`{target}` is read-only. Expected a file that may be written. Change its rights.")
+    require_writable(target)
     before = read_tags(target)
     write_copy(target, temporary, replaced(before.entries, changes))
     _require_same(target, before, temporary, changes)
     shutil.copystat(target, temporary)
-    copied = temporary.stat()
+    status, copied = target.stat(), temporary.stat()
     if (copied.st_uid, copied.st_gid) != (status.st_uid, status.st_gid):
         os.chown(temporary, status.st_uid, status.st_gid)
         temporary.chmod(stat.S_IMODE(status.st_mode))
     now_ns = time.time_ns()
     os.utime(temporary, ns=(status.st_atime_ns, now_ns))
-    _flush(temporary)
-    return status
+    flush(temporary)
 
 
 def put_in_place(target: Path, temporary: Path, before: os.stat_result) -> None:
-    """Let `temporary` take the place of `target`, unless that has changed since `before`."""
+    """Let `temporary` take the place of `target`, unless that has changed since `before`: all or nothing."""
     now = target.stat()
-    if any(getattr(now, name) != getattr(before, name) for name in ("st_ino", "st_size", "st_mtime_ns")):
+    if any(getattr(now, name) != getattr(before, name) for name in _STAMP):
         raise InputError(
             f"`{target}` was changed by another program meanwhile and stays as it is. Try again."
         )
     temporary.replace(target)
-    _flush(target.parent)
 
 
 def make_backup(target: Path) -> None:
@@ -80,7 +93,7 @@ def make_backup(target: Path) -> None:
     temporary = temporary_beside(target)
     try:
         shutil.copy2(target, temporary)
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(backup)
     finally:
         temporary.unlink(missing_ok=True)
@@ -116,7 +129,8 @@ def _require_same(
         )
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

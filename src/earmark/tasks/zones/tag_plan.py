@@ -21,7 +21,7 @@ from earmark.inference.prediction import Failed, Prediction
 from earmark.tasks.zones.energy import energy_number
 from earmark.tasks.zones.labels import CLASSES, ZONES, parse_zone
 from earmark.tasks.zones.tag_entries import COMMENT_MARK, FIELDS
-from earmark.tasks.zones.tag_files import sentence
+from earmark.tasks.zones.tag_files import require_writable, sentence
 from earmark.tasks.zones.tag_formats import read_tags
 from earmark.tasks.zones.tag_journal import History, Texts, read_history
 
@@ -187,6 +187,7 @@ def _planned(
     try:
         path = _local(outcome.path)
         now = read_tags(path).texts()
+        require_writable(path)
         ours = {} if overwrite else _ours(history, path, now, identify)
         wanted = field_texts(outcome)
         reason = "" if overwrite else _hand_edit(now, ours, wanted)

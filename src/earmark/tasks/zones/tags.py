@@ -9,6 +9,7 @@ that is killed leaves each file either as it was or wholly tagged, and the next 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -16,11 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earmark.errors import EarmarkError, UsageError
+from earmark.errors import CacheError, EarmarkError, InputError, UsageError
 from earmark.inference.prediction import Failed, Prediction
 from earmark.tasks.task import TagWriting
 from earmark.tasks.zones.tag_entries import Entry, Tags
 from earmark.tasks.zones.tag_files import (
+    flush,
     make_backup,
     put_in_place,
     sentence,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from earmark.tasks.project import Project
 
 __all__ = ["TAG_WRITING", "UNDO_CHOICES", "journal_path", "undo_tags", "write_tags"]
+
+logger = logging.getLogger(__name__)
 
 UNDO_CHOICES = ("last", "all")
 
@@ -131,6 +135,7 @@ class _Session:
         if change.status != "to write":
             return change
         try:
+            seen = change.target.stat()
             tags = read_tags(change.target)
             now = tags.texts()
             if any(now[name] != before for name, (before, _) in change.fields.items()):
@@ -139,7 +144,7 @@ class _Session:
                 name: [encode(tags, name, text) for text in after]
                 for name, (_, after) in change.fields.items()
             }
-            notes = [change.reason, self._replace(change.target, tags, entries, run=change.run)]
+            notes = [change.reason, self._replace(change.target, seen, tags, entries, run=change.run)]
         except (EarmarkError, OSError) as error:
             return replace(change, status="failed", reason=sentence(change.target, error), fields={})
         return replace(change, status="written", reason="; ".join(filter(None, notes)))
@@ -150,6 +155,7 @@ class _Session:
         if not standing:
             return TagChange(path, "unchanged", "it was taken back before")
         try:
+            seen = Path(path).stat()
             tags = read_tags(Path(path))
             now = tags.texts()
             edited = [name for name, new in standing[-1].new_texts().items() if now[name] != new]
@@ -158,7 +164,8 @@ class _Session:
                 return TagChange(path, "kept", f"changed since earmark wrote it: {said}")
             back, left = _way_back(standing, now)
             entries = {name: _restored(tags, form, old) for name, (form, old) in back.items()}
-            note = self._replace(Path(path), tags, entries, undoes=[write.id for write in standing[left:]])
+            undoes = [write.id for write in standing[left:]]
+            note = self._replace(Path(path), seen, tags, entries, undoes=undoes)
         except (EarmarkError, OSError) as error:
             return TagChange(path, "failed", sentence(Path(path), error))
         fields = {name: (now[name], tuple(entry.text for entry in old)) for name, (_, old) in back.items()}
@@ -167,19 +174,29 @@ class _Session:
 
     def close(self) -> None:
         """Tell the cache which contents are the same audio."""
-        if self._cache is not None and self._same:
+        if self._cache is None or not self._same:
+            return
+        try:
             self._cache.same_input(self._same)
+        except CacheError as error:
+            logger.warning(
+                "the features of %d tagged files will be computed again: %s", len(self._same), error
+            )
 
     def _replace(
         self,
         target: Path,
+        seen: os.stat_result,
         tags: Tags,
         entries: Mapping[str, Sequence[Entry]],
         *,
         run: str | None = None,
         undoes: Sequence[str] = (),
     ) -> str:
-        """Replace fields of a file, between two lines of the journal; gives what the user should know of it."""
+        """Replace fields of a file, between two lines of the journal; gives what the user should know of it.
+
+        `seen` is the file's state before its `tags` were read: if it changes after that, it is left alone.
+        """
         before = self._identity(target)
         write = self._new_write(target, tags, entries, before, run, undoes)
         temporary = Path(write.temporary)
@@ -187,20 +204,25 @@ class _Session:
         try:
             if self._backup_copy:
                 make_backup(target)
-            status = write_checked(target, temporary, entries)
-            put_in_place(target, temporary, status)
+            write_checked(target, temporary, entries)
+            put_in_place(target, temporary, seen)
         except (EarmarkError, OSError):
             temporary.unlink(missing_ok=True)
             self._journal.cancelled(write)
             raise
-        after = self._identity(target)
+        return self._note(write, target, before)
+
+    def _note(self, write: TagWrite, target: Path, before: bytes | None) -> str:
+        """Note that a file was replaced. What fails here fails no write: the next one finds out from the file."""
+        try:
+            flush(target.parent)
+            after = self._identity(target)
+            self._journal.done(write, after.hex() if after else None)
+        except (InputError, OSError) as error:
+            return f"the journal could not note it ({error}); the next write or undo finds it out"
         if before and after:
             # The copy was proved to hold the same audio, packet by packet.
             self._same.append((before, after))
-        try:
-            self._journal.done(write, after.hex() if after else None)
-        except OSError as error:
-            return f"the journal could not note it ({error.strerror}); the next write or undo finds it out"
         return ""
 
     def _new_write(
