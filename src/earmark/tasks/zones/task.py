@@ -13,6 +13,7 @@ from earmark.evaluation.result import Goal
 from earmark.inference.ladder import Abstention
 from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, TableFiles, Task
 from earmark.tasks.zones.analyses import ANALYSES
+from earmark.tasks.zones.cues import CUES
 from earmark.tasks.zones.demo import generate_demo
 from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
 from earmark.tasks.zones.exchange import diff_rows, write_normal_form
@@ -65,7 +66,7 @@ def write_library(
 
 task = Task(
     name="zones",
-    feature_sets=FEATURE_SETS,
+    feature_sets={**FEATURE_SETS, CUES.name: CUES},
     default_features="texture",
     classes=CLASSES,
     split=SplitPolicy(test_fraction=0.2, n_folds=5, group_on="group", stratify_on="label", seed=42),
