@@ -152,23 +152,20 @@ def _deam_rows(earmark, folder):
 
 
 def test_tables_are_written_but_not_by_a_dry_run(earmark, folder):
-    options = (
-        "--folds",
-        "2",
-        "--deam",
-        "DEAM",
-        "--deam-tables",
-        "tables",
-        "--test-size",
-        "0.3",
-        "--random-state",
-        "7",
-    )
-    assert earmark("prepare", "zones", *options, "--dry-run").code == 0
+    numbers = [path.stem for path in (folder / "DEAM/features").iterdir()]
+    (folder / "tempo.csv").write_text("Song_ID,BPM\n" + "".join(f"{n},128.5\n" for n in numbers[1:]) + "x\n")
+    command = ("prepare", "zones", "--deam", "DEAM", "--folds", "2", "--tempo-csv", "tempo.csv")
+    command += ("--deam-tables", "tables", "--test-size", "0.3", "--random-state", "7")
+    assert earmark(*command, "--dry-run").code == 0
     assert not (folder / "tables").exists()
-    assert earmark("prepare", "zones", *options).code == 0
+    assert earmark(*command).code == 0
     about = json.loads((folder / "tables/metadata.json").read_text())
     assert (about["seed"], about["tracks"]) == (7, N_SONGS)
+    assert about["warnings"] == ["1 songs of DEAM are not in the table of tempos"]
+    with (folder / "tables/deam_complete.csv").open(newline="") as file:
+        tempos = {row["track_id"]: row["tempo"] for row in csv.DictReader(file)}
+    assert tempos == {**dict.fromkeys(numbers[1:], "128.5"), numbers[0]: ""}
+    assert prepared(folder)[0].table["bpm"].drop_nulls().to_list() == [128.5] * (N_SONGS - 1)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +177,7 @@ def test_tables_are_written_but_not_by_a_dry_run(earmark, folder):
         (["labels.txt", "--deam", "DEAM", "--mapping-preset", "blanced"], "did you mean `balanced`"),
         (["labels.txt", "--deam", "DEAM", "--yellow-threshold", "nan"], "yellow_max` is nan"),
         (["labels.txt", "--deam", "."], "static_annotations_averaged_songs_1_2000.csv"),
+        (["labels.txt", "--deam", "DEAM", "--tempo-csv", "labels.txt"], "`track_id` and no column `tempo`"),
         ([], "no source was given"),
     ],
 )

@@ -53,6 +53,11 @@ def _deam_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--purple-threshold", type=float, help="Arousal above which a song is PURPLE."),
             click.option("--valence-threshold", type=float, help="Valence above which PURPLE needs to be."),
             click.option(
+                "--tempo-csv",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                help="Tempos of DEAM's songs: CSV with track_id and tempo.",
+            ),
+            click.option(
                 "--deam-tables",
                 type=click.Path(file_okay=False, path_type=Path),
                 help="Also write DEAM with its zones, and train, val and test, as CSV files for other tools.",
@@ -182,6 +187,7 @@ def _second_source(given: Mapping[str, Any], seed: int, *, dry_run: bool) -> dic
         "deam": said["deam"],
         "mapping": said.get("mapping"),
         "mapping_changes": {_CHANGES[name]: said[name] for name in _CHANGES if name in said},
+        "tempo_csv": said.get("tempo_csv"),
         "deam_tables": tables,
     }
 

@@ -113,6 +113,8 @@ class DeamTrack:
     file, row : str, int
         Where the annotation stands.
     artist, album, title, genre : str or None
+    tempo_bpm : float or None
+        Where a table of tempos was given.
     """
 
     id: str
@@ -129,6 +131,7 @@ class DeamTrack:
     album: str | None = None
     title: str | None = None
     genre: str | None = None
+    tempo_bpm: float | None = None
 
     @property
     def item_id(self) -> str:
@@ -362,7 +365,10 @@ def _track(found: _Annotation, mapping: ZoneMapping, media: _Media, metadata: Ma
         zone=mapping.zone(arousal, valence),
         file=found.file,
         row=found.row,
-        **{name: metadata.get(name) for name in ("artist", "album", "title", "genre")},
+        artist=metadata.get("artist"),
+        album=metadata.get("album"),
+        title=metadata.get("title"),
+        genre=metadata.get("genre"),
     )
 
 

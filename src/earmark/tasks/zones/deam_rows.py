@@ -26,6 +26,7 @@ from earmark.tasks.zones.deam import (
     read_deam,
 )
 from earmark.tasks.zones.deam_tables import write_deam_tables
+from earmark.tasks.zones.deam_tempo import add_tempos, read_tempos
 from earmark.tasks.zones.inputs import (
     ANNOTATION,
     TWO_ZONES,
@@ -116,7 +117,8 @@ def import_deam(
     """Read what the option ``deam`` names and join it with what was read from label files.
 
     Options: ``deam`` (folder), ``mapping`` (file or None), ``mapping_changes`` (arguments of
-    `ZoneMapping.with_thresholds`), and ``deam_tables`` (arguments of `write_deam_tables`, or None).
+    `ZoneMapping.with_thresholds`), ``tempo_csv`` (file or None), and ``deam_tables`` (arguments of
+    `write_deam_tables`, or None).
     """
     from earmark.tasks.task import Imported
 
@@ -124,6 +126,8 @@ def import_deam(
     file = options.get("mapping")
     mapping = ZoneMapping.read(file) if file else ZoneMapping.default()
     deam = read_deam(options["deam"], mapping.with_thresholds(**options.get("mapping_changes", {})))
+    if options.get("tempo_csv"):
+        deam = add_tempos(deam, read_tempos(options["tempo_csv"]))
     manifest, report = add_deam(labelled, deam, root=request.root, identify=request.identify, probe=probe)
     if options.get("deam_tables"):
         write_deam_tables(deam, manifest, **options["deam_tables"])
@@ -183,6 +187,7 @@ def _table(kept: Sequence[_Row], deam: DeamSet, auxiliary: bool) -> pl.DataFrame
         "group": pl.Series([None] * len(tracks), dtype=pl.String),
         "label": [track.zone for track in tracks],
         **{name: pl.Series(values, dtype=pl.String) for name, values in text.items()},
+        "bpm": pl.Series([track.tempo_bpm for track in tracks], dtype=pl.Float64),
         "source": [DEAM_SOURCE] * len(tracks),
         "sample_weight": [1.0] * len(tracks),
         "label_origin": [ANNOTATION] * len(tracks),

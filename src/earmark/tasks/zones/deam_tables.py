@@ -30,7 +30,7 @@ __all__ = ["TABLE_COLUMNS", "TABLE_FILES", "write_deam_tables"]
 
 TABLE_FILES = ("deam_complete.csv", "train.csv", "val.csv", "test.csv", "metadata.json")
 TABLE_COLUMNS = (
-    *("track_id", "path", "zone", "arousal", "valence", "arousal_std", "valence_std"),
+    *("track_id", "path", "zone", "arousal", "valence", "arousal_std", "valence_std", "tempo"),
     *("artist", "album", "title", "genre", "group"),
 )
 _PARTS = ("train", "val", "test")
@@ -111,7 +111,7 @@ def _parts(
 
 def _row(track: DeamTrack, group: str) -> dict[str, Any]:
     of = {name: getattr(track, name) for name in TABLE_COLUMNS if hasattr(track, name)}
-    of |= {"track_id": track.id, "path": track.path, "group": group}
+    of |= {"track_id": track.id, "path": track.path, "tempo": track.tempo_bpm, "group": group}
     return {name: "" if _is_missing(of[name]) else of[name] for name in TABLE_COLUMNS}
 
 
