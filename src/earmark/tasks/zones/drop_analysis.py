@@ -294,6 +294,8 @@ def _sources(request: AnalysisRequest, manifest: Manifest, dataset: Dataset, row
     if request.auxiliary is None or not len(request.auxiliary):
         return []
     other = drop_rows(request.project, manifest, request.auxiliary.ids)
+    if not other.ids:
+        return []
     group_of = dict(zip(request.auxiliary.ids, request.auxiliary.groups, strict=True))
     own = group_means(rows.X, dataset.groups)
     theirs = group_means(other.X, np.array([group_of[id] for id in other.ids]))
@@ -360,12 +362,15 @@ def _zone_sentences(differences: Sequence[Row], rows: DropRows, dataset: Dataset
 
 
 def _source_sentences(sources: Sequence[Row], auxiliary: Dataset | None) -> Iterable[str]:
-    if not sources or auxiliary is None:
+    if auxiliary is None:
+        return
+    if not sources:
+        yield f"None of {len(auxiliary)} auxiliary tracks has audio that can be read, so sources are not compared."
         return
     [row] = [row for row in sources if row["feature"] == FREQUENCY]
     yield (
-        f"Drops per minute: {row['training_mean']:.2f} in training tracks, {row['auxiliary_mean']:.2f} in "
-        f"{len(auxiliary)} auxiliary ones."
+        f"Drops per minute: {row['training_mean']:.2f} in training tracks, {row['auxiliary_mean']:.2f} in auxiliary "
+        f"ones; the chance that a training track has more is {row['auc']:.2f}."
     )
 
 

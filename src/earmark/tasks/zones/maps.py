@@ -9,9 +9,9 @@ map         shows
 ==========  =================================================================================================
 
 Conventions: valence across, arousal up, both on the scale of the annotations (1 to 9). Auxiliary tracks are those
-that only train and carry ``ann.arousal`` and ``ann.valence``; training tracks appear where a model has given them
-a position, and otherwise only by their zone, in the counts. Sealed test tracks are never drawn. Every zone is named
-in text and has a marker of its own, so that nothing depends on telling yellow from green.
+that only train and carry ``ann.arousal`` and ``ann.valence``. Training tracks appear where a model has given them a
+position or they are annotated themselves, and otherwise only by their zone, in the counts. Sealed test tracks are
+never drawn.
 
 The rectangles are those of the display. The rule that makes labels may differ inside one of them (`plan` calls high
 arousal with low valence GREEN); such a rectangle is hatched and says so.
@@ -19,7 +19,7 @@ arousal with low valence GREEN); such a rectangle is hatched and says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from earmark.tasks.zones.mood_plane import Plane, Points, zone_of
 __all__ = ["zone_map"]
 
 DPI = 300
+ANNOTATIONS = ("ann.arousal", "ann.valence")
 
 
 def zone_map(request: AnalysisRequest) -> Analysis:
@@ -70,34 +71,36 @@ def zone_map(request: AnalysisRequest) -> Analysis:
 
 def _annotated(request: AnalysisRequest) -> Points:
     """Auxiliary tracks with annotations of arousal and valence."""
-    table = request.project.manifest.table
-    columns = ("ann.valence", "ann.arousal")
-    wanted = set(request.auxiliary.ids) if request.auxiliary is not None else set()
-    rows: Sequence[tuple[Any, ...]] = ()
-    if set(columns) <= set(table.columns):
-        kept = [id in wanted for id in table["id"]]
-        rows = table.select(*columns, "label").filter(kept).drop_nulls(list(columns)).rows()
-    return _points(rows, "auxiliary")
+    found, labels = _annotations(request), dict(request.project.manifest.table.select("id", "label").rows())
+    ids = [id for id in request.project.splits.auxiliary_ids if id in found]
+    return _points([(*found[id], labels[id]) for id in ids], "auxiliary")
 
 
 def _placed(request: AnalysisRequest) -> Points:
-    """Training tracks that a model gave a position."""
-    positions: Mapping[str, Sequence[float]] = request.options.get("positions") or {}
+    """Training tracks that a model gave a position, or that are annotated themselves."""
+    positions = {**_annotations(request), **(request.options.get("positions") or {})}
     data = request.dataset
     rows = [
-        (positions[id][1], positions[id][0], data.classes[k])
-        for id, k in zip(data.ids, data.y, strict=True)
-        if id in positions
+        (*positions[id], data.classes[k]) for id, k in zip(data.ids, data.y, strict=True) if id in positions
     ]
     return _points(rows, "training")
 
 
+def _annotations(request: AnalysisRequest) -> dict[str, tuple[float, float]]:
+    """Arousal and valence by id, of the manifest's rows that have both."""
+    table = request.project.manifest.table
+    if not set(ANNOTATIONS) <= set(table.columns):
+        return {}
+    rows = table.select("id", *ANNOTATIONS).drop_nulls(list(ANNOTATIONS)).rows()
+    return {id: (arousal, valence) for id, arousal, valence in rows}
+
+
 def _points(rows: Sequence[tuple[Any, ...]], name: str) -> Points:
-    """Points of rows of valence, arousal and label; those that are not numbers are left out."""
+    """Points of rows of arousal, valence and label; those that are not numbers are left out."""
     numbers = np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2)
     labels = np.array([str(row[2]) for row in rows], dtype=np.str_)
     good = np.isfinite(numbers).all(axis=1)
-    return Points(numbers[good, 1], numbers[good, 0], labels[good], name)
+    return Points(numbers[good, 0], numbers[good, 1], labels[good], name)
 
 
 def _counts(plane: Plane, annotated: Points, placed: Points, zones: NDArray[np.str_]) -> list[dict[str, Any]]:
@@ -134,7 +137,7 @@ def _sentences(plane: Plane, annotated: Points, placed: Points, zones: NDArray[n
         )
     if not len(placed):
         found.append(
-            "No model has given training tracks a place on the plane, so they are counted and not drawn."
+            "No training track has a place on the plane, by a model or by annotation: they are counted, not drawn."
         )
     outside = annotated.n_outside(plane) + placed.n_outside(plane)
     if outside:
