@@ -76,6 +76,13 @@ def _deam_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @task_argument()
 @click.argument("sources", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--relocate", multiple=True, metavar="OLD=NEW", help="Where files lie now; may be repeated.")
+@click.option(
+    "--from",
+    "kind",
+    metavar="KIND",
+    help="What SOURCES are: serato, rekordbox-xml, rekordbox-anlz, playlist, or tags (of the tracks in a folder). "
+    "All but tags are recognised without it.",
+)
 @click.option("--no-check", is_flag=True, help="Do not open each file to see whether it is audio.")
 @click.option("--test-fraction", type=float, help="Share of items sealed as the test set.")
 @click.option("--folds", type=int, help="Folds of cross-validation on the rest.")
@@ -98,6 +105,7 @@ def prepare(
     task: str,
     sources: tuple[Path, ...],
     relocate: tuple[str, ...],
+    kind: str | None,
     no_check: bool,
     test_fraction: float | None,
     folds: int | None,
@@ -137,7 +145,7 @@ def prepare(
     prepared = run_prepare(
         project,
         sources,
-        options={"relocate": relocate, "check": not no_check, **second_source},
+        options={"relocate": relocate, "from": kind, "check": not no_check, **second_source},
         reseal_reason=reseal_reason,
         labels_output=write_labels,
         dry_run=dry_run,

@@ -184,7 +184,7 @@ class Project:
             raise UsageError(
                 f"feature set `{features.name}` holds frames only; a model needs one row per item."
             )
-        table = self.extract(features.groups, manifest.subset(splits.train_ids), progress=progress)
+        table = self._features_or_tables(features, list(manifest.subset(splits.train_ids)), progress)
         dataset = Dataset.build(manifest, splits, table, self.classes, columns=features.columns)
         return dataset, table
 
@@ -193,7 +193,8 @@ class Project:
     ) -> Dataset | None:
         """The rows of a feature set that only train, of another source than the scored one; None without any.
 
-        Items whose features come from somebody else's tables are read by the task's `table_files`.
+        Items whose features come from somebody else's tables are read by the task's `table_files`. Beside items
+        with audio they are left out, and listed in ``absent``: one mapping cannot serve two units.
 
         Raises
         ------
@@ -203,41 +204,44 @@ class Project:
         manifest, splits = self.manifest, self.splits
         if not splits.auxiliary_ids:
             return None
-        items = manifest.subset(splits.auxiliary_ids)
-        table = self._features_or_tables(features, list(items), progress)
+        items = list(manifest.subset(splits.auxiliary_ids))
+        audio = [item for item in items if not self._is_table(item)]
+        table = self._features_or_tables(features, audio or items, progress)
         return Dataset.build(
             manifest, splits, table, self.classes, columns=features.columns, split="auxiliary"
         )
 
     def needs_mapping(self, features: FeatureSet) -> tuple[str, ...]:
         """Columns of auxiliary rows that are not in the unit of the scored ones: pooling them needs a mapping."""
-        if not self.splits.auxiliary_ids:
+        items = list(self.manifest.subset(self.splits.auxiliary_ids)) if self.splits.auxiliary_ids else []
+        if not all(self._is_table(item) for item in items):
             return ()
-        items = self.manifest.subset(self.splits.auxiliary_ids)
-        kinds = {_suffix(item) for item in items} & self.task.table_files.keys()
+        kinds = sorted({_suffix(item) for item in items})
         return tuple(
-            dict.fromkeys(
-                column
-                for kind in sorted(kinds)
-                for column in features.columns
-                if not self.task.table_files[kind].comparable.get(column, False)
-            )
+            column
+            for column in features.columns
+            if not all(self.task.table_files[kind].comparable.get(column, False) for kind in kinds)
         )
+
+    def _is_table(self, item: Item) -> bool:
+        return _suffix(item) in self.task.table_files
 
     def _features_or_tables(
         self, features: FeatureSet, items: Sequence[Item], progress: ProgressCallback | None
     ) -> FeatureTable:
-        tables = self.task.table_files
-        audio = [item for item in items if _suffix(item) not in tables]
+        """Features of items with audio, and what tables say of the others; rows in the order of the items' kinds."""
+        files = self.task.table_files
+        audio = [item for item in items if not self._is_table(item)]
+        if len(audio) == len(items):
+            return self.extract(features.groups, items, progress=progress)
         parts = (
             [self.extract(features.groups, audio, progress=progress).select(features.columns)]
             if audio
             else []
         )
-        for suffix, files in tables.items():
+        for suffix in sorted({_suffix(item) for item in items} & files.keys()):
             own = [item for item in items if _suffix(item) == suffix]
-            if own:
-                parts.append(files.read(own, features.columns))
+            parts.append(files[suffix].read(own, features.columns))
         return joined(parts)
 
     def _require_prepared(self) -> None:

@@ -25,6 +25,7 @@ from earmark.tasks.zones.deam import REJECTION_REASONS
 from earmark.tasks.zones.labels import CLASSES, follows_bpm_rule, parse_zone
 from earmark.tasks.zones.layouts import UNREADABLE, LabelRow
 from earmark.tasks.zones.locations import Relocation, is_remote, parse_relocations, resolve
+from earmark.tasks.zones.tag_journal import journal_path, read_history
 from earmark.tasks.zones.text import camelot_key, normalised, positive_number
 
 if TYPE_CHECKING:
@@ -142,6 +143,10 @@ def import_zones(request: ImportRequest) -> Imported:
     from earmark.tasks.task import Imported
     from earmark.tasks.zones.deam_rows import import_deam
 
+    # Tags that earmark wrote change a file's bytes, not what it is: a test item stays one, wherever it is moved.
+    history = read_history(journal_path(request.root))
+    identify = request.identify
+    request = replace(request, identify=lambda uri: history.original(identify(uri)))
     checked = probe if request.options.get("check", True) else None
     if not request.sources and request.options.get("deam"):
         return import_deam(request, None, probe=checked)

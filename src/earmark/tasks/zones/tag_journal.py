@@ -28,7 +28,7 @@ from typing import Any
 from earmark.errors import UsageError
 from earmark.tasks.zones.tag_entries import Entry
 
-__all__ = ["FieldChange", "History", "Journal", "TagWrite", "Texts", "read_history"]
+__all__ = ["FieldChange", "History", "Journal", "TagWrite", "Texts", "journal_path", "read_history"]
 
 Texts = Mapping[str, tuple[str, ...]]
 """The texts of each field; an empty tuple where it is absent."""
@@ -118,6 +118,7 @@ class History:
     writes: tuple[TagWrite, ...] = ()
     _by_path: dict[str, list[TagWrite]] = field(init=False, repr=False)
     _by_identity: dict[str, str] = field(init=False, repr=False)
+    _before: dict[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_path: dict[str, list[TagWrite]] = {}
@@ -126,6 +127,7 @@ class History:
         after = {write.identity_after: write.path for write in self.standing() if write.identity_after}
         object.__setattr__(self, "_by_path", by_path)
         object.__setattr__(self, "_by_identity", after)
+        object.__setattr__(self, "_before", _predecessors(self.writes))
 
     def standing(self) -> list[TagWrite]:
         """Writes that were carried out and not taken back."""
@@ -147,6 +149,13 @@ class History:
         """Where a file with this content lay when earmark wrote it: it may have been moved since."""
         return self._by_identity.get(identity.hex())
 
+    def original(self, identity: bytes) -> bytes:
+        """The content that a file had before earmark wrote its first tags, for one that it wrote; else its own."""
+        now = identity.hex()
+        while now in self._before:
+            now = self._before[now]
+        return bytes.fromhex(now)
+
     def last_batch(self) -> list[TagWrite]:
         """The writes of the last command that wrote answers, taken back or not."""
         answers = [write for write in self.writes if write.is_answer]
@@ -161,6 +170,11 @@ class History:
             From a path to the texts of its fields; None where there is no such file.
         """
         return History(tuple(_settled(write, texts_now) for write in self.writes))
+
+
+def journal_path(root: Path) -> Path:
+    """Where the project in a folder keeps the journal of its tag writes."""
+    return root / ".earmark" / "tags" / "journal.jsonl"
 
 
 def read_history(path: Path) -> History:
@@ -238,6 +252,17 @@ class Journal:
         except OSError:
             self._file.truncate(end)
             raise
+
+
+def _predecessors(writes: tuple[TagWrite, ...]) -> dict[str, str]:
+    """Content before each write, by the content after it; a content seen earlier is nobody's successor."""
+    before: dict[str, str] = {}
+    known: set[str] = set()
+    for write in writes:
+        if write.identity and write.identity_after and write.identity_after not in known | {write.identity}:
+            before[write.identity_after] = write.identity
+        known |= {write.identity, write.identity_after or ""}
+    return before
 
 
 def _settled(write: TagWrite, texts_now: Callable[[str], Texts | None]) -> TagWrite:

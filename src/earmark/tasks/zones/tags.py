@@ -30,14 +30,14 @@ from earmark.tasks.zones.tag_files import (
     write_checked,
 )
 from earmark.tasks.zones.tag_formats import encode, read_tags
-from earmark.tasks.zones.tag_journal import FieldChange, Journal, TagWrite, Texts
+from earmark.tasks.zones.tag_journal import FieldChange, Journal, TagWrite, Texts, journal_path
 from earmark.tasks.zones.tag_plan import TagChange, TagReport, carries_zone, plan_tags, shown, texts_now
 
 if TYPE_CHECKING:
     from earmark.cache.entries import FeatureCache
     from earmark.tasks.project import Project
 
-__all__ = ["TAG_WRITING", "UNDO_CHOICES", "journal_path", "undo_tags", "write_tags"]
+__all__ = ["TAG_WRITING", "UNDO_CHOICES", "undo_tags", "write_tags"]
 
 logger = logging.getLogger(__name__)
 
@@ -278,23 +278,18 @@ def _restored(tags: Tags, form: str, old: Sequence[Entry]) -> list[Entry]:
     return list(old) if form == tags.form else [encode(tags, str(e.field), e.text) for e in old]
 
 
-def journal_path(project: Project) -> Path:
-    """Where a project keeps the journal of its tag writes."""
-    return project.root / ".earmark" / "tags" / "journal.jsonl"
-
-
 def _plan(project: Project, outcomes: Sequence[Prediction | Failed], *, overwrite: bool = False) -> TagReport:
     return plan_tags(
-        outcomes, journal=journal_path(project), overwrite=overwrite, identify=project.cache.identify
+        outcomes, journal=journal_path(project.root), overwrite=overwrite, identify=project.cache.identify
     )
 
 
 def _write(project: Project, plan: TagReport, *, backup_copy: bool = False) -> TagReport:
-    return write_tags(plan, journal=journal_path(project), backup_copy=backup_copy, cache=project.cache)
+    return write_tags(plan, journal=journal_path(project.root), backup_copy=backup_copy, cache=project.cache)
 
 
 def _undo(project: Project, *, which: str = "last") -> TagReport:
-    return undo_tags(journal_path(project), which=which, cache=project.cache)
+    return undo_tags(journal_path(project.root), which=which, cache=project.cache)
 
 
 TAG_WRITING = TagWriting(_plan, _write, _undo, carries_zone)
