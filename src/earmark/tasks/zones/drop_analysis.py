@@ -215,6 +215,10 @@ def _models(request: AnalysisRequest, dataset: Dataset, rows: DropRows) -> _Mode
         sentences.append(
             f"Drop columns change {words} by {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]: {verdict}."
         )
+    [together] = [row for row in importance if row.feature == ALL_DROPS]
+    sentences.append(
+        f"Scrambling {ALL_DROPS} costs the model {together.importance:.3f} ± {together.spread:.3f} of {words}."
+    )
     return _Models(table, importance, ("; ".join(sentences[: len(table)]), *sentences[len(table) :]))
 
 
@@ -394,6 +398,6 @@ def _figure(
         request.project.task.class_colours,
         models.rows,
         request.run.config["rank_by"],
-        models.importance,
+        sorted(models.importance, key=lambda row: row.feature != ALL_DROPS),
         sweep,
     )

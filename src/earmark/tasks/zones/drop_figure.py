@@ -50,7 +50,7 @@ def drop_figure(
     metric : str
         The metric's name.
     importance : sequence of Importance
-        Of drop columns, most important first.
+        Of drop columns; the first eight are shown.
     sweep : DropSweep
     """
     from matplotlib.figure import Figure
@@ -152,7 +152,8 @@ def _sweep(axes: Axes, sweep: DropSweep) -> None:
         )  # fmt: skip
     axes.set_xticks(range(len(across)), [f"{value:g}" for value in across])
     axes.set_yticks(range(len(up)), [f"{value:g}" for value in up])
-    axes.set(xlabel="threshold, standard deviations (* best, d default)", ylabel="least contrast")
+    marks = "* best, d default" if best.max_rise_s == default.max_rise_s else "* best"
+    axes.set(xlabel=f"threshold, standard deviations ({marks})", ylabel="least contrast")
     name = "F1 on planted drops" if sweep.objective == "f1" else "AUC purple over yellow"
     _tidy(axes, f"{name}, rise within {best.max_rise_s:g} s", grid=None)
 
