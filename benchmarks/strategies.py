@@ -30,7 +30,7 @@ from earmark.tasks.project import Project
 from earmark.tasks.verbs.prepare import prepare
 from earmark.tasks.verbs.strategies import compare_strategies, sentence_of
 from earmark.tasks.verbs.train import TrainOptions, recipes_of, train
-from earmark.tasks.zones.deam import ANNOTATION_FILES, ANNOTATION_FOLDER
+from earmark.tasks.zones.deam.annotations import ANNOTATION_FILES, ANNOTATION_FOLDER
 from earmark.training.crossval import cross_validate
 from earmark.training.folds import balanced_folds
 from earmark.training.strategy import Strategy

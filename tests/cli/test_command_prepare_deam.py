@@ -15,8 +15,8 @@ import soundfile
 from earmark.cli.prepare import _STRATEGIES
 from earmark.data.manifest import Manifest
 from earmark.data.splits import Splits
-from earmark.tasks.zones.deam_tree import write_deam_tree
-from earmark.tasks.zones.mapping import STRATEGIES, ZoneMapping, default_yaml
+from earmark.tasks.zones.deam.mapping import STRATEGIES, ZoneMapping, default_yaml
+from earmark.tasks.zones.deam.tree import write_deam_tree
 
 N_SONGS, N_TRACKS = 9, 18
 

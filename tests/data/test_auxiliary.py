@@ -142,6 +142,6 @@ def test_once_trained_on_never_tested_on() -> None:
 
 
 def test_time_splits_refuse_them() -> None:
-    rows = [found | {"t": float(i)} for i, found in enumerate(own_rows(30) + [row("d", "Y", source="deam")])]
+    rows = [found | {"t": float(i)} for i, found in enumerate([*own_rows(30), row("d", "Y", source="deam")])]
     with pytest.raises(UsageError, match="1 are auxiliary"):
         Splits.make(manifest_of(rows), SplitPolicy(time_on="t"))

@@ -248,4 +248,6 @@ def test_an_input_that_the_model_was_not_made_for_gets_no_decision(tones, cache,
     assert (heard.label, silent.label) == ("calm", "NONE")
     assert silent.extras["undecided"] == "it is silent" and "undecided" not in heard.extras
     with pytest.raises(SchemaError, match=r"test\.shape\.crossings"):
-        Predictor(classifier, [level], abstention=Abstention("s", ("test.shape.crossings",), lambda of: of, ""))
+        Predictor(
+            classifier, [level], abstention=Abstention("s", ("test.shape.crossings",), lambda of: of, "")
+        )

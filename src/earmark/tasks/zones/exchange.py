@@ -13,8 +13,8 @@ from pathlib import Path
 
 from earmark.data.manifest import Manifest, item_ids
 from earmark.data.parquet import write_bytes_atomic
-from earmark.tasks.zones.collections import read_rows
 from earmark.tasks.zones.labels import parse_zone
+from earmark.tasks.zones.library.imports import read_rows
 from earmark.tasks.zones.locations import Relocation, parse_relocations, resolve
 
 __all__ = ["NORMAL_FORM_COLUMNS", "LabelDiff", "diff_labels", "diff_rows", "write_normal_form"]

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from earmark.data.groups import track_groups
 from earmark.data.manifest import Manifest, item_ids
 from earmark.errors import InputError, UsageError
-from earmark.tasks.zones.collections import read_rows
-from earmark.tasks.zones.deam import REJECTION_REASONS
+from earmark.tasks.zones.deam.annotations import REJECTION_REASONS
 from earmark.tasks.zones.labels import CLASSES, follows_bpm_rule, parse_zone
 from earmark.tasks.zones.layouts import UNREADABLE, LabelRow
+from earmark.tasks.zones.library.imports import read_rows
 from earmark.tasks.zones.locations import Relocation, is_remote, parse_relocations, resolve
-from earmark.tasks.zones.tag_journal import journal_path, read_history
+from earmark.tasks.zones.tagging.journal import journal_path, read_history
 from earmark.tasks.zones.text import camelot_key, normalised, positive_number
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def import_zones(request: ImportRequest) -> Imported:
     """
     from earmark.audio.decode import probe
     from earmark.tasks.task import Imported
-    from earmark.tasks.zones.deam_rows import import_deam
+    from earmark.tasks.zones.deam.rows import import_deam
 
     # Tags that earmark wrote change a file's bytes, not what it is: a test item stays one, wherever it is moved.
     history = read_history(journal_path(request.root))

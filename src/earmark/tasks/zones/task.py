@@ -12,20 +12,20 @@ from earmark.data.policy import SplitPolicy
 from earmark.evaluation.result import Goal
 from earmark.inference.ladder import Abstention
 from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, TableFiles, Task
-from earmark.tasks.zones.analyses import ANALYSES
+from earmark.tasks.zones.analysis.registry import ANALYSES
 from earmark.tasks.zones.cues import CUES
+from earmark.tasks.zones.deam.opensmile import COMPARABLE as COMPARABLE_TABLES
+from earmark.tasks.zones.deam.opensmile import opensmile_table
 from earmark.tasks.zones.demo import generate_demo
 from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
 from earmark.tasks.zones.exchange import diff_rows, write_normal_form
 from earmark.tasks.zones.features import FEATURE_SETS
 from earmark.tasks.zones.inputs import import_zones
 from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
-from earmark.tasks.zones.opensmile import COMPARABLE as COMPARABLE_TABLES
-from earmark.tasks.zones.opensmile import opensmile_table
 from earmark.tasks.zones.outputs import to_csv, write_playlists, zone_document
 from earmark.tasks.zones.presets import PRESETS
 from earmark.tasks.zones.rules import ENOUGH, RULES
-from earmark.tasks.zones.tags import TAG_WRITING
+from earmark.tasks.zones.tagging.tags import TAG_WRITING
 from earmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def make_demo(folder: Path) -> Path:
 def write_library(
     project: Project, outcomes: Sequence[Prediction | Failed], path: str | Path, *, force: bool = False
 ) -> Path:
-    """Write predictions as a rekordbox collection; see `earmark.tasks.zones.rekordbox`."""
-    from earmark.tasks.zones.rekordbox import write_library as write
+    """Write predictions as a rekordbox collection; see `earmark.tasks.zones.library.rekordbox`."""
+    from earmark.tasks.zones.library.rekordbox import write_library as write
 
     return write(project, outcomes, path, force=force)
 

@@ -1,0 +1,1 @@
+"""What drops and moods tell about zones: detection, thresholds, differences, maps."""
