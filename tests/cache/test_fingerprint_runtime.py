@@ -464,3 +464,23 @@ def test_numba_disk_cache_follows_helpers_in_other_modules(tmp_path: Path) -> No
     (tmp_path / "fp_const.py").write_text("SCALE = 5.0\n")
     assert run() == "15.0 0"
     assert run() == "15.0 1"
+
+
+def test_what_else_is_loaded_does_not_matter(tmp_path: Path) -> None:
+    """scipy.fft makes its functions of a compiled class whose module does not exist; it is nobody's own code."""
+    source = "def spectrum(x):\n    from scipy.fft import rfft\n    return rfft(x)\n"
+    (tmp_path / "spectra.py").write_text(source)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n{}\n"
+        "from earmark.cache.fingerprint import fingerprint\nimport spectra\nprint(fingerprint(spectra.spectrum).digest.hex())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", script.format(first), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for first in ("", "import scipy.fft", "import sklearn.linear_model")
+    }
+    assert len(digests) == 1 and digests != {""}

@@ -232,12 +232,17 @@ class Binder:
         return getattr(module, attribute, _MISSING)
 
     def _holds_own_code(self, obj: Any) -> bool:
-        """True for an object of the project's own that was put into a foreign module."""
+        """True for an object of the project's own that was put into a foreign module.
+
+        A compiled library may give its classes the name of a module that there is not (scipy's ``uarray``): only a
+        module that is loaded can hold the project's code.
+        """
         if isinstance(obj, FunctionType):
             return _is_own_function(self.graph, obj)
-        if isinstance(obj, type):
-            return self.graph.is_own(obj.__module__)
-        return type(obj) not in SCALARS and self.graph.is_own(type(obj).__module__)
+        if type(obj) in SCALARS:
+            return False
+        home = obj.__module__ if isinstance(obj, type) else type(obj).__module__
+        return home in sys.modules and self.graph.is_own(home)
 
     def _followed(self, form: NormalForm, known: str, token: Load | Import) -> bool:
         """Write what a construct with a constant argument reaches; refuse one that cannot be followed."""

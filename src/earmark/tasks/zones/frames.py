@@ -175,7 +175,9 @@ def frames_energy(clip: Clip) -> np.ndarray:
     kind="frames",
     frame_s=FRAME_S,
     min_duration_s=MIN_DURATION_S,
-    lookahead_s={name: inf if name.startswith("mfcc") else WINDOW_S for name in SPECTRUM_COLUMNS},
+    lookahead_s={
+        name: inf if name.startswith(("mfcc", "spectral_contrast")) else WINDOW_S for name in SPECTRUM_COLUMNS
+    },
 )
 def frames_spectrum(clip: Clip) -> np.ndarray:
     """Shape of the spectrum and cepstral coefficients 1 to 5; roll-off at 90 %."""
