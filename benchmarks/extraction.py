@@ -119,7 +119,7 @@ def own_clip(samples: np.ndarray, sample_rate: int) -> Any:
 
 def full_set(clip: Any) -> dict[str, float]:
     """All columns of the full zones set."""
-    from earmark.tasks.zones.features import FEATURE_SETS
+    from earmark.tasks.zones.feature_sets import FEATURE_SETS
 
     values: dict[str, float] = {}
     for group in FEATURE_SETS["full55"].groups:
@@ -142,7 +142,7 @@ def scaling(file: str, folder: Path) -> dict[str, float]:
     """Least wall time of the extractor over copies of a track by one process and by two, their start included."""
     from earmark.features import Item
     from earmark.features.extractor import Extractor
-    from earmark.tasks.zones.features import FEATURE_SETS
+    from earmark.tasks.zones.feature_sets import FEATURE_SETS
 
     items = []
     for i in range(N_SCALING_TRACKS):

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tasks" / "zones"))
 from zone_signals import coloured_noise, planted_drop, synthetic_tracks
 
 from earmark.audio.clip import Clip
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 from earmark.tasks.zones.frames import FRAMES38_GROUPS, frames15
 from earmark.tasks.zones.frames79 import FRAMES79_GROUPS, added_statistics
 from earmark.tasks.zones.frames90 import FRAMES90_GROUPS, frames90_statistics

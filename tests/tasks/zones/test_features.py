@@ -17,7 +17,8 @@ from earmark.audio.tempo import beat_frames, beat_times_s
 from earmark.errors import TooShortError
 from earmark.features import FeatureGroup
 from earmark.tasks.zones import measures
-from earmark.tasks.zones.features import FEATURE_SETS, balance, basic, common, contrast, fast
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
+from earmark.tasks.zones.features import balance, basic, common, contrast, fast
 from earmark.tasks.zones.frames import FRAMES38_COLUMNS
 from earmark.tasks.zones.statistics import AGG14
 

@@ -15,7 +15,7 @@ from zone_signals import SAMPLE_RATE, planted_drop, synthetic_tracks
 from earmark.audio.clip import Clip
 from earmark.audio.decode import decode
 from earmark.audio.descriptors import CONTRAST_FLOOR
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 
 librosa = pytest.importorskip(
     "librosa", reason="librosa is the peer of this test; pip install earmark[bench]"

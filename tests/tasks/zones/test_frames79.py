@@ -10,7 +10,7 @@ from earmark.audio.clip import Clip
 from earmark.audio.descriptors import CONTRAST_FLOOR
 from earmark.features import FeatureGroup
 from earmark.features.lookahead import check_lookahead
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 from earmark.tasks.zones.frames import FRAMES38_COLUMNS, FRAMES38_GROUPS, frames38
 from earmark.tasks.zones.frames79 import (
     ADDED_COLUMNS,

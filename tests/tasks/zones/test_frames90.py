@@ -10,7 +10,7 @@ from earmark.audio.clip import Clip
 from earmark.audio.spectrum import magnitude
 from earmark.features import FeatureGroup
 from earmark.features.lookahead import check_lookahead
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 from earmark.tasks.zones.frames import FRAMES38_COLUMNS, frame_means, frames15, frames38
 from earmark.tasks.zones.frames90 import (
     FRAMES90_COLUMNS,

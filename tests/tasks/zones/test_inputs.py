@@ -19,8 +19,9 @@ from earmark.audio.decode import probe
 from earmark.cache.identity import identify_bytes
 from earmark.data.manifest import Manifest
 from earmark.errors import InputError, UsageError
+from earmark.tasks.zones.accounting import REASONS, PrepareReport
 from earmark.tasks.zones.exchange import NORMAL_FORM_COLUMNS, diff_labels, write_normal_form
-from earmark.tasks.zones.inputs import REASONS, PrepareReport, prepare_tracks
+from earmark.tasks.zones.inputs import prepare_tracks
 from earmark.tasks.zones.labels import bpm_rule
 
 SHARED_ZONES = Path(__file__).parents[4] / "shared" / "data" / "zones" / "labels.csv"

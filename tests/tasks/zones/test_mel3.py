@@ -10,7 +10,7 @@ from zone_signals import SAMPLE_RATE, degenerate_clips, planted_drop
 
 from earmark.audio.clip import Clip
 from earmark.audio.mel import power_to_db
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 from earmark.tasks.zones.frames90 import spectral_shape
 from earmark.tasks.zones.mel3 import MEL3_COLUMNS, mel3, picture
 

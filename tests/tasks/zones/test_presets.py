@@ -7,7 +7,7 @@ import pytest
 
 from earmark.errors import UsageError
 from earmark.inference.voting import UNDECIDED
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 from earmark.tasks.zones.presets import PRESETS, zone_of_frames
 from earmark.tasks.zones.task import task
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from earmark.inference.ladder import RuleMethod
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 from earmark.tasks.zones.labels import CLASSES
 from earmark.tasks.zones.rules import ENOUGH, RULES, THRESHOLD
 

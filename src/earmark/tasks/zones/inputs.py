@@ -1,8 +1,8 @@
 """Tracks and their zones: label files and folders into a manifest, with an account of every row.
 
 Each row read is kept or rejected, and each rejection has a file, a row number and one of the reasons in
-`REASONS`. A kept row with a zone trains or tests; one without (a bare path, a folder without labels) can only
-be predicted.
+`accounting.REASONS`. A kept row with a zone trains or tests; one without (a bare path, a folder without
+labels) can only be predicted.
 
 Two rows that name one file, or one content under two names, with *different* zones are all rejected: which
 zone is right is not known. The same file named twice with one zone counts once.
@@ -13,14 +13,23 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.data.groups import track_groups
 from earmark.data.manifest import Manifest, item_ids
 from earmark.errors import InputError, UsageError
-from earmark.tasks.zones.deam.annotations import REJECTION_REASONS
+from earmark.tasks.zones.accounting import (
+    DUPLICATE_PATH,
+    EMPTY_ZONE,
+    MISSING_FILE,
+    TWO_ZONES,
+    UNDECODABLE,
+    UNKNOWN_ZONE,
+    PrepareReport,
+    RejectedRow,
+)
 from earmark.tasks.zones.labels import CLASSES, follows_bpm_rule, parse_zone
 from earmark.tasks.zones.layouts import UNREADABLE, LabelRow
 from earmark.tasks.zones.library.imports import read_rows
@@ -32,22 +41,7 @@ if TYPE_CHECKING:
     from earmark.audio.decode import AudioInfo
     from earmark.tasks.task import Imported, ImportRequest
 
-__all__ = [
-    "REASONS",
-    "PrepareReport",
-    "RejectedRow",
-    "import_zones",
-    "prepare_tracks",
-]
-
-EMPTY_ZONE = "empty zone"
-UNKNOWN_ZONE = "unknown zone"
-MISSING_FILE = "missing file"
-UNDECODABLE = "undecodable"
-DUPLICATE_PATH = "duplicate path"
-TWO_ZONES = "same audio with two zones"
-REASONS = (UNREADABLE, EMPTY_ZONE, UNKNOWN_ZONE, MISSING_FILE, UNDECODABLE, DUPLICATE_PATH, TWO_ZONES)
-"""Why a row is rejected, in the order of the tests."""
+__all__ = ["import_zones", "prepare_tracks"]
 
 PSEUDO = "pseudo"
 """`label_origin` of zones that a rule or a model made; other labels are ``listener``."""
@@ -58,60 +52,6 @@ LISTENER = "listener"
 _LABEL_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json"})
 _TEXT_COLUMNS = ("artist", "album", "album_artist", "title", "genre")
 _DEFAULT_SOURCE = "user"
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A row that was set aside: label file, row number, path as written, reason, and what was found."""
-
-    file: str
-    row: int
-    path: str
-    reason: str
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class PrepareReport:
-    """The account of an import: `kept` + ``len(rejected)`` = `rows_read`.
-
-    Attributes
-    ----------
-    rows_read, kept : int
-    rejected : tuple of RejectedRow
-    warnings : tuple of str
-    class_counts : dict of str to int
-        Kept rows of each zone, in class order.
-    n_unlabelled : int
-        Kept rows without a zone.
-    n_groups : int
-    n_pseudo : int
-        Kept rows whose zone was made by a rule or a model.
-    layouts : dict of str to str
-        Layout of each label file, A to E, kind of a collection, or ``folder``.
-    by_source : dict of str to dict of str to int
-        Kept rows of each zone, in class order, by where they come from.
-    mapping : dict or None
-        How arousal and valence became zones, with a digest; None without such rows.
-    """
-
-    rows_read: int
-    kept: int
-    rejected: tuple[RejectedRow, ...]
-    warnings: tuple[str, ...]
-    class_counts: dict[str, int]
-    n_unlabelled: int
-    n_groups: int
-    n_pseudo: int
-    layouts: dict[str, str] = field(default_factory=dict)
-    by_source: dict[str, dict[str, int]] = field(default_factory=dict)
-    mapping: dict[str, Any] | None = None
-
-    @property
-    def rejected_by_reason(self) -> dict[str, int]:
-        """Rejected rows of each reason that occurred, in the order of `REASONS`, then DEAM's."""
-        counts = Counter(row.reason for row in self.rejected)
-        return {reason: counts[reason] for reason in (*REASONS, *REJECTION_REASONS) if counts[reason]}
 
 
 @dataclass(frozen=True)

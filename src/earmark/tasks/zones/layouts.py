@@ -1,15 +1,13 @@
 """Label files of five layouts, told apart by their content, as rows of text.
 
-========
-========================================================================================================== A
-simple  tab separated without header: path, zone; ``#`` starts a comment; a bare path is an unlabelled track B
-table   tab separated with a header that names a path and a zone C list    tab separated with a header that
-has ``My Tag``, which is the zone D list 2  tab separated with a header that starts with ``#`` and ends with
-``Zone`` E         CSV (comma or semicolon) with a header, or without one as ``path,zone``, ``path,bpm,zone``
-or
-          ``path,bpm,genre,zone``; or JSON ``{"labels": {path: {"zone": ...}}}``
-========
-==========================================================================================================
+========== ====================================================================================================
+A simple   tab separated without header: path, zone; ``#`` starts a comment; a bare path is an unlabelled track
+B table    tab separated with a header that names a path and a zone
+C list     tab separated with a header that has ``My Tag``, which is the zone
+D list 2   tab separated with a header that starts with ``#`` and ends with ``Zone``
+E          CSV (comma or semicolon) with a header, or without one as ``path,zone``, ``path,bpm,zone`` or
+           ``path,bpm,genre,zone``; or JSON ``{"labels": {path: {"zone": ...}}}``
+========== ====================================================================================================
 
 A row is every line that is not blank, a header, or a comment; in JSON, every entry. No row is ever dropped
 here: one that cannot be read comes with a `problem`. The header test runs before the comment test, since the

@@ -19,7 +19,7 @@ from earmark.tasks.zones.deam.opensmile import opensmile_table
 from earmark.tasks.zones.demo import generate_demo
 from earmark.tasks.zones.earlier import COLUMNS_BY_LENGTH, COMPARABLE
 from earmark.tasks.zones.exchange import diff_rows, write_normal_form
-from earmark.tasks.zones.features import FEATURE_SETS
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
 from earmark.tasks.zones.inputs import import_zones
 from earmark.tasks.zones.labels import BPM_PURPLE_ABOVE, BPM_YELLOW_BELOW, CLASSES, UNCERTAIN, ZONES
 from earmark.tasks.zones.outputs import to_csv, write_playlists, zone_document

@@ -21,7 +21,8 @@ from earmark.tasks.zones.deam.opensmile import (
     read_frames,
 )
 from earmark.tasks.zones.deam.tree import TABLE_COLUMNS, write_deam_tree
-from earmark.tasks.zones.features import FEATURE_SETS, common
+from earmark.tasks.zones.feature_sets import FEATURE_SETS
+from earmark.tasks.zones.features import common
 
 N_FRAMES = 24
 

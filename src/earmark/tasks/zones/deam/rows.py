@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from earmark.data.groups import track_groups
 from earmark.data.manifest import Manifest
 from earmark.errors import InputError, UsageError
+from earmark.tasks.zones.accounting import TWO_ZONES, UNDECODABLE, PrepareReport, RejectedRow
 from earmark.tasks.zones.deam.annotations import (
     ANNOTATION_COLUMNS,
     DEAM_SOURCE,
@@ -28,13 +29,7 @@ from earmark.tasks.zones.deam.annotations import (
 from earmark.tasks.zones.deam.mapping import ZoneMapping
 from earmark.tasks.zones.deam.tables import write_deam_tables
 from earmark.tasks.zones.deam.tempo import add_tempos, read_tempos
-from earmark.tasks.zones.inputs import (
-    ANNOTATION,
-    TWO_ZONES,
-    UNDECODABLE,
-    PrepareReport,
-    RejectedRow,
-)
+from earmark.tasks.zones.inputs import ANNOTATION
 from earmark.tasks.zones.labels import CLASSES
 
 if TYPE_CHECKING:
