@@ -7,8 +7,8 @@ tenderness, sadness, tension``. Tracks of `--own` genres are the scored ones, wi
 of the other genres become a tree of DEAM's shape: their audio as links, an arousal on the scale 1 to 9 from ``energy``
 and a valence from the shares of pleasant and unpleasant feelings; their zones come from the mapping, not from the
 listeners. Then ``prepare``, ``extract`` and ``train --strategy all`` run as a user would run them; the sealed test set
-is not opened. With `--draws` the folds are drawn anew and the mean over draws is printed with its spread, since one
-draw of fifty tracks is one throw of a die.
+is not opened. With `--draws` all strategies are
+scored again on folds drawn anew, since one division of fifty tracks is one throw of a die.
 """
 
 from __future__ import annotations
@@ -16,26 +16,17 @@ from __future__ import annotations
 import argparse
 import csv
 import tempfile
-from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from earmark.cli.train import chosen_strategies
 from earmark.evaluation.domain_shift import domain_shift
-from earmark.evaluation.metrics import METRICS
-from earmark.models.registry import estimator_class
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.prepare import prepare
-from earmark.tasks.verbs.strategies import compare_strategies, sentence_of
-from earmark.tasks.verbs.train import TrainOptions, recipes_of, train
+from earmark.tasks.verbs.strategies import compare_strategies, drawn_scores, sentence_of
+from earmark.tasks.verbs.train import TrainOptions, train
 from earmark.tasks.zones.deam.annotations import ANNOTATION_FILES, ANNOTATION_FOLDER
-from earmark.training.crossval import cross_validate
-from earmark.training.folds import balanced_folds
-from earmark.training.strategy import Strategy
-
-DRAWN = ("user", "pooled", "weighted", "importance", "coral", "transfer", "auxiliary")
 
 
 def read_songs(folder: Path) -> list[dict[str, str]]:
@@ -75,37 +66,6 @@ def write_labels(songs: list[dict[str, str]], source: Path, path: Path) -> None:
         writer.writerows([str((source / song["file"]).absolute()), song["zone"]] for song in songs)
 
 
-def over_draws(project: Project, features: str, algorithm: str, draws: int, metric: str) -> None:
-    """Mean and spread of the gain over scored rows alone, on folds drawn many times."""
-    feature_set = project.task.features(features)
-    own, _ = project.training_data(feature_set)
-    other = project.auxiliary_data(feature_set)
-    assert other is not None
-    (recipe,) = recipes_of(project, TrainOptions(algorithms=(algorithm,)))
-    function, scores = METRICS[metric].function, defaultdict(list)
-    names = [name for name in DRAWN if name != "transfer" or estimator_class(algorithm).continues]
-    for draw in range(draws):
-        rows = replace(own, folds=balanced_folds(own.y, own.groups, 5, seed=draw))
-        beside = replace(other, folds=balanced_folds(other.y, other.groups, 5, seed=draw))
-        for name in names:
-            found = cross_validate(
-                lambda: recipe.make(own.classes),
-                rows,
-                class_weight=recipe.class_weight,
-                seed=draw,
-                strategy=Strategy(name),
-                auxiliary=beside,
-            )
-            scores[name].append(float(function(rows.y, found.probabilities)))
-    print(f"\n{metric} over {draws} draws of the folds, {algorithm} on {features}, {len(own)} scored rows")
-    for name in names:
-        gain = np.array(scores[name]) - np.array(scores["user"])
-        print(
-            f"  {name:<11} {np.mean(scores[name]):.3f} +- {np.std(scores[name]):.3f}   "
-            f"against user {np.mean(gain):+.3f} +- {np.std(gain):.3f}"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -132,24 +92,22 @@ def main() -> None:
         print(
             f"{prepared.n_train} scored rows to train, {prepared.n_test} sealed, {len(other)} of the other source"
         )
-        trained = train(
-            project,
-            TrainOptions(
-                features=options.features,
-                algorithms=tuple(options.algorithms.split(",")),
-                metric=options.metric,
-                strategies=chosen_strategies(["all"]),
-                skip_impossible=True,
-            ),
+        chosen = TrainOptions(
+            features=options.features,
+            algorithms=tuple(options.algorithms.split(",")),
+            metric=options.metric,
+            strategies=chosen_strategies(["all"]),
+            skip_impossible=True,
         )
-        table = compare_strategies(trained.runs, trained.dataset, trained.metric)
+        trained = train(project, chosen)
+        drawn = drawn_scores(project, trained, chosen, options.draws) if options.draws else None
+        table = compare_strategies(trained.runs, trained.dataset, trained.metric, drawn=drawn)
+        print("  ".join(name for name in table[-1].to_row() if name != "run"))
         for row in table:
             print("  ".join(str(value) for name, value in row.to_row().items() if name != "run"))
         print(sentence_of(table))
         if trained.auxiliary is not None:
             print(domain_shift(trained.dataset, trained.auxiliary).sentence())
-        for algorithm in options.algorithms.split(",") if options.draws else ():
-            over_draws(project, options.features, algorithm, options.draws, options.metric)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from earmark.cli.options import Invocation, command, open_project, task_argument
 
 if TYPE_CHECKING:
     from earmark.tasks.project import Project
-    from earmark.tasks.verbs.train import TrainedModels
+    from earmark.tasks.verbs.train import TrainedModels, TrainOptions
     from earmark.training.strategy import Strategy
 
 __all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
@@ -41,6 +41,11 @@ __all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
 )
 @click.option("--transfer-rate", type=float, help="Learning rate of the second half of `transfer`.")
 @click.option("--blend-weights", metavar="A,B", help="Weights of a blend (default: 0.6,0.4).")
+@click.option(
+    "--draws",
+    type=click.IntRange(min=1),
+    help="Repeat a comparison of strategies on folds drawn anew, N times.",
+)
 @click.option("--optimize", is_flag=True, help="Search the weights of a blend, nested by fold.")
 @click.option("--metric", help="Metric that ranks the runs (default: the task's).")
 @click.option("--epochs", type=click.IntRange(min=1), help="Largest number of passes of a neural network.")
@@ -68,6 +73,7 @@ def train(
     align: str | None,
     transfer_rate: float | None,
     blend_weights: str | None,
+    draws: int | None,
     optimize: bool,
     metric: str | None,
     epochs: int | None,
@@ -93,7 +99,7 @@ def train(
       earmark train zones
       earmark train zones --algorithms xgboost --set xgboost.max_depth=4
       earmark train zones --algorithms neural --epochs 100
-      earmark train zones --strategy all --algorithms xgboost
+      earmark train zones --strategy all --algorithms xgboost --draws 5
       earmark train zones --strategy user --strategy weighted --user-weight 5
       earmark train zones --preset production
       earmark train mine.py --format json
@@ -153,7 +159,7 @@ def train(
         ],
     }
     if len(options.strategies) > 1:
-        rows = _compared(invocation, project, trained, document)
+        rows = _compared(invocation, project, trained, options, draws, document)
     emit(invocation, rows, document=document)
     if report is not None:
         note(invocation, f"Report of the best run: {report}")
@@ -176,13 +182,23 @@ def chosen_strategies(names: Sequence[str], **given: Any) -> tuple[Strategy, ...
 
 
 def _compared(
-    invocation: Invocation, project: Project, trained: TrainedModels, document: dict[str, Any]
+    invocation: Invocation,
+    project: Project,
+    trained: TrainedModels,
+    options: TrainOptions,
+    draws: int | None,
+    document: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """The table of strategies, in place of the plain one; the sentence goes to the notes."""
     from earmark.cli.output import note
-    from earmark.tasks.verbs.strategies import compare_strategies, sentence_of, write_table
+    from earmark.cli.progress import progress
+    from earmark.tasks.verbs.strategies import compare_strategies, drawn_scores, sentence_of, write_table
 
-    table = compare_strategies(trained.runs, trained.dataset, trained.metric, seed=project.settings.seed)
+    with progress(invocation) as tell:
+        drawn = drawn_scores(project, trained, options, draws, progress=tell) if draws else None
+    table = compare_strategies(
+        trained.runs, trained.dataset, trained.metric, seed=project.settings.seed, drawn=drawn
+    )
     document["strategies"] = [row.to_json() for row in table]
     document["sentence"] = sentence_of(table)
     path = write_table(table, trained.best.path / "strategies.csv")
