@@ -72,7 +72,7 @@ def test_rows_are_ranked_and_compared_with_own_rows_alone(own: Dataset, runs: li
     assert gain is not None
     own_value = by_name["user"].metrics["balanced_accuracy"].value
     assert gain.value == pytest.approx(by_name["weighted"].metrics["balanced_accuracy"].value - own_value)
-    assert all(row.beside is not None and row.beside > 0.7 for row in table if row.strategy != "user")
+    assert all(row.beside is not None and row.beside > 0.5 for row in table if row.strategy != "user")
 
 
 def test_more_comparisons_make_wider_intervals(own: Dataset, runs: list[Run]) -> None:
