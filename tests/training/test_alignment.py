@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.errors import UsageError
-from earmark.training.alignment import align, source_odds
+from earmark.training.alignment import Alignment, source_odds
 
 
 def two_sources(seed: int, n_columns: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -16,6 +16,10 @@ def two_sources(seed: int, n_columns: int = 3) -> tuple[np.ndarray, np.ndarray]:
     own = rng.normal(0, 1, (400, n_columns)) @ rng.normal(0, 1, (n_columns, n_columns))
     other = 3 + 2 * rng.normal(0, 1, (300, n_columns)) @ rng.normal(0, 1, (n_columns, n_columns))
     return own.astype(np.float32), other.astype(np.float32)
+
+
+def align(kind: str, other: np.ndarray, own: np.ndarray) -> np.ndarray:
+    return Alignment.fit(kind, other, own).apply(other)
 
 
 @given(st.integers(0, 1000))
@@ -59,6 +63,14 @@ def test_nothing_is_done_for_none_and_missing_values_are_refused() -> None:
     other[0, 0] = np.nan
     with pytest.raises(UsageError, match="missing values"):
         align("coral", other, own)
+
+
+@pytest.mark.parametrize("kind", ["moments", "coral"])
+def test_rows_that_were_not_fitted_move_as_those_that_were(kind: str) -> None:
+    own, other = two_sources(5)
+    alignment = Alignment.fit(kind, other, own)
+    assert np.array_equal(alignment.apply(other[:7]), alignment.apply(other)[:7])
+    assert not np.allclose(alignment.apply(other[:7]), align(kind, other[:7], own))
 
 
 def test_odds_favour_rows_like_the_target_and_have_mean_one() -> None:

@@ -12,6 +12,7 @@ from training_tables import METRICS, QUICK_NEURAL, make_dataset
 
 from earmark.data.dataset import Dataset
 from earmark.errors import UsageError
+from earmark.models.classifier import Classifier
 from earmark.models.registry import make
 from earmark.training.crossval import cross_validate
 from earmark.training.recipe import Recipe
@@ -231,3 +232,52 @@ class TestRuns:
         )
         run = self.trained(tmp_path, chosen, other_source()).run
         assert run.strategy == "weighted" and run.auxiliary_out_of_fold() is not None
+
+
+@pytest.mark.parametrize("algorithm", ["xgboost", "neural_network"])
+@pytest.mark.parametrize("align", ["none", "moments", "coral"])
+def test_the_first_half_of_a_transfer_stops_by_auxiliary_rows_that_moved_with_the_others(
+    algorithm: str, align: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alignment undoes a shift and stretch, so the held-out rows say of the first half what they say without it."""
+    seen: list[Any] = []
+    fit_prepared = Classifier.fit_prepared
+
+    def watched(self: Classifier, *given: Any, **more: Any) -> Classifier:
+        seen.append(more)
+        return fit_prepared(self, *given, **more)
+
+    monkeypatch.setattr(Classifier, "fit_prepared", watched)
+    own = make_dataset(60)
+    chosen = recipe("transfer", algorithm, align=align)
+    chosen.strategy.fit(FitJob(lambda: chosen.make(own.classes), own, other_source(120, moved=9.0)))
+    held, labels = seen[0]["held"]
+    assert len(labels) > 10
+    if align != "none":
+        assert np.abs(held.mean(axis=0)).max() < 1 and 0.5 < held.std(axis=0).mean() < 2
+    else:
+        assert held.mean() > 3
+    assert seen[1].get("held") is None
+
+
+@pytest.mark.parametrize("name", ["user", "auxiliary", "weighted", "coral"])
+def test_auxiliary_rows_are_scored_where_they_were_moved_to(name: str) -> None:
+    """A shift and stretch of the whole other source changes nothing of what an aligned model says of it."""
+    own = make_dataset(90)
+    settings = {} if name == "coral" else {"align": "moments"}
+    near = probabilities(name, own, other_source(120, moved=0.0), **settings)
+    far = probabilities(name, own, other_source(120, moved=40.0), **settings)
+    assert near.auxiliary is not None and far.auxiliary is not None
+    assert np.allclose(near.auxiliary, far.auxiliary, atol=1e-2)
+
+
+def test_folds_that_were_kept_hold_what_they_said_of_auxiliary_rows(tmp_path: Path) -> None:
+    own, other, chosen = make_dataset(), other_source(), recipe("weighted", align="moments")
+    first, again = (
+        cross_validate(
+            lambda: chosen.make(own.classes), own, strategy=chosen.strategy, auxiliary=other, work=tmp_path
+        )
+        for _ in range(2)
+    )
+    assert again.reused == (True,) * len(again.names)
+    assert np.array_equal(first.auxiliary, again.auxiliary)

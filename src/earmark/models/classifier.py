@@ -117,6 +117,7 @@ class Classifier:
         *,
         sample_weight: Floats | None = None,
         validation: tuple[Floats, Ints] | None = None,
+        held: tuple[Floats, Ints] | None = None,
         checkpoint: Path | None = None,
         on_epoch: OnEpoch | None = None,
         present: Ints | None = None,
@@ -130,10 +131,13 @@ class Classifier:
             In the space of ``preprocess.transform``.
         validation : (X, y), optional
             Not preprocessed yet.
+        held : (X, y), optional
+            The same in the space of `prepared`, instead of `validation`.
         y, sample_weight, checkpoint, on_epoch, present, start
             As in `Estimator.fit`.
         """
-        held = None if validation is None else (self.preprocess.transform(validation[0]), validation[1])
+        if validation is not None:
+            held = (self.preprocess.transform(validation[0]), validation[1])
         continuing: dict[str, Any] = {} if start is None else {"start": start}
         self.estimator.fit(
             prepared,

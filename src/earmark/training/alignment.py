@@ -6,7 +6,8 @@ All functions work on prepared rows (imputed, standardised by the target source)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from earmark.errors import UsageError
 from earmark.models.estimator import Floats
 from earmark.training.folds import balanced_folds
 
-__all__ = ["ALIGNMENTS", "align", "source_odds"]
+__all__ = ["ALIGNMENTS", "Alignment", "source_odds"]
 
 ALIGNMENTS = ("none", "moments", "coral")
 
@@ -28,41 +29,53 @@ _STRENGTH = 0.01
 _N_FOLDS = 5
 
 
-def align(kind: str, other: Floats, own: Floats) -> Floats:
-    """Rows of `other` moved towards the distribution of `own`.
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """A map of one source's rows onto another's: ``(X - centre) @ matrix``, or ``* scale``, plus ``target``.
 
-    Parameters
-    ----------
-    kind : {"none", "moments", "coral"}
-        ``moments`` gives every column the mean and standard deviation of `own`; ``coral`` gives the rows its mean
-        and covariance.
-    other : ndarray, float32, shape (n, d)
-    own : ndarray, float32, shape (m, d)
-
-    Returns
-    -------
-    ndarray, float32, shape (n, d)
-
-    Raises
-    ------
-    UsageError
-        Missing values, which have no covariance.
+    Fitted on rows that train and applied to any of the same source, so that rows held out of a fit move as those
+    inside it did.
     """
-    if kind == "none" or not len(other):
-        return other
-    if not (np.isfinite(other).all() and np.isfinite(own).all()):
-        raise UsageError(
-            f"`{kind}` alignment found missing values; expected imputed rows. Keep the preprocessing's imputation on."
-        )
-    A, B = other.astype(np.float64), own.astype(np.float64)
-    centred = A - A.mean(axis=0)
-    if kind == "moments":
-        spread = A.std(axis=0)
-        scale = np.divide(B.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
-        return np.asarray(centred * scale + B.mean(axis=0), dtype=np.float32)
-    ridge = _RIDGE * np.eye(A.shape[1])
-    moved = centred @ _power(np.cov(A.T, ddof=0) + ridge, -0.5) @ _power(np.cov(B.T, ddof=0) + ridge, 0.5)
-    return np.asarray(moved + B.mean(axis=0), dtype=np.float32)
+
+    centre: npt.NDArray[np.float64] | None = None
+    change: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    target: npt.NDArray[np.float64] | None = None
+
+    @classmethod
+    def fit(cls, kind: str, other: Floats, own: Floats) -> Self:
+        """The map of rows like `other` onto rows like `own`.
+
+        Parameters
+        ----------
+        kind : {"none", "moments", "coral"}
+            ``moments`` gives every column the mean and standard deviation of `own`; ``coral`` gives the rows its mean
+            and covariance.
+        other : ndarray, float32, shape (n, d)
+        own : ndarray, float32, shape (m, d)
+
+        Raises
+        ------
+        UsageError
+            Missing values, which have no covariance.
+        """
+        if kind == "none" or not len(other):
+            return cls()
+        if not (np.isfinite(other).all() and np.isfinite(own).all()):
+            raise UsageError(
+                f"`{kind}` alignment found missing values; expected imputed rows. Keep the preprocessing's "
+                "imputation on."
+            )
+        A, B = other.astype(np.float64), own.astype(np.float64)
+        change = _scale(A, B) if kind == "moments" else _recolouring(A, B)
+        return cls(A.mean(axis=0), change, B.mean(axis=0))
+
+    def apply(self, rows: Floats) -> Floats:
+        """The rows moved, float32, shape (n, d)."""
+        if self.centre is None or self.change is None or self.target is None:
+            return rows
+        centred = rows.astype(np.float64) - self.centre
+        moved = centred * self.change if self.change.ndim == 1 else centred @ self.change
+        return np.asarray(moved + self.target, dtype=np.float32)
 
 
 def source_odds(
@@ -99,6 +112,20 @@ def source_odds(
     odds = np.exp(np.clip(logit[len(own) :], -20, 20))
     odds = np.clip(odds / odds.mean(), *_ODDS_RANGE)
     return np.asarray(odds / odds.mean(), dtype=np.float32)
+
+
+def _scale(A: npt.NDArray[np.float64], B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Per column the ratio of standard deviations, 0 where A is constant."""
+    spread = A.std(axis=0)
+    return np.divide(B.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+
+
+def _recolouring(A: npt.NDArray[np.float64], B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The matrix that whitens rows like A and gives them the covariance of B."""
+    ridge = _RIDGE * np.eye(A.shape[1])
+    whitening = _power(np.cov(A.T, ddof=0) + ridge, -0.5)
+    recoloured: npt.NDArray[np.float64] = whitening @ _power(np.cov(B.T, ddof=0) + ridge, 0.5)
+    return recoloured
 
 
 def _power(covariance: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[np.float64]:

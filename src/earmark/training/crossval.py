@@ -6,8 +6,8 @@ part of them. The fold's own rows are predicted once, at the end. So the out-of-
 an unseen group would get, and random labels score at chance.
 
 With a work folder each finished fold is kept (``fold-0/`` ...: the classifier, ``fold.json``,
-``probabilities.npy``), whole or not at all, and a fit with epochs keeps its state beside it; a killed
-cross-validation started again refits no finished fold and ends in the same numbers.
+``probabilities.npy``, ``auxiliary.npy``), whole or not at all, and a fit with epochs keeps its state beside
+it; a killed cross-validation started again refits no finished fold and ends in the same numbers.
 """
 
 from __future__ import annotations
@@ -153,19 +153,16 @@ def cross_validate(
         histories=tuple(result.classifier.estimator.history for result in done),
         classifiers=tuple(result.classifier for result in done),
         reused=tuple(result.reused for result in done),
-        auxiliary=_of_auxiliary(names, done, dataset, auxiliary),
+        auxiliary=_of_auxiliary(names, done, auxiliary),
     )
 
 
-def _of_auxiliary(
-    names: Sequence[int], done: Sequence[_Result], dataset: Dataset, auxiliary: Dataset | None
-) -> Floats | None:
+def _of_auxiliary(names: Sequence[int], done: Sequence[_Result], auxiliary: Dataset | None) -> Floats | None:
     if auxiliary is None:
         return None
-    probabilities = np.zeros((len(auxiliary), len(dataset.classes)), dtype=np.float32)
+    probabilities = np.zeros((len(auxiliary), len(auxiliary.classes)), dtype=np.float32)
     for name, result in zip(names, done, strict=True):
-        left_out = auxiliary.folds == name
-        probabilities[left_out] = result.classifier.predict_proba(auxiliary.X[left_out], auxiliary.columns)
+        probabilities[auxiliary.folds == name] = result.auxiliary
     return probabilities
 
 
@@ -173,6 +170,7 @@ def _of_auxiliary(
 class _Result:
     classifier: Classifier
     probabilities: Floats
+    auxiliary: Floats | None
     seconds: float
     reused: bool
 
@@ -209,12 +207,12 @@ class _Fold:
         data, (rows, own) = self.dataset, self.dataset.train_validation(self.name)
         fraction = self.validation_fraction if make().estimator.stops_early else 0.0
         inner, held = inner_split(data.y[rows], data.groups[rows], fraction, seed=(self.seed, self.name))
-        fitted, held = rows[inner], rows[held]
+        taken, held = data.take(rows[inner]), rows[held]
         classifier = self.strategy.fit(
             FitJob(
                 make,
-                data.take(fitted),
-                self._auxiliary_rows(),
+                taken,
+                self._auxiliary_rows() if self.strategy.uses_auxiliary else None,
                 validation=(data.X[held], data.y[held]) if len(held) else None,
                 class_weight=self.class_weight,
                 validation_fraction=fraction,
@@ -224,13 +222,21 @@ class _Fold:
             )
         )
         probabilities = classifier.predict_proba(data.X[own], data.columns)
-        return _Result(classifier, probabilities, time.perf_counter() - start, reused=False)
+        seconds = time.perf_counter() - start
+        return _Result(classifier, probabilities, self._beside(classifier, taken), seconds, reused=False)
 
-    def _auxiliary_rows(self) -> Dataset | None:
-        """The auxiliary rows that train in this fold."""
-        if self.auxiliary is None or not self.strategy.uses_auxiliary:
+    def _auxiliary_rows(self, *, left_out: bool = False) -> Dataset | None:
+        """The auxiliary rows that may train in this fold, or those that it leaves out."""
+        if self.auxiliary is None:
             return None
-        return self.auxiliary.take(self.auxiliary.folds != self.name)
+        return self.auxiliary.take((self.auxiliary.folds == self.name) == left_out)
+
+    def _beside(self, classifier: Classifier, own: Dataset) -> Floats | None:
+        """Probabilities of the auxiliary rows that this fold leaves out, moved as those that trained."""
+        trained, left_out = self._auxiliary_rows(), self._auxiliary_rows(left_out=True)
+        if trained is None or left_out is None:
+            return None
+        return self.strategy.predict_auxiliary(classifier, own, trained, left_out)
 
     def _read(self, key: str) -> _Result | None:
         folder = None if self.work is None else Path(self.work) / self.stage
@@ -240,7 +246,10 @@ class _Fold:
         if record["key"] != key:
             return None
         probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
-        return _Result(Classifier.load(folder), probabilities, record["seconds"], reused=True)
+        beside = None
+        if self.auxiliary is not None:
+            beside = np.load(folder / "auxiliary.npy", allow_pickle=False)
+        return _Result(Classifier.load(folder), probabilities, beside, record["seconds"], reused=True)
 
     def _keep(self, result: _Result, key: str) -> None:
         if self.work is None:
@@ -251,6 +260,8 @@ class _Fold:
             shutil.rmtree(stale, ignore_errors=True)
         result.classifier.save(partial)
         np.save(partial / "probabilities.npy", result.probabilities, allow_pickle=False)
+        if result.auxiliary is not None:
+            np.save(partial / "auxiliary.npy", result.auxiliary, allow_pickle=False)
         record = json.dumps({"key": key, "seconds": result.seconds})
         (partial / "fold.json").write_text(record, encoding="utf-8")
         partial.rename(folder)

@@ -40,7 +40,7 @@ from earmark.errors import UsageError
 from earmark.models.classifier import Classifier
 from earmark.models.constraints import closest
 from earmark.models.estimator import Floats, Ints, OnEpoch
-from earmark.training.alignment import ALIGNMENTS, align, source_odds
+from earmark.training.alignment import ALIGNMENTS, Alignment, source_odds
 from earmark.training.folds import inner_split
 from earmark.training.weights import ClassWeight, training_weights
 
@@ -158,6 +158,24 @@ class Strategy:
         """Weights of the members, or None where they are searched."""
         return None if self.search else self.member_weights or _MEMBER_WEIGHTS[self.name]
 
+    def predict_auxiliary(
+        self, classifier: Classifier, own: Dataset, auxiliary: Dataset, rows: Dataset
+    ) -> Floats:
+        """Probabilities of auxiliary rows, moved as `align` says, float32, shape (n, n_classes).
+
+        Parameters
+        ----------
+        classifier : Classifier
+            Fitted by this strategy.
+        own, auxiliary : Dataset
+            The rows of the two sources that took part in its fit: only these say how rows are moved.
+        rows : Dataset
+            Auxiliary rows that did not.
+        """
+        prepared = classifier.preprocess.transform
+        moved = Alignment.fit(self.align, prepared(auxiliary.X), prepared(own.X)).apply(prepared(rows.X))
+        return classifier.estimator.predict_proba(moved)
+
     def fit(self, job: FitJob) -> Classifier:
         """A classifier fitted on the rows of `job`.
 
@@ -194,7 +212,7 @@ class Strategy:
         if not self.uses_auxiliary or job.auxiliary is None:
             return own
         other = _Rows.of(job.auxiliary, classifier, job.class_weight)
-        other = replace(other, X=align(self.align, other.X, own.X))
+        other = replace(other, X=Alignment.fit(self.align, other.X, own.X).apply(other.X))
         if self.name == "auxiliary":
             return other
         if self.name == "balanced":
@@ -217,14 +235,14 @@ class Strategy:
         )
         own, other = job.own, job.auxiliary
         before = _Rows.of(other, classifier, job.class_weight)
-        before = replace(before, X=align(self.align, before.X, classifier.preprocess.transform(own.X)))
         # The length of the first half is decided by auxiliary rows: own ones must not choose twice.
         fitted, held = inner_split(other.y, other.groups, job.validation_fraction, seed=(*job.seeds, 2))
+        moved = Alignment.fit(self.align, before.X, classifier.preprocess.transform(own.X)).apply(before.X)
         first.fit_prepared(
-            before.X[fitted],
+            moved[fitted],
             before.y[fitted],
             sample_weight=before.weights[fitted],
-            validation=(other.X[held], other.y[held]) if len(held) and self.align == "none" else None,
+            held=(moved[held], before.y[held]) if len(held) else None,
             checkpoint=None if job.checkpoint is None else job.checkpoint / "first",
             present=job.present,
         )
