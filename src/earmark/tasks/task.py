@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from earmark.data.policy import SplitPolicy
 from earmark.errors import UsageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from earmark.data.manifest import Manifest
     from earmark.evaluation.result import Evaluation, Goal
     from earmark.features.item import Item
+    from earmark.features.progress import ProgressCallback
     from earmark.features.table import FeatureTable
     from earmark.inference.ladder import Abstention
     from earmark.inference.prediction import Failed, Prediction
@@ -41,9 +42,16 @@ __all__ = [
     "LabelFiles",
     "Outputs",
     "Rule",
+    "TableFiles",
     "TagWriting",
+    "TargetReport",
+    "TargetRequest",
     "Task",
+    "Tuning",
 ]
+
+
+Refined: TypeAlias = Callable[[Sequence["Prediction | Failed"]], Sequence["Prediction | Failed"]]
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,10 @@ class Outputs:
         rekordbox XML, and gives its path.
     tags : TagWriting or None
         How answers are written into the files themselves.
+    refine : callable or None
+        ``refine(project, options)`` gives ``refined(outcomes) -> outcomes``, which adds fields to predictions. What
+        cannot work is refused by the first call, before anything is predicted. Options: ``workers``, ``use_cache``
+        and what the command line said.
     """
 
     document: Callable[[Prediction | Failed], dict[str, Any]]
@@ -118,6 +130,7 @@ class Outputs:
     playlists: Callable[..., tuple[Path, ...]] | None = None
     library: Callable[..., Path] | None = None
     tags: TagWriting | None = None
+    refine: Callable[[Project, Mapping[str, Any]], Refined] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,38 @@ class Analysis:
     title: str
     sentences: tuple[str, ...] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetRequest:
+    """What a training of another target than the label is given; its files go below `folder`, which is empty.
+
+    `parameters` are those of the command line, by the target's own names.
+    """
+
+    project: Project
+    folder: Path
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    workers: int | None = None
+    progress: ProgressCallback | None = None
+
+
+@dataclass(frozen=True)
+class TargetReport:
+    """What such a training found: a row per score, sentences for the reader, and the document of ``--format json``."""
+
+    rows: Sequence[Mapping[str, Any]]
+    sentences: tuple[str, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A choice of thresholds: what each was worth, best first, sentences for the reader, and the files written."""
+
+    rows: Sequence[Mapping[str, Any]]
+    sentences: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
 
@@ -289,6 +334,16 @@ class Task:
         What ``cache import`` reads.
     analyses : mapping of name to callable
         ``analysis(AnalysisRequest) -> Analysis``, run by ``evaluate --analysis NAME``.
+    label_noun : str
+        What a label says, in the singular: the target that `train` learns without ``--target``.
+    targets : mapping of name to callable
+        ``target(TargetRequest) -> TargetReport``, run by ``train --target NAME``: models of something else.
+    tunings : mapping of name to callable
+        ``tuning(project, output, progress) -> Tuning``, run by ``thresholds --NAME``: thresholds that belong to no
+        run. `output` is a path or None.
+    tempo_table : callable or None
+        ``tempo_table(project, sources, path, workers=..., limit=..., progress=...)``, run by ``extract --tempo-csv``;
+        gives the feature table that it wrote from.
     demo : callable or None
         ``demo(folder) -> label file``: makes the built-in data.
     """
@@ -321,6 +376,12 @@ class Task:
     presets: Mapping[str, Preset] = field(default_factory=dict)
     earlier: EarlierTables | None = None
     analyses: Mapping[str, Callable[[AnalysisRequest], Analysis]] = field(default_factory=dict)
+    label_noun: str = "label"
+    targets: Mapping[str, Callable[[TargetRequest], TargetReport]] = field(default_factory=dict)
+    tunings: Mapping[str, Callable[[Project, Path | None, ProgressCallback | None], Tuning]] = field(
+        default_factory=dict
+    )
+    tempo_table: Callable[..., FeatureTable] | None = None
     demo: Callable[[Path], Path] | None = None
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ __all__ = [
 CSV_COLUMNS = ("File", "Path", "Zone", "Confidence", "Tempo (BPM)")
 """Header of the CSV; after it, ``Error`` where at least one input failed."""
 
+FIVE_WAY_COLUMNS = {"Arousal": "arousal", "Valence": "valence", "Five-way zone": "sub_zone"}
+"""Columns after these where five-way zones were asked for, and the fields that they show."""
+
+_TOLD_AS_WARNINGS = ("undecided", "sub_zone_missing")
+
 PLAYLIST_FORMATS = ("m3u8", "pls", "xspf")
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
@@ -58,14 +63,16 @@ def zone_document(outcome: Prediction | Failed) -> dict[str, Any]:
     -------
     dict
         ``path``, ``label``, ``confidence``, ``probabilities``, then ``zone`` (the label; always a name),
-        ``zone_id`` (0 to 2) and ``energy`` (1 to 10; both null where uncertain), ``sub_zone`` (null: the five-way
-        zones need a valence, which no shipped model gives), ``warnings`` (sentences), and the task's fields:
-        ``tempo_bpm``, ``tempo_confidence``, ``method`` and ``run``; or ``path`` and ``error``.
+        ``zone_id`` (0 to 2) and ``energy`` (1 to 10; both null where uncertain), ``sub_zone`` (the five-way zone,
+        null unless asked for), ``warnings`` (sentences), and the task's fields: ``tempo_bpm``, ``tempo_confidence``,
+        ``method`` and ``run``, with five-way zones also ``arousal``, ``valence`` and ``mapped_zone``; or ``path`` and
+        ``error``.
     """
     if isinstance(outcome, Failed):
         return outcome.to_json()
     document = outcome.to_json()
-    document.pop("undecided", None)  # it is the warning
+    for told in _TOLD_AS_WARNINGS:
+        document.pop(told, None)
     head = {name: document.pop(name) for name in ("path", "label", "confidence", "probabilities")}
     zone_id = CLASSES.index(outcome.label) if outcome.label in CLASSES else None
     energy = None if zone_id is None else energy_number(outcome.probabilities, outcome.label)
@@ -73,7 +80,7 @@ def zone_document(outcome: Prediction | Failed) -> dict[str, Any]:
         "zone": outcome.label,
         "zone_id": zone_id,
         "energy": energy,
-        "sub_zone": None,
+        "sub_zone": document.pop("sub_zone", None),
         "warnings": _warnings(outcome),
     }
     return head | zone | document
@@ -81,10 +88,9 @@ def zone_document(outcome: Prediction | Failed) -> dict[str, Any]:
 
 def _warnings(outcome: Prediction) -> list[str]:
     """What a reader should know before trusting the answer."""
-    undecided = outcome.extras.get("undecided")
-    if undecided:
-        return [str(undecided)]
-    return ["no beat was found: the track has no pulse"] if outcome.extras.get("tempo_bpm") == 0 else []
+    told = [str(outcome.extras[name]) for name in _TOLD_AS_WARNINGS if outcome.extras.get(name)]
+    no_pulse = outcome.extras.get("tempo_bpm") == 0 and not outcome.extras.get("undecided")
+    return [*told, *(["no beat was found: the track has no pulse"] if no_pulse else [])]
 
 
 def to_json(outcomes: Sequence[Prediction | Failed]) -> str:
@@ -103,14 +109,17 @@ def to_json_lines(outcomes: Sequence[Prediction | Failed]) -> str:
 
 
 def to_csv(outcomes: Sequence[Prediction | Failed]) -> str:
-    """Give one row per input, in order: `CSV_COLUMNS`, and ``Error`` as a last column if any input failed."""
-    has_failures = any(isinstance(one, Failed) for one in outcomes)
+    """Give one row per input, in order: `CSV_COLUMNS`, those of five-way zones if they were asked for, and ``Error``
+    as a last column if any input failed.
+    """
+    columns = FIVE_WAY_COLUMNS if any(_has_sub_zone(one) for one in outcomes) else {}
+    error = ["Error"] if any(isinstance(one, Failed) for one in outcomes) else []
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*CSV_COLUMNS, "Error"] if has_failures else CSV_COLUMNS)
+    writer.writerow([*CSV_COLUMNS, *columns, *error])
     for one in outcomes:
-        row = _csv_row(one)
-        writer.writerow(row if has_failures else row[:-1])
+        row = [*_csv_row(one), *_extra_cells(one, columns.values())]
+        writer.writerow([*row, one.error if isinstance(one, Failed) else ""] if error else row)
     return buffer.getvalue()
 
 
@@ -274,10 +283,19 @@ def _one_line(location: str, form: str) -> str:
 def _csv_row(outcome: Prediction | Failed) -> list[str]:
     name = re.split(r"[/\\]", outcome.path.rstrip("/\\"))[-1]
     if isinstance(outcome, Failed):
-        return [name, outcome.path, "", "", "", outcome.error]
+        return [name, outcome.path, "", "", ""]
     tempo_bpm = outcome.extras.get("tempo_bpm")
     tempo = "" if tempo_bpm is None else f"{tempo_bpm:.1f}"
-    return [name, outcome.path, outcome.label, f"{outcome.confidence:.3f}", tempo, ""]
+    return [name, outcome.path, outcome.label, f"{outcome.confidence:.3f}", tempo]
+
+
+def _has_sub_zone(outcome: Prediction | Failed) -> bool:
+    return isinstance(outcome, Prediction) and "sub_zone" in outcome.extras
+
+
+def _extra_cells(outcome: Prediction | Failed, fields: Iterable[str]) -> list[str]:
+    found = outcome.extras if isinstance(outcome, Prediction) else {}
+    return ["" if found.get(name) is None else str(found[name]) for name in fields]
 
 
 def _refuse_foreign(paths: Mapping[Path, str]) -> None:

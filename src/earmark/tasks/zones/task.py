@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from earmark.data.policy import SplitPolicy
 from earmark.evaluation.result import Goal
 from earmark.inference.ladder import Abstention
-from earmark.tasks.task import EarlierTables, LabelFiles, Outputs, Rule, TableFiles, Task
+from earmark.tasks.task import (
+    EarlierTables,
+    LabelFiles,
+    Outputs,
+    Refined,
+    Rule,
+    TableFiles,
+    TargetReport,
+    TargetRequest,
+    Task,
+    Tuning,
+)
 from earmark.tasks.zones.analysis.registry import ANALYSES
 from earmark.tasks.zones.cues import CUES
 from earmark.tasks.zones.deam.opensmile import COMPARABLE as COMPARABLE_TABLES
@@ -29,6 +40,8 @@ from earmark.tasks.zones.tagging.tags import TAG_WRITING
 from earmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from earmark.features.progress import ProgressCallback
+    from earmark.features.table import FeatureTable
     from earmark.inference.prediction import Failed, Prediction
     from earmark.tasks.project import Project
 
@@ -62,6 +75,41 @@ def write_library(
     from earmark.tasks.zones.library.rekordbox import write_library as write
 
     return write(project, outcomes, path, force=force)
+
+
+def refine(project: Project, options: Mapping[str, Any]) -> Refined:
+    """Arousal, valence and five-way zones; see `earmark.tasks.zones.five_way`."""
+    from earmark.tasks.zones.five_way import five_way
+
+    return five_way(project, options)
+
+
+def train_av(request: TargetRequest) -> TargetReport:
+    """Arousal and valence of what was prepared; see `earmark.tasks.zones.deam.annotated`."""
+    from earmark.tasks.zones.deam.annotated import train_av_target
+
+    return train_av_target(request)
+
+
+def tune_drops(project: Project, output: Path | None, progress: ProgressCallback | None) -> Tuning:
+    """Thresholds of the drop detector; see `earmark.tasks.zones.analysis.drop_tuning`."""
+    from earmark.tasks.zones.analysis.drop_tuning import drop_tuning
+
+    return drop_tuning(project, output, progress)
+
+
+def tune_mapping(project: Project, output: Path | None, progress: ProgressCallback | None) -> Tuning:
+    """How arousal and valence become zones; see `earmark.tasks.zones.deam.mapping_search`."""
+    from earmark.tasks.zones.deam.mapping_search import mapping_tuning
+
+    return mapping_tuning(project, output, progress)
+
+
+def write_tempos(project: Project, sources: Sequence[str], path: Path, **options: Any) -> FeatureTable:
+    """Tempos by song; see `earmark.tasks.zones.deam.tempo_table`."""
+    from earmark.tasks.zones.deam.tempo_table import write_tempo_table
+
+    return write_tempo_table(project, sources, path, **options)
 
 
 task = Task(
@@ -111,11 +159,20 @@ task = Task(
     class_colours={zone.name: zone.colour for zone in ZONES},
     item_noun="tracks",
     outputs=Outputs(
-        document=zone_document, csv=to_csv, playlists=write_playlists, library=write_library, tags=TAG_WRITING
+        document=zone_document,
+        csv=to_csv,
+        playlists=write_playlists,
+        library=write_library,
+        tags=TAG_WRITING,
+        refine=refine,
     ),
     table_files={".csv": TableFiles(opensmile_table, COMPARABLE_TABLES)},
     presets=PRESETS,
     earlier=EarlierTables(COLUMNS_BY_LENGTH, COMPARABLE),
     analyses=ANALYSES,
+    label_noun="zone",
+    targets={"av": train_av},
+    tunings={"drops": tune_drops, "mapping": tune_mapping},
+    tempo_table=write_tempos,
     demo=make_demo,
 )

@@ -33,7 +33,7 @@ from earmark.tasks.zones.analysis.mood_plane import Plane, Points, zone_of
 from earmark.tasks.zones.deam.mapping import FIVE_WAY_ZONES
 from earmark.tasks.zones.labels import CLASSES
 
-__all__ = ["zone_map"]
+__all__ = ["annotated_positions", "zone_map"]
 
 DPI = 300
 ANNOTATIONS = ("ann.arousal", "ann.valence")
@@ -71,14 +71,17 @@ def zone_map(request: AnalysisRequest) -> Analysis:
 
 def _annotated(request: AnalysisRequest) -> Points:
     """Auxiliary tracks with annotations of arousal and valence."""
-    found, labels = _annotations(request), dict(request.project.manifest.table.select("id", "label").rows())
+    found, labels = (
+        annotated_positions(request),
+        dict(request.project.manifest.table.select("id", "label").rows()),
+    )
     ids = [id for id in request.project.splits.auxiliary_ids if id in found]
     return _points([(*found[id], labels[id]) for id in ids], "auxiliary")
 
 
 def _placed(request: AnalysisRequest) -> Points:
     """Training tracks that a model gave a position, or that are annotated themselves."""
-    positions = {**_annotations(request), **(request.options.get("positions") or {})}
+    positions = {**annotated_positions(request), **(request.options.get("positions") or {})}
     data = request.dataset
     rows = [
         (*positions[id], data.classes[k]) for id, k in zip(data.ids, data.y, strict=True) if id in positions
@@ -86,7 +89,7 @@ def _placed(request: AnalysisRequest) -> Points:
     return _points(rows, "training")
 
 
-def _annotations(request: AnalysisRequest) -> dict[str, tuple[float, float]]:
+def annotated_positions(request: AnalysisRequest) -> dict[str, tuple[float, float]]:
     """Arousal and valence by id, of the manifest's rows that have both."""
     table = request.project.manifest.table
     if not set(ANNOTATIONS) <= set(table.columns):

@@ -7,35 +7,68 @@ since their columns have different units; where both exist, those with audio are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.errors import UsageError
+from earmark.errors import RunError, UsageError
 from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
+from earmark.features.sets import FeatureSet
+from earmark.tasks.probe import feature_probe, require_same_features
 from earmark.tasks.zones.deam.annotations import ANNOTATION_COLUMNS
-from earmark.tasks.zones.deam.arousal_valence import AV_COLUMNS, AVTraining, train_av
-from earmark.tasks.zones.deam.arousal_valence_report import write_av
+from earmark.tasks.zones.deam.arousal_valence import AV_COLUMNS, TARGETS, AVModel, AVTraining, train_av
+from earmark.tasks.zones.deam.arousal_valence_report import REPORT_FILE, write_av
 from earmark.tasks.zones.deam.opensmile import opensmile_table
 from earmark.tasks.zones.features import common
 
 if TYPE_CHECKING:
     from earmark.tasks.project import Project
+    from earmark.tasks.task import TargetReport, TargetRequest
 
-__all__ = ["train_prepared_av"]
+__all__ = ["AV_FEATURES", "load_av_for_audio", "train_av_target", "train_prepared_av"]
+
+AV_FEATURES = FeatureSet("arousal and valence", (common,), AV_COLUMNS)
+"""What a model of audio reads."""
+_AUDIO, _TABLES = "audio", "openSMILE tables"
+
+
+def train_av_target(request: TargetRequest) -> TargetReport:
+    """What ``train --target av`` runs; parameters ``n_estimators``, ``max_depth`` and ``learning_rate``."""
+    from earmark.tasks.task import TargetReport
+
+    names = {"n_estimators": "n_trees", "max_depth": "max_depth", "learning_rate": "eta"}
+    given = {names.get(name, name): value for name, value in request.parameters.items()}
+    trained = train_prepared_av(
+        request.project,
+        request.folder,
+        parameters=given,
+        workers=request.workers,
+        progress=request.progress,
+    )
+    kinds = {"model": trained.scores, "mean of the training songs": trained.baseline}
+    rows = [
+        {"target": target, "predicted by": kind, **scores[target]}
+        for target in TARGETS
+        for kind, scores in kinds.items()
+    ]
+    document = {"songs": len(trained.ids), "scores": trained.scores, "baseline": trained.baseline}
+    said = f"{len(trained.ids)} songs, each scored in a fold that did not train on it."
+    return TargetReport(rows, (said,), document)
 
 
 def train_prepared_av(
     project: Project,
     folder: str | Path,
     *,
+    parameters: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> AVTraining:
     """Train arousal and valence on what was prepared, and write model and report into a folder.
 
-    `workers` and `progress` are those of the extraction from audio.
+    `parameters` are those of `train_av`; `workers` and `progress` those of the extraction from audio.
 
     Raises
     ------
@@ -59,14 +92,50 @@ def train_prepared_av(
         )
     arousal, valence = ([row[name] for row in kept] for name in ANNOTATION_COLUMNS)
     folds, groups = [row["fold"] for row in kept], [row["group"] for row in kept]
-    training = train_av(table, arousal, valence, folds, groups, seed=project.settings.seed)
+    training = train_av(
+        table, arousal, valence, folds, groups, parameters=parameters, seed=project.settings.seed
+    )
     about = {
-        "features_from": "openSMILE tables" if used is tables else "audio",
+        "features_from": _TABLES if used is tables else _AUDIO,
+        **({} if used is tables else {"code": _code(project), "probe": feature_probe(AV_FEATURES)}),
         "left_out": {"failed": len(table.failures), "in_other_units": len(rows) - len(used)},
         "label_mapping": sorted({row["label_mapping"] for row in kept if row["label_mapping"]}),
     }
     write_av(training, folder, about=about)
     return training
+
+
+def load_av_for_audio(project: Project, folder: str | Path) -> AVModel:
+    """A model that `train_prepared_av` wrote, for features made from audio by the code of now.
+
+    Raises
+    ------
+    RunError
+        The folder holds no usable model, one of openSMILE tables, or one of other feature code.
+    """
+    folder, again = Path(folder), f"earmark train {project.spelled} --target av"
+    model = AVModel.load(folder)
+    try:
+        report = json.loads((folder / REPORT_FILE).read_bytes())
+        made_from, code, trained = (report.get(name) for name in ("features_from", "code", "probe"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"`{folder / REPORT_FILE}` does not say what features the model was trained on ({error!r}). Expected the "
+            f"report of its training. Run: {again}"
+        ) from error
+    if made_from != _AUDIO:
+        raise RunError(
+            f"the model of arousal and valence in `{folder}` was trained on {made_from or 'unknown features'}, whose "
+            "columns have other units than features made from audio; its answers for audio would mean nothing. "
+            f"Prepare DEAM with its audio (MEMD_audio), and run: {again}"
+        )
+    if code != _code(project):
+        require_same_features(folder.name, AV_FEATURES, trained or {})
+    return model
+
+
+def _code(project: Project) -> str:
+    return project.digests(AV_FEATURES.groups)[common.name].hex()
 
 
 def _annotated_rows(project: Project) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ TARGETS = ("arousal", "valence")
 _DROP_STATISTICS = ("drop_contrast_mean", "drop_count", "drop_intensity")
 AV_COLUMNS = tuple(name for name in COMMON_COLUMNS if name.rpartition(".")[2] not in _DROP_STATISTICS)
 """The input: 19 columns."""
-N_TREES = 300
 AV_PARAMETERS: Mapping[str, Any] = {
+    "n_trees": 300,
     "objective": "reg:squarederror",
     "tree_method": "hist",
     "max_depth": 6,
@@ -54,7 +54,8 @@ AV_PARAMETERS: Mapping[str, Any] = {
     "lambda": 1.0,
     "verbosity": 0,
 }
-"""Parameters of XGBoost; the seed and the number of threads come on top."""
+"""Number of trees and parameters of XGBoost; the seed and the number of threads come on top."""
+_CHANGEABLE = {"n_trees": (int, 1, 100_000), "max_depth": (int, 1, 64), "eta": (float, 1e-4, 1.0)}
 
 N_FOLDS = 5
 N_STRATA = 4  # folds are drawn so that each has its share of every quarter of arousal
@@ -75,11 +76,14 @@ class AVModel:
     ranges : mapping of target to (low, high)
         Of the training rows; predictions stay inside.
     boosters : mapping of target to xgboost.Booster
+    parameters : mapping
+        Those of the training, as in `AV_PARAMETERS`.
     """
 
     columns: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float]]
     boosters: Mapping[str, Any] = field(repr=False)
+    parameters: Mapping[str, Any] = field(default_factory=lambda: dict(AV_PARAMETERS), repr=False)
 
     def predict(self, X: ArrayLike, columns: Sequence[str]) -> Floats:
         """Arousal and valence of each row.
@@ -128,7 +132,7 @@ class AVModel:
             "format": _FORMAT,
             "columns": self.columns,
             "ranges": self.ranges,
-            "parameters": {**AV_PARAMETERS, "n_trees": N_TREES},
+            "parameters": dict(self.parameters),
             "files": {name: _digest(data) for name, data in files.items()},
         }
         write_bytes_atomic(folder / MODEL_FILE, (json.dumps(about, indent=1) + "\n").encode())
@@ -156,7 +160,8 @@ class AVModel:
                     raise ValueError(f"{target}.json is not the file that {MODEL_FILE} was written with")
                 boosters[target] = xgboost.Booster({"nthread": 1}, model_file=bytearray(data))
             ranges = {target: (float(low), float(high)) for target, (low, high) in about["ranges"].items()}
-            return cls(tuple(about["columns"]), {target: ranges[target] for target in TARGETS}, boosters)
+            ordered = {target: ranges[target] for target in TARGETS}
+            return cls(tuple(about["columns"]), ordered, boosters, dict(about["parameters"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, xgboost.core.XGBoostError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunError(
@@ -197,6 +202,7 @@ def train_av(
     groups: Sequence[str] | None = None,
     *,
     columns: Sequence[str] = AV_COLUMNS,
+    parameters: Mapping[str, Any] | None = None,
     seed: int = 42,
     n_threads: int = 1,
 ) -> AVTraining:
@@ -213,16 +219,21 @@ def train_av(
     groups : sequence of str, length n, optional
         What must not lie in two folds; by default every row is its own.
     columns : sequence of str
+    parameters : mapping, optional
+        ``n_trees``, ``max_depth`` and ``eta``, where they are not those of `AV_PARAMETERS`.
     seed, n_threads : int
 
     Raises
     ------
     UsageError
-        Lengths differ, a target is missing, there are fewer than two folds, or a group lies in two.
+        A parameter is unknown or out of range, lengths differ, a target is missing, there are fewer than two
+        folds, or a group lies in two.
     SchemaError
         Columns are missing, or annotations are among them.
     """
     refuse_annotations(columns)
+    settings = _settings(parameters or {})
+    threads = {"seed": seed, "nthread": n_threads}
     X = _selected(table.values, table.columns, columns)
     y = _targets(table, arousal, valence)
     names = list(groups) if groups is not None else list(table.ids)
@@ -230,11 +241,11 @@ def train_av(
     predicted, means = np.empty_like(y), np.empty_like(y)
     for fold in np.unique(fold_of):
         held = fold_of == fold
-        model = _fit(X[~held], y[~held], tuple(columns), seed, n_threads)
+        model = _fit(X[~held], y[~held], tuple(columns), settings, threads)
         predicted[held] = model.predict(X[held], columns)
         means[held] = y[~held].mean(axis=0)
     return AVTraining(
-        model=_fit(X, y, tuple(columns), seed, n_threads),
+        model=_fit(X, y, tuple(columns), settings, threads),
         ids=table.ids,
         folds=fold_of,
         annotated=y,
@@ -305,19 +316,42 @@ def _folds(y: Floats, groups: Sequence[str], folds: ArrayLike | None, seed: int)
     return fold_of
 
 
-def _fit(X: NDArray[np.float32], y: Floats, columns: tuple[str, ...], seed: int, n_threads: int) -> AVModel:
+def _settings(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`AV_PARAMETERS` with what was asked for."""
+    for name, value in changes.items():
+        if name not in _CHANGEABLE:
+            raise UsageError(
+                f"arousal and valence have no parameter `{name}`; expected some of {', '.join(_CHANGEABLE)}. Leave it "
+                "out."
+            )
+        kind, low, high = _CHANGEABLE[name]
+        number = isinstance(value, int | kind) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
+            raise UsageError(f"`{name}` is {value!r}, expected {kind.__name__} from {low:g} to {high:g}.")
+    return {**AV_PARAMETERS, **changes}
+
+
+def _fit(
+    X: NDArray[np.float32],
+    y: Floats,
+    columns: tuple[str, ...],
+    settings: Mapping[str, Any],
+    threads: Mapping[str, int],
+) -> AVModel:
     import xgboost
 
-    settings = {**AV_PARAMETERS, "seed": seed, "nthread": n_threads}
+    own = {name: value for name, value in settings.items() if name != "n_trees"}
     boosters = {
-        target: xgboost.train(settings, _matrix(X, y[:, place]), num_boost_round=N_TREES)
+        target: xgboost.train(
+            {**own, **threads}, _matrix(X, y[:, place]), num_boost_round=settings["n_trees"]
+        )
         for place, target in enumerate(TARGETS)
     }
     ranges = {
         target: (float(low), float(high))
         for target, low, high in zip(TARGETS, y.min(0), y.max(0), strict=True)
     }
-    return AVModel(columns, ranges, boosters)
+    return AVModel(columns, ranges, boosters, settings)
 
 
 def _matrix(X: NDArray[np.float32], y: Floats | None = None) -> Any:

@@ -28,9 +28,9 @@ from earmark.tasks.zones.deam.arousal_valence import TARGETS, AVModel, AVTrainin
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write_av"]
+__all__ = ["REPORT_FILE", "write_av"]
 
-_REPORT_FILE = "training_report.json"
+REPORT_FILE = "training_report.json"
 _ACCENT, _WARM, _MUTED = "#3f7fbf", "#d98032", "#8a94a3"
 
 
@@ -52,7 +52,7 @@ def write_av(
         "baseline": _without_nan(training.baseline),
         **(about or {}),
     }
-    write_bytes_atomic(folder / _REPORT_FILE, (json.dumps(report, indent=1) + "\n").encode())
+    write_bytes_atomic(folder / REPORT_FILE, (json.dumps(report, indent=1) + "\n").encode())
     write_bytes_atomic(folder / "feature_importance.csv", _csv(importance))
     write_bytes_atomic(folder / "out_of_fold.csv", _csv(_out_of_fold_rows(training)))
     save_png(_scatter_figure(training), folder / "scatter.png")

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,7 +35,7 @@ from earmark.tasks.zones.labels import CLASSES
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["FIVE_WAY_ZONES", "STRATEGIES", "ZoneMapping", "default_yaml"]
+__all__ = ["FIVE_WAY_ZONES", "STRATEGIES", "ZoneMapping", "default_yaml", "yaml_text"]
 
 YELLOW, GREEN, PURPLE = CLASSES
 FIVE_WAY_ZONES = ("YELLOW_CHILL", "YELLOW_DARK", "GREEN", "PURPLE_EUPHORIC", "PURPLE_AGGRESSIVE")
@@ -276,16 +276,22 @@ class ZoneMapping:
 
 def default_yaml() -> str:
     """Text of a mapping file with every default, to be edited."""
+    return yaml_text(ZoneMapping.default())
+
+
+def yaml_text(mapping: ZoneMapping, remarks: Sequence[str] = ()) -> str:
+    """Text of a file that `ZoneMapping.read` makes the same mapping of; `remarks` are further comments at its head."""
     lines = [
         "# How arousal a and valence v become zones. Thresholds on the command line win over this file.",
-        "scales: {" + ", ".join(f"{name}: {_flow(pair)}" for name, pair in _SCALES.items()) + "}",
-        f"mapping_strategy: {STRATEGIES[0]}  # {' | '.join(STRATEGIES)}",
+        *(f"# {remark}" for remark in remarks),
+        "scales: {" + ", ".join(f"{name}: {_flow(pair)}" for name, pair in mapping.scales.items()) + "}",
+        f"mapping_strategy: {mapping.strategy}  # {' | '.join(STRATEGIES)}",
     ]
-    for name, values in _THRESHOLDS.items():
+    for name, values in mapping.thresholds.items():
         pairs = ", ".join(f"{key}: {value}" for key, value in values.items())
         lines += [f"# {_COMMENTS[name]}", f"{name}: {{{pairs}}}"]
     lines += [f"# {_COMMENTS['presets']}", "presets:"]
-    lines += [f"  {name}: {_flow(pair)}" for name, pair in _PRESETS.items()]
+    lines += [f"  {name}: {_flow(pair)}" for name, pair in mapping.presets.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -423,7 +429,7 @@ def _closest(name: object, known: Any) -> str:
 
 
 def _refusal(name: str, problems: list[str]) -> UsageError:
-    show = "from earmark.tasks.zones.deam.mapping import default_yaml; print(default_yaml())"
     return UsageError(
-        f"`{name}` cannot be used: {'; '.join(problems)}. Correct it; every default, explained: python -c '{show}'"
+        f"`{name}` cannot be used: {'; '.join(problems)}. Correct it. A file with every default, explained: "
+        "earmark prepare zones --mapping-template zone_mapping.yaml"
     )
