@@ -24,13 +24,21 @@ _DOUBTED_SHOWN = 30
 @command()
 @task_argument(required=False)
 @click.option(
-    "--run", "run_name", help="Run to score (default: the promoted one, else the best of the newest)."
+    "--run",
+    "--model",
+    "run_name",
+    help="Run to score (default: the promoted one, else the best of the newest).",
 )
 @click.option("--split", type=click.Choice(["val", "test"]), default="val", help="`test` opens the seal.")
 @click.option("--sealed", is_flag=True, help="The same as --split test.")
 @click.option("--reason", metavar="TEXT", help="Why the seal is opened; the ledger keeps it.")
 @click.option(
-    "--output", "-o", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report."
+    "--output",
+    "-o",
+    "--output-dir",
+    "output",
+    type=click.Path(path_type=Path),
+    help="Folder of the report; or a .png file, which gets the map, the figure of that name, or the confusion matrix.",
 )
 @click.option("--gate", multiple=True, metavar="METRIC=VALUE", help="Exit 3 where the score misses it.")
 @click.option("--label-issues", is_flag=True, help="List labels that the model doubts; needs cleanlab.")
@@ -86,6 +94,7 @@ def evaluate(
       earmark evaluate zones --split test --reason "final score"
       earmark evaluate zones --gate balanced_accuracy=0.55 --format json
       earmark evaluate zones --label-issues --drop-analysis
+      earmark evaluate zones --map 2d -o map.png
     """
     from earmark.cli.progress import progress
     from earmark.tasks.verbs.evaluate import Extras
@@ -96,19 +105,46 @@ def evaluate(
     asked, options = parse_analyses(analyses, drop_analysis, map_kind, thresholds)
     project = open_project(invocation, task)
     given = {"reason": reason} if reason else {}
+    figure = _figure_file(output)
     with progress(invocation) as tell:
         evaluated = run_evaluate(
             project,
             chosen_run(project, run_name),
             split="test" if sealed else split,
-            output=output,
+            output=None if figure else output,
             extras=Extras(label_issues, asked, options),
             progress=tell,
             **given,
         )
+    if figure is not None:
+        _copy_figure(invocation, evaluated, map_kind, figure)
     _show(invocation, evaluated)
     _require(evaluated.evaluation, limits)
     return 0
+
+
+def _figure_file(output: Path | None) -> Path | None:
+    """The file that gets a figure, or None where `output` is a folder; other files are refused."""
+    from earmark.errors import UsageError
+
+    if output is None or output.is_dir() or not output.suffix:
+        return None
+    if output.suffix.lower() != ".png":
+        raise UsageError(f"`{output}`: expected a folder for the report, or a .png file for a figure of it.")
+    return output
+
+
+def _copy_figure(invocation: Invocation, evaluated: Evaluated, map_kind: str | None, target: Path) -> None:
+    """Write one figure of the report to a file of its own."""
+    from earmark.cli.output import note
+    from earmark.data.parquet import write_bytes_atomic
+
+    wanted = f"map_{map_kind}.png" if map_kind else target.name
+    by_depth = sorted(evaluated.folder.rglob("*.png"), key=lambda path: len(path.parts), reverse=True)
+    figures = {path.name: path for path in by_depth}  # of equal names, that of this report rather than of one below it
+    source = figures.get(wanted, figures["confusion_matrix.png"])
+    write_bytes_atomic(target, source.read_bytes())
+    note(invocation, f"Figure: {target} ({source.stem.replace('_', ' ')})")
 
 
 def _show(invocation: Invocation, evaluated: Evaluated) -> None:

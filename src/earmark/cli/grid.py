@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from earmark.cli.option_blocks import (
+    cache_folder,
+    cache_option,
+    prepare_first,
+    prepared_options,
+    recipe_changes,
+    recipe_options,
+)
 from earmark.cli.options import Invocation, command, open_project, task_argument
 
 if TYPE_CHECKING:
@@ -17,7 +26,16 @@ __all__ = ["grid"]
 
 @command()
 @task_argument(required=False)
-@click.option("--algorithm", "--algorithms", default="xgboost", help="Estimator to search over.")
+@click.option(
+    "--algorithm",
+    "--algorithms",
+    "--tune-model",
+    "algorithm",
+    default="xgboost",
+    help="Estimator to search over.",
+)
+@prepared_options
+@recipe_options
 @click.option("--features", help="Feature set to train on (default: the task's).")
 @click.option("--metric", help="Metric that ranks the points (default: the task's).")
 @click.option(
@@ -30,6 +48,13 @@ __all__ = ["grid"]
 @click.option(
     "--allow-pseudo", is_flag=True, help="Search on labels that a rule made; the scores are marked."
 )
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the table to this .csv or .json file.",
+)
+@cache_option
 @click.option("--dry-run", is_flag=True, help="Show the points and what is known of them, compute nothing.")
 @click.option(
     "--summary", is_flag=True, help="Show the points that are done, the best first, compute nothing."
@@ -39,8 +64,11 @@ __all__ = ["grid"]
 @click.pass_obj
 def grid(
     invocation: Invocation,
+    /,
     task: str | None,
     algorithm: str,
+    labels: tuple[Path, ...],
+    deam: Path | None,
     features: str | None,
     metric: str | None,
     values: tuple[str, ...],
@@ -49,10 +77,13 @@ def grid(
     workers: int,
     seed: int | None,
     allow_pseudo: bool,
+    output: Path | None,
+    cache_dir: Path | None,
     dry_run: bool,
     summary: bool,
     reset: bool,
     yes: bool,
+    **changes: Any,
 ) -> int:
     """Try every combination of parameter values on the folds, and rank them.
 
@@ -64,16 +95,21 @@ def grid(
       earmark grid zones --dry-run
       earmark grid zones --algorithm xgboost --limit 20
       earmark grid zones --set max_depth=2,4,8 --set learning_rate=0.05,0.1
-      earmark grid zones --summary --format csv
+      earmark grid zones --algorithm rf --set n_trees=100,300 --top-n 50
+      earmark grid zones --summary -o points.csv
     """
-    from earmark.cli.output import complain, emit, note
+    from earmark.cli.output import complain, note
     from earmark.cli.progress import progress
     from earmark.errors import UsageError
     from earmark.tasks.verbs.grid import open_search, run_search
     from earmark.tasks.verbs.train import TrainOptions
 
-    project = open_project(invocation, task, seed=seed)
-    options = TrainOptions(features=features, metric=metric, allow_pseudo=allow_pseudo)
+    _require_form(output)
+    project = open_project(invocation, task, seed=seed, cache=cache_folder(cache_dir))
+    has_failed = prepare_first(invocation, project, labels, deam)
+    options = TrainOptions(
+        features=features, metric=metric, allow_pseudo=allow_pseudo, **recipe_changes(**changes)
+    )
     search = open_search(project, algorithm, options=options, space=parse_space(values), n_folds=folds)
     if reset:
         if not yes:
@@ -82,32 +118,48 @@ def grid(
             )
         note(invocation, f"Forgotten: {search.reset()} points.")
         return 0
-    if dry_run:
-        emit(
-            invocation,
-            _rows(search.points(), search),
-            document=_document(project.task.name, search, search.points()),
-        )
-        return 0
-    if summary:
-        done = search.summary()
-        emit(invocation, _rows(done, search), document=_document(project.task.name, search, done))
-        return 0
+    if dry_run or summary:
+        _show(invocation, project.task.name, search, search.points() if dry_run else search.summary(), output)
+        return 1 if has_failed else 0
     with progress(invocation) as tell:
         searched = run_search(search, workers=workers, limit=limit, progress=tell)
     failed = [point for point in searched.points if point.status == "failed"]
     for point in failed:
         complain(f"failed: {dict(point.values)}: {point.error}")
-    emit(
-        invocation,
-        _rows(searched.best_first, search),
-        document=_document(project.task.name, search, searched.points),
-    )
+    _show(invocation, project.task.name, search, searched.best_first, output, searched.points)
     note(
         invocation,
         f"{len(searched.best_first)} of {len(searched.points)} points done; journal: {searched.journal}",
     )
-    return 1 if failed else 0
+    return 1 if failed or has_failed else 0
+
+
+def _require_form(output: Path | None) -> None:
+    """Refuse a name of unknown form before anything is computed."""
+    from earmark.errors import UsageError
+
+    if output is not None and output.suffix not in (".csv", ".json"):
+        raise UsageError(f"`{output}`: expected a name that ends in .csv or .json.")
+
+
+def _show(
+    invocation: Invocation,
+    task: str,
+    search: Search,
+    points: Sequence[Point],
+    output: Path | None,
+    documented: Sequence[Point] | None = None,
+) -> None:
+    """Print points, or `documented` as JSON, and write the same to a file if one was named."""
+    from earmark.cli.output import emit, note, render
+    from earmark.data.parquet import write_bytes_atomic
+
+    rows = _rows(points, search)
+    document = _document(task, search, points if documented is None else documented)
+    emit(invocation, rows, document=document)
+    if output is not None:
+        write_bytes_atomic(output, render(output.suffix[1:], rows, document=document).encode())
+        note(invocation, f"Table: {output}")
 
 
 def parse_space(texts: Sequence[str]) -> dict[str, list[Any]] | None:

@@ -48,8 +48,10 @@ class Invocation:
     verbose: bool = False
     quiet: bool = False
 
-    def settings(self, **overrides: object) -> EffectiveSettings:
-        """Effective settings of the project folder; ``split__folds=3`` stands for ``split.folds``."""
+    def settings(self, *, config: Path | None = None, **overrides: object) -> EffectiveSettings:
+        """Effective settings of the project folder; ``split__folds=3`` stands for ``split.folds``, and `config` is
+        read instead of ``earmark.toml``.
+        """
         from earmark.errors import UsageError
         from earmark.tasks.settings import load_settings
 
@@ -59,7 +61,9 @@ class Invocation:
                 f"Correct -C, or create it: earmark -C {self.folder} init TASK"
             )
         return load_settings(
-            self.folder, {name.replace("__", "."): value for name, value in overrides.items()}
+            self.folder,
+            {name.replace("__", "."): value for name, value in overrides.items()},
+            file=config,
         )
 
 
@@ -182,15 +186,17 @@ def task_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Ca
     return click.argument("task", shell_complete=_complete_task, required=required)
 
 
-def open_project(invocation: Invocation, task: str | None, **overrides: object) -> Project:
-    """The project in ``-C`` with the task that was named, else the one of ``earmark.toml``.
+def open_project(
+    invocation: Invocation, task: str | None, *, config: Path | None = None, **overrides: object
+) -> Project:
+    """The project in ``-C`` with the task that was named, else the one of ``earmark.toml`` (or `config`).
 
     A task file named there is relative to the project folder; ``split__folds=3`` overrides ``split.folds``.
     """
     from earmark.errors import UsageError
     from earmark.tasks.project import Project
 
-    settings = invocation.settings(**overrides)
+    settings = invocation.settings(config=config, **overrides)
     named = settings.settings.task
     if task is None and named is None:
         raise UsageError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from earmark.cli.options import Invocation, command, open_project, task_argument
+from earmark.cli.refine import five_way_options, refiner
 
 if TYPE_CHECKING:
     from earmark.tasks.project import Project
@@ -24,7 +25,10 @@ __all__ = ["predict"]
 @click.option("--file", "-f", "files", multiple=True, help="An input; the same as naming it in SOURCES.")
 @click.option("--batch", "-b", "folders", multiple=True, help="A folder; the same as naming it in SOURCES.")
 @click.option(
-    "--run", "run_name", help="Run to predict with (default: the promoted one, else the best of the newest)."
+    "--run",
+    "--model",
+    "run_name",
+    help="Run to predict with (default: the promoted one, else the best of the newest).",
 )
 @click.option(
     "--method", type=click.Choice(["model", "rules", "rules-first"]), default="model", help="What decides."
@@ -77,11 +81,19 @@ __all__ = ["predict"]
     help="Replace playlists and collections that earmark did not write; with --write-tags, also answer files "
     "whose tags already carry an answer.",
 )
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings to read instead of earmark.toml; TOML or YAML.",
+)
 @click.option("--with-features", is_flag=True, help="Add the features of each input to JSON.")
 @click.option("--no-cache", is_flag=True, help="Compute everything and keep nothing.")
+@five_way_options
 @click.pass_obj
 def predict(
     invocation: Invocation,
+    /,
     task: str,
     sources: tuple[str, ...],
     files: tuple[str, ...],
@@ -102,8 +114,10 @@ def predict(
     backup_copy: bool,
     undo: str | None,
     force: bool,
+    config: Path | None,
     with_features: bool,
     no_cache: bool,
+    **refining: Any,
 ) -> int:
     """Predict files, folders, playlists and URIs in SOURCES with a run of TASK.
 
@@ -115,6 +129,7 @@ def predict(
       earmark predict zones track.mp3
       earmark predict zones ~/Music --output zones.csv --playlists playlists
       earmark predict zones set.m3u8 --format json
+      earmark predict zones ~/Music --five-way --output zones.csv
       earmark predict mine.py recording.wav --run latest
       earmark predict zones ~/Music --write-tags --dry-run
       earmark predict zones --undo
@@ -129,16 +144,17 @@ def predict(
     how = {"dry-run": dry_run, "overwrite": overwrite, "backup-copy": backup_copy}
     _check_tag_options(named, write_tags, undo, how)
     if undo is not None:
-        return undo_tags(invocation, open_project(invocation, task), undo)
+        return undo_tags(invocation, open_project(invocation, task, config=config), undo)
     targets = [path for path in (output, export_csv) if path is not None]
     require_writable(targets)
-    project = open_project(invocation, task)
+    project = open_project(invocation, task, config=config)
     write_lists = _playlist_writer(project.task) if playlists is not None else None
     write_library = _library_writer(project.task) if library is not None else None
     if write_tags and named and not (force or overwrite):
         named = without_tagged(invocation, project.task, named)
         if not named:
             return report_nothing(invocation)
+    refined = refiner(project, refining, workers=workers, use_cache=not no_cache)
     with progress(invocation) as tell:
         predicted = run_predict(
             project,
@@ -151,6 +167,7 @@ def predict(
             with_features=with_features,
             progress=tell,
         )
+        predicted = refined(predicted)
     for failure in () if write_tags else predicted.failures:
         complain_of(failure.path, failure.error)
     written = _write_files(targets, project.task, predicted)

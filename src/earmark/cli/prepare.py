@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from earmark.tasks.project import Project
     from earmark.tasks.verbs.prepare import Prepared
 
-__all__ = ["prepare"]
+__all__ = ["complain_of_rejected", "prepare"]
 
 # Rows that hold nothing to use, in contrast to rows whose input failed: they do not change the exit code.
 _NOTHING_TO_USE = frozenset(
@@ -41,11 +41,22 @@ def _deam_options(function: Callable[..., Any]) -> Callable[..., Any]:
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     for option in reversed(
         (
-            click.option("--deam", type=folder, help="Folder of DEAM; its songs train beside your labels."),
+            click.option(
+                "--deam",
+                "--deam-dir",
+                "deam",
+                type=folder,
+                help="Folder of DEAM; its songs train beside your labels.",
+            ),
             click.option(
                 "--mapping",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
                 help="YAML file that says how arousal and valence become zones.",
+            ),
+            click.option(
+                "--mapping-template",
+                type=click.Path(dir_okay=False, path_type=Path),
+                help="Write a file for --mapping with every default, explained, and prepare nothing.",
             ),
             click.option("--mapping-strategy", type=click.Choice(_STRATEGIES), help="Rule of the mapping."),
             click.option("--mapping-preset", metavar="NAME", help="Named thresholds for the rule `simple`."),
@@ -59,6 +70,8 @@ def _deam_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--deam-tables",
+                "--output-dir",
+                "deam_tables",
                 type=click.Path(file_okay=False, path_type=Path),
                 help="Also write DEAM with its zones, and train, val and test, as CSV files for other tools.",
             ),
@@ -85,7 +98,7 @@ def _deam_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--no-check", is_flag=True, help="Do not open each file to see whether it is audio.")
 @click.option("--test-fraction", type=float, help="Share of items sealed as the test set.")
-@click.option("--folds", type=int, help="Folds of cross-validation on the rest.")
+@click.option("--folds", "--cv-folds", type=int, help="Folds of cross-validation on the rest.")
 @click.option("--seed", "--random-state", type=int, help="Seed of the division.")
 @click.option(
     "--reseal", "reseal_reason", metavar="REASON", help="Draw a new test set; the ledger keeps the reason."
@@ -131,14 +144,18 @@ def prepare(
       earmark prepare zones labels.csv --dry-run --format json
       earmark prepare zones --diff labels_v1.txt labels_v2.txt
       earmark prepare zones labels.csv --deam DEAM --mapping-strategy simple --purple-threshold 5.7
+      earmark prepare zones --mapping-template zone_mapping.yaml
       earmark prepare mine.py recordings/
     """
-    from earmark.cli.output import complain, emit, note
+    from earmark.cli.output import emit, note
     from earmark.tasks.verbs.prepare import prepare as run_prepare
 
     project = open_project(
         invocation, task, split__test_fraction=test_fraction, split__folds=folds, seed=seed
     )
+    template = deam.pop("mapping_template")
+    if template is not None:
+        return _write_template(invocation, project, template)
     second_source = _second_source(deam, project.settings.seed, dry_run=dry_run)
     if compare:
         return _compare(invocation, project, sources, relocate)
@@ -150,6 +167,17 @@ def prepare(
         labels_output=write_labels,
         dry_run=dry_run,
     )
+    rejected, failed = complain_of_rejected(invocation, prepared)
+    emit(invocation, _table(prepared, rejected), document=_document(project.task.name, prepared, rejected))
+    if prepared.folder is not None:
+        note(invocation, f"Written to {prepared.folder}. Next: earmark extract {task}")
+    return 1 if failed else 0
+
+
+def complain_of_rejected(invocation: Invocation, prepared: Prepared) -> tuple[list[dict[str, Any]], bool]:
+    """List the rows that were rejected and the warnings; gives these rows, and whether the input of one failed."""
+    from earmark.cli.output import complain, note
+
     rejected = [_rejection(row) for row in prepared.report.rejected]
     for row in rejected[: None if invocation.verbose else _LISTED]:
         complain("rejected: " + ": ".join(str(part) for part in row.values() if part not in (None, "")))
@@ -157,10 +185,23 @@ def prepare(
         complain(f"... and {len(rejected) - _LISTED} more; -v lists all.")
     for warning in prepared.warnings:
         note(invocation, f"warning: {warning}")
-    emit(invocation, _table(prepared, rejected), document=_document(project.task.name, prepared, rejected))
-    if prepared.folder is not None:
-        note(invocation, f"Written to {prepared.folder}. Next: earmark extract {task}")
-    return 1 if any(row["reason"] not in _NOTHING_TO_USE for row in rejected) else 0
+    return rejected, any(row["reason"] not in _NOTHING_TO_USE for row in rejected)
+
+
+def _write_template(invocation: Invocation, project: Project, path: Path) -> int:
+    from earmark.cli.output import note
+    from earmark.data.parquet import write_bytes_atomic
+    from earmark.errors import UsageError
+    from earmark.tasks.verbs.prepare import label_files
+
+    template = label_files(project).mapping_template
+    if template is None:
+        raise UsageError(f"Task `{project.task.name}` maps nothing to labels. Leave --mapping-template out.")
+    if path.exists():
+        raise UsageError(f"`{path}` exists and is left as it is. Name another file.")
+    write_bytes_atomic(path, template().encode())
+    note(invocation, f"Written: {path}. Next: earmark prepare {project.spelled} LABELS --deam DIR --mapping {path}")
+    return 0
 
 
 def _compare(

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from earmark.cli.option_blocks import (
+    cache_folder,
+    cache_option,
+    prepare_first,
+    prepared_options,
+    recipe_changes,
+    recipe_options,
+)
 from earmark.cli.options import Invocation, command, open_project, task_argument
+from earmark.cli.targets import target_options
 
 if TYPE_CHECKING:
     from earmark.tasks.project import Project
@@ -19,6 +29,13 @@ __all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
 
 @command()
 @task_argument(required=False)
+@prepared_options
+@click.option(
+    "--folds",
+    "--cv-folds",
+    type=click.IntRange(min=2),
+    help="Folds; only with --data or --deam, which are divided.",
+)
 @click.option("--features", help="Feature set to train on (default: the task's).")
 @click.option("--algorithms", "--algorithm", help="Estimators, separated by commas (default: the task's).")
 @click.option("--preset", metavar="NAME", help="A training that the task declares: features and recipe.")
@@ -39,6 +56,7 @@ __all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
 @click.option(
     "--align", type=click.Choice(["none", "moments", "coral"]), help="Move the other source's features first."
 )
+@click.option("--normalize-source", "align", flag_value="moments", help="The same as --align moments.")
 @click.option("--transfer-rate", type=float, help="Learning rate of the second half of `transfer`.")
 @click.option("--blend-weights", metavar="A,B", help="Weights of a blend (default: 0.6,0.4).")
 @click.option(
@@ -53,16 +71,34 @@ __all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
 @click.option(
     "--set", "parameters", multiple=True, metavar="ALGORITHM.NAME=VALUE", help="An estimator's parameter."
 )
+@recipe_options
 @click.option("--seed", type=int, help="Seed of every random choice.")
 @click.option("--workers", "-w", type=click.IntRange(min=1), help="Processes for features that are missing.")
 @click.option("--allow-pseudo", is_flag=True, help="Train on labels that a rule made; the scores are marked.")
 @click.option("--force", is_flag=True, help="Train also where an equal run exists.")
-@click.option("--no-resume", is_flag=True, help="Start an interrupted training anew.")
+@click.option(
+    "--resume/--no-resume", default=True, help="Go on with an interrupted training, or start it anew."
+)
+@click.option(
+    "--output",
+    "-o",
+    "--output-dir",
+    "--model-dir",
+    "output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that also gets a copy of each run.",
+)
+@cache_option
 @click.option("--no-report", is_flag=True, help="Do not write the report of the best run.")
 @click.pass_obj
+@target_options
 def train(
     invocation: Invocation,
+    /,
     task: str | None,
+    labels: tuple[Path, ...],
+    deam: Path | None,
+    folds: int | None,
     features: str | None,
     algorithms: str | None,
     preset: str | None,
@@ -83,8 +119,11 @@ def train(
     workers: int | None,
     allow_pseudo: bool,
     force: bool,
-    no_resume: bool,
+    resume: bool,
+    output: Path | None,
+    cache_dir: Path | None,
     no_report: bool,
+    **changes: Any,
 ) -> int:
     """Train the models of TASK on the same folds, and write a run folder for each and a report of the best.
 
@@ -102,21 +141,34 @@ def train(
       earmark train zones --strategy all --algorithms xgboost --draws 5
       earmark train zones --strategy user --strategy weighted --user-weight 5
       earmark train zones --preset production
+      earmark train zones --target av
+      earmark train zones --data labels.csv --algorithms all --top-n 100 -o models
       earmark train mine.py --format json
     """
     from earmark.cli.output import emit, note
     from earmark.cli.progress import progress
+    from earmark.tasks.verbs.copies import copy_run
     from earmark.tasks.verbs.train import TrainOptions
     from earmark.tasks.verbs.train import train as run_train
 
-    project = open_project(invocation, task, seed=seed, workers=workers, algorithms=algorithms)
+    _require_division(folds, labels, deam)
+    project = open_project(
+        invocation,
+        task,
+        seed=seed,
+        workers=workers,
+        algorithms=algorithms,
+        split__folds=folds,
+        cache=cache_folder(cache_dir),
+    )
     options = TrainOptions(
         features=features,
+        algorithms=project.settings.algorithms if algorithms else None,
         metric=metric,
         epochs=epochs,
         batch_size=batch_size,
         parameters=parse_parameters(parameters),
-        resume=not no_resume,
+        resume=resume,
         force=force,
         allow_pseudo=allow_pseudo,
         preset=preset,
@@ -130,7 +182,9 @@ def train(
             search=optimize or None,
         ),
         skip_impossible="all" in strategies,
+        **recipe_changes(**changes),
     )
+    has_failed = prepare_first(invocation, project, labels, deam)
     report = None
     with progress(invocation) as tell:
         trained = run_train(project, options, progress=tell)
@@ -158,12 +212,26 @@ def train(
             for run in trained.runs
         ],
     }
+    if output is not None:
+        document["copies"] = [copy_run(run, output) for run in trained.runs]
+        note(invocation, f"Copied to {output}: {', '.join(run.path.name for run in trained.runs)}")
     if len(options.strategies) > 1:
         rows = _compared(invocation, project, trained, options, draws, document)
     emit(invocation, rows, document=document)
     if report is not None:
         note(invocation, f"Report of the best run: {report}")
-    return 0
+    return 1 if has_failed else 0
+
+
+def _require_division(folds: int | None, labels: Sequence[Path], deam: Path | None) -> None:
+    """Folds are drawn once, when items are prepared; another number later would have no effect."""
+    from earmark.errors import UsageError
+
+    if folds is not None and not labels and deam is None:
+        raise UsageError(
+            "--folds divides items that are prepared in the same command. Give --data FILE with it, or divide anew: "
+            f"earmark prepare TASK FILE --folds {folds}"
+        )
 
 
 def chosen_strategies(names: Sequence[str], **given: Any) -> tuple[Strategy, ...]:

@@ -22,6 +22,7 @@ __all__ = [
     "Interval",
     "Optional",
     "Parameter",
+    "Texts",
     "check_parameters",
     "closest",
 ]
@@ -126,6 +127,23 @@ class Flag:
     def invalid_examples(self) -> list[Any]:
         """Truthy and falsy values that are no bools."""
         return [1, 0, "true", None]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A tuple of non-empty strings, possibly none."""
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value` is a tuple of strings that are not empty."""
+        return isinstance(value, tuple) and all(isinstance(text, str) and text for text in value)
+
+    def describe(self) -> str:
+        """The words of the error message."""
+        return "a tuple of non-empty strings"
+
+    def invalid_examples(self) -> list[Any]:
+        """A string, which is a sequence of strings as well, and tuples that hold something else."""
+        return ["*drop*", ("",), (1,), None]
 
 
 @dataclass(frozen=True)

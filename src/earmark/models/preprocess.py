@@ -1,10 +1,11 @@
 """What happens to features before the estimator; learned from the training part of a fold only.
 
-In this order: columns that are constant (or all missing) on the training rows are dropped, each with a
-warning entry; missing values (NaN) take the median of their column over the training rows; optionally the k
-columns with the largest ANOVA F are kept; optionally columns are standardised to mean 0 and standard
-deviation 1. Medians are kept for every column, so a value missing only at prediction time has one too; a
-table without NaN passes through imputation bit for bit. Sample weights do not enter.
+In this order: columns whose name fits a pattern of `leave_out` are dropped, and columns that are constant
+(or all missing) on the training rows, these with a warning entry; missing values (NaN) take the median of
+their column over the training rows; optionally the k columns with the largest ANOVA F are kept; optionally
+columns are standardised to mean 0 and standard deviation 1. Medians are kept for every column, so a value
+missing only at prediction time has one too; a table without NaN passes through imputation bit for bit.
+Sample weights do not enter.
 
 Statistics are computed in float64, results are float32.
 """
@@ -14,13 +15,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import InputError, RunError, SchemaError, UsageError
-from earmark.models.constraints import Choice, Flag, Interval, Optional, Parameter, check_parameters
+from earmark.models.constraints import Choice, Flag, Interval, Optional, Parameter, Texts, check_parameters
 from earmark.models.estimator import Floats, Ints
 
 __all__ = ["PARAMETERS", "Preprocess", "anova_f"]
@@ -30,6 +32,7 @@ PARAMETERS = {
         "median", Optional(Choice(("median",))), "what a missing value becomes; none keeps NaN"
     ),
     "standardise": Parameter(True, Flag(), "scale kept columns to mean 0, standard deviation 1"),
+    "leave_out": Parameter((), Texts(), "drop columns whose full name fits one of these, e.g. *drop*"),
     "top_k": Parameter(None, Optional(Interval(int, 1)), "keep the k columns with the largest ANOVA F"),
 }
 FORMAT = 1
@@ -46,12 +49,13 @@ class Preprocess:
     kept : tuple of str
         Columns that come out, in order.
     dropped : dict
-        Column -> why it was dropped ("constant", "missing", "not among the best k").
+        Column -> why it was dropped ("left out", "constant", "missing", "not among the best k").
     """
 
     impute: str | None = "median"
     standardise: bool = True
     top_k: int | None = None
+    leave_out: tuple[str, ...] = ()
     columns: tuple[str, ...] = field(default=(), init=False)
     kept: tuple[str, ...] = field(default=(), init=False)
     dropped: dict[str, str] = field(default_factory=dict, init=False)
@@ -61,6 +65,8 @@ class Preprocess:
     _scale: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0), init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.leave_out, list):  # as JSON and TOML spell it
+            self.leave_out = tuple(self.leave_out)
         check_parameters("Preprocess", PARAMETERS, self.get_params())
 
     def get_params(self) -> dict[str, Any]:
@@ -102,7 +108,8 @@ class Preprocess:
             raise UsageError(
                 "There are no training rows to learn the preprocessing from. Check the labels and splits."
             )
-        self.columns, self.dropped = tuple(columns), {}
+        self.columns = tuple(columns)
+        self.dropped = {name: "left out" for name in self.columns if self._is_left_out(name)}
         kept = self._drop_constant(X)
         table = X[:, kept].astype(np.float64)
         self._median = _nanmedian(table)
@@ -175,17 +182,22 @@ class Preprocess:
             )
         return X
 
+    def _is_left_out(self, column: str) -> bool:
+        return any(fnmatchcase(column, pattern) for pattern in self.leave_out)
+
     def _drop_constant(self, X: Floats) -> Ints:
         finite = ~np.isnan(X)
         low = np.min(X, axis=0, initial=np.inf, where=finite)
         high = np.max(X, axis=0, initial=-np.inf, where=finite)
-        varies = low < high
+        wanted = np.array([name not in self.dropped for name in self.columns], dtype=bool)
+        varies = (low < high) & wanted
         self.dropped |= {
-            self.columns[i]: "missing" if low[i] > high[i] else "constant" for i in np.flatnonzero(~varies)
+            self.columns[i]: "missing" if low[i] > high[i] else "constant"
+            for i in np.flatnonzero(~(low < high) & wanted)
         }
         if not varies.any():
             raise InputError(
-                f"None of the {len(self.columns)} columns varies over the {len(X)} training rows, so "
+                f"None of the {int(wanted.sum())} columns varies over the {len(X)} training rows, so "
                 "there is nothing to learn from. "
                 "Check the features and the number of rows."
             )

@@ -174,6 +174,7 @@ def load_settings(
     root: str | Path = ".",
     overrides: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
+    file: str | Path | None = None,
 ) -> EffectiveSettings:
     """Read the settings of the project in ``root``.
 
@@ -185,6 +186,8 @@ def load_settings(
         Dotted names given on the command line; a value of None means "not given".
     environ : mapping of str to str, optional
         Environment, default ``os.environ``.
+    file : path, optional
+        Read instead of ``earmark.toml``, and must exist; YAML where its suffix says so.
 
     Returns
     -------
@@ -204,7 +207,10 @@ def load_settings(
     environ = os.environ if environ is None else environ
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     layers: list[tuple[str, Mapping[str, object]]] = [
-        (SETTINGS_FILE, _flatten(_read_file(root / SETTINGS_FILE))),
+        (
+            SETTINGS_FILE if file is None else Path(file).name,
+            _flatten(_read_file(root / SETTINGS_FILE) if file is None else _read_named(Path(file))),
+        ),
         *_environment_layers(environ),
         ("command line", given),
     ]
@@ -279,6 +285,25 @@ def _read_file(path: Path) -> dict[str, object]:
         raise UsageError(
             f"`{path}` is not valid TOML: {error}. Correct it, or see `earmark schema`."
         ) from error
+
+
+def _read_named(path: Path) -> Mapping[str, object]:
+    """Settings of a file that the user named, so one that is not there is an error."""
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UsageError(f"there is no settings file `{path}`. Correct the path.")
+        return _read_file(path)
+    import yaml
+
+    try:
+        table = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"`{path}` cannot be read as YAML: {error}. Correct it.") from error
+    if not isinstance(table, Mapping) or not all(isinstance(key, str) for key in table):
+        raise UsageError(
+            f"`{path}` holds {type(table).__name__}, expected names of settings and their values."
+        )
+    return table
 
 
 def _flatten(table: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from earmark.data.manifest import Manifest
-from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import UsageError
 from earmark.features.group import FeatureGroup
 from earmark.features.progress import ProgressCallback
@@ -18,8 +16,9 @@ from earmark.features.table import FeatureTable
 from earmark.inference.inputs import expand_inputs
 from earmark.inference.prediction import Failed
 from earmark.tasks.project import Project
+from earmark.tasks.verbs.tables import Export, chosen_rows, without_groups
 
-__all__ = ["Extracted", "extract", "groups_of", "write_table"]
+__all__ = ["Extracted", "extract", "groups_of"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,10 @@ def extract(
     phase: str | None = None,
     workers: int | None = None,
     limit: int | None = None,
+    rows: str | None = None,
+    skip: Sequence[str] = (),
     output: Path | None = None,
+    table_format: str | None = None,
     use_cache: bool = True,
     retry_failed: bool = False,
     progress: ProgressCallback | None = None,
@@ -68,20 +70,33 @@ def extract(
         Names of feature sets; default the settings' or the task's.
     phase : str, optional
         One group only, by its name or the last part of it; ``all`` for every group.
+    rows : str, optional
+        Only feature sets with such rows: ``track``, ``frames`` or ``spectrogram``; ``all`` for the first of each.
+    skip : sequence of str, optional
+        Groups to leave out of the sets, with their columns.
     output : Path, optional
-        A ``.csv`` or ``.parquet`` file for the columns of all chosen sets; without it, and with a manifest, each set
-        is written to the project's data folder. Features of test items are cached but not written.
+        A ``.csv`` or ``.parquet`` file for the columns of all chosen sets, or a folder, or an ``.npz`` file for arrays;
+        see `earmark.tasks.verbs.tables`. Without it, and with a manifest, each set with a row per item is written to
+        the project's data folder. Features of test items are cached but not written.
+    table_format : {"csv", "parquet"}, optional
+        Of the files in a folder.
     """
-    sets = project.feature_sets(features)
+    sets = without_groups(_chosen_sets(project, features, rows), skip)
     groups = groups_of(sets, phase)
+    export = Export(output, table_format) if output is not None else None
+    if export is None and table_format and not sources:
+        export = Export(project.data_folder / "features", table_format)
+    if export is not None:
+        export.check(sets)
     found = expand_inputs(sources)
     unusable = tuple(source for source in found if isinstance(source, Failed))
     paths = [source for source in found if isinstance(source, str)]
     if sources and not paths:
         raise UsageError("; ".join(source.error for source in unusable) or "the sources hold no audio files.")
+    manifest = Manifest.from_paths(paths) if sources else project.manifest
     table = project.extract(
         groups,
-        Manifest.from_paths(paths) if sources else project.manifest,
+        manifest,
         workers=workers,
         limit=limit,
         use_cache=use_cache,
@@ -90,7 +105,18 @@ def extract(
     )
     if phase not in (None, "all"):
         return Extracted(table, (), unusable)
-    return Extracted(table, tuple(_write(project, sets, table, output, sealed=not sources)), unusable)
+    return Extracted(
+        table, tuple(_write(project, sets, table, export, manifest, sealed=not sources)), unusable
+    )
+
+
+def _chosen_sets(project: Project, features: Sequence[str] | None, rows: str | None) -> list[FeatureSet]:
+    """The sets that were named, or the settings', or the task's; of these the ones with such rows."""
+    named = features or project.settings.features
+    if rows is None:
+        return project.feature_sets(features)
+    known = list(project.task.feature_sets.values())
+    return chosen_rows(known, project.feature_sets(named) if named else None, project.task.features(), rows)
 
 
 def groups_of(sets: Sequence[FeatureSet], phase: str | None = None) -> list[FeatureGroup]:
@@ -104,41 +130,21 @@ def groups_of(sets: Sequence[FeatureSet], phase: str | None = None) -> list[Feat
     return chosen
 
 
-def write_table(path: Path, ids: Sequence[str], columns: Mapping[str, Any]) -> Path:
-    """Write id and columns to ``.csv`` or ``.parquet``, whole or not at all."""
-    import polars as pl
-
-    table = pl.DataFrame({"id": list(ids), **columns})
-    if path.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"`{path}`: expected a name that ends in .csv or .parquet.")
-    content = io.BytesIO()
-    if path.suffix == ".csv":
-        table.write_csv(content)
-    else:
-        table.write_parquet(content)
-    write_bytes_atomic(path, content.getvalue())
-    return path
-
-
 def _write(
-    project: Project, sets: Sequence[FeatureSet], table: FeatureTable, output: Path | None, *, sealed: bool
+    project: Project,
+    sets: Sequence[FeatureSet],
+    table: FeatureTable,
+    export: Export | None,
+    manifest: Manifest,
+    *,
+    sealed: bool,
 ) -> list[Path]:
-    sealed_ids = set(project.splits.test_ids) if sealed else set()
-    rows = [row for row, id in enumerate(table.ids) if id not in sealed_ids]
-    ids = [table.ids[row] for row in rows]
-
-    def columns_of(names: Sequence[str]) -> dict[str, Any]:
-        values = table.select(names).values[rows]
-        return {name: values[:, position] for position, name in enumerate(names)}
-
-    if output is not None:
-        names = list(dict.fromkeys(name for chosen in sets for name in chosen.columns))
-        return [write_table(output, ids, columns_of(names))]
-    if not sealed:
+    """Write what was extracted; test items of the prepared manifest stay out."""
+    if export is None and not sealed:
         return []
-    folder = project.data_folder / "features"
-    return [
-        write_table(folder / f"{chosen.name}.parquet", ids, columns_of(chosen.columns))
-        for chosen in sets
-        if chosen.columns
-    ]
+    sealed_ids = set(project.splits.test_ids) if sealed else set()
+    keep = [row for row, id in enumerate(table.ids) if id not in sealed_ids]
+    if export is not None:
+        return export.write(sets, table, keep, manifest)
+    tracks = [chosen for chosen in sets if chosen.columns]
+    return Export(project.data_folder / "features").write(tracks, table, keep, manifest)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from earmark.data.dataset import Dataset
@@ -32,6 +32,8 @@ __all__ = [
     "train",
 ]
 
+_CLASS_WEIGHTS = {"none": None, "weights": "balanced"}
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -50,6 +52,10 @@ class TrainOptions:
     strategies: tuple[Strategy, ...] = ()
     skip_impossible: bool = False
     """Leave out a strategy that an algorithm cannot follow, instead of refusing."""
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of `Preprocess` that replace the recipe's."""
+    balance: str | None = None
+    """``none`` or ``weights`` instead of the recipe's class weights."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +89,13 @@ def train(
     _refuse_pseudo(project, options)
     dataset, _ = project.training_data(chosen, progress)
     _refuse_too_little(project, dataset)
-    auxiliary = project.auxiliary_data(chosen, progress)
-    recipes = recipes_of(project, options)
-    _refuse_unmapped(project, chosen, recipes)
+    recipes, unmapped = recipes_of(project, options), project.needs_mapping(chosen)
+    _refuse_unmapped(chosen, recipes, unmapped)
+    # A model of scored rows alone says nothing of rows in other units, so these are not even read for it.
+    is_told = not unmapped or any(recipe.strategy.align != "none" for recipe in recipes)
+    auxiliary = project.auxiliary_data(chosen, progress) if is_told else None
     _refuse_impossible(recipes, auxiliary)
-    job = _Job(project, chosen, dataset, auxiliary, metric, options, progress)
+    job = _Job(project, chosen, dataset, auxiliary, bool(unmapped), metric, options, progress)
     results = [job.train(recipe) for recipe in recipes]
     runs = tuple(result.run for result in results)
     reused = frozenset(result.run.name for result in results if result.reused)
@@ -97,10 +105,15 @@ def train(
 def baseline_runs(project: Project, dataset: Dataset) -> dict[str, Run]:
     """The task's baseline feature sets, trained like its first recipe on the same rows and folds.
 
-    They live beside the cache, not among the runs, and are found again by their key.
+    They live beside the cache, not among the runs, and are found again by their key. One whose columns tables in place
+    of audio cannot give is left out.
     """
     recipe = replace(project.task.recipes[0], seed=project.settings.seed)
-    return {name: _baseline_run(project, recipe, name, dataset) for name in project.task.baselines}
+    items = list(project.manifest.subset(dataset.ids))
+    names = [
+        name for name in project.task.baselines if not project.table_gaps(project.task.features(name), items)
+    ]
+    return {name: _baseline_run(project, recipe, name, dataset) for name in names}
 
 
 def _baseline_run(project: Project, recipe: Recipe, features: str, dataset: Dataset) -> Run:
@@ -130,13 +143,29 @@ def recipes_of(project: Project, options: TrainOptions) -> list[Recipe]:
     strategy that was asked for.
     """
     declared = {recipe.algorithm: recipe for recipe in project.task.recipes}
-    names = options.algorithms or project.settings.algorithms or project.task.algorithms or list(declared)
-    chosen = [declared.get(canonical_name(name), Recipe(name)) for name in names]
     if options.preset:
-        chosen = [project.task.preset(options.preset).recipe]
+        preset = project.task.preset(options.preset).recipe
+        names = _expanded(options.algorithms, declared) or [preset.algorithm]
+        chosen = [_in_place(preset, name) for name in names]
+    else:
+        given = options.algorithms or project.settings.algorithms or project.task.algorithms
+        names = _expanded(given, declared) or list(declared)
+        chosen = [declared.get(canonical_name(name), Recipe(name)) for name in names]
     adjusted = [_adjusted(recipe, project, options) for recipe in chosen]
     pairs = [replace(recipe, strategy=one) for recipe in adjusted for one in _strategies(project, options)]
     return [recipe for recipe in pairs if _possible(recipe)] if options.skip_impossible else pairs
+
+
+def _expanded(names: Sequence[str] | None, declared: Iterable[str]) -> list[str]:
+    """The names, with every declared algorithm in the place of ``all``."""
+    return list(dict.fromkeys(one for name in names or () for one in (declared if name == "all" else [name])))
+
+
+def _in_place(recipe: Recipe, algorithm: str) -> Recipe:
+    """The recipe with another algorithm in its place, whose parameters are then its own defaults."""
+    if canonical_name(algorithm) == recipe.algorithm:
+        return recipe
+    return replace(recipe, algorithm=algorithm, params={})
 
 
 def _strategies(project: Project, options: TrainOptions) -> tuple[Strategy, ...]:
@@ -163,7 +192,13 @@ def _adjusted(recipe: Recipe, project: Project, options: TrainOptions) -> Recipe
         **training.parameters.get(recipe.algorithm, {}),
         **dict((options.parameters or {}).get(recipe.algorithm, {})),
     }
-    return replace(recipe, params={**recipe.params, **given, **own}, seed=project.settings.seed)
+    return replace(
+        recipe,
+        params={**recipe.params, **given, **own},
+        preprocess={**recipe.preprocess, **options.preprocess},
+        class_weight=_CLASS_WEIGHTS[options.balance] if options.balance else recipe.class_weight,
+        seed=project.settings.seed,
+    )
 
 
 @dataclass(frozen=True)
@@ -174,6 +209,7 @@ class _Job:
     features: FeatureSet
     dataset: Dataset
     auxiliary: Dataset | None
+    is_unmapped: bool
     metric: str
     options: TrainOptions
     progress: ProgressCallback | None
@@ -197,7 +233,7 @@ class _Job:
             resume=options.resume,
             reuse=not options.force,
             on_event=self._teller(recipe),
-            auxiliary=self.auxiliary,
+            auxiliary=None if self.is_unmapped and recipe.strategy.align == "none" else self.auxiliary,
         )
 
     def _teller(self, recipe: Recipe) -> Callable[[Mapping[str, Any]], None]:
@@ -263,13 +299,12 @@ def _refuse_too_little(project: Project, dataset: Dataset) -> None:
         )
 
 
-def _refuse_unmapped(project: Project, features: FeatureSet, recipes: Sequence[Recipe]) -> None:
+def _refuse_unmapped(features: FeatureSet, recipes: Sequence[Recipe], columns: Sequence[str]) -> None:
     """Rows in other units must not be pooled as they are: the source would be what is learned."""
     plain = sorted(
         {r.strategy.name for r in recipes if r.strategy.uses_auxiliary and r.strategy.align == "none"}
     )
-    columns = project.needs_mapping(features) if plain else ()
-    if columns:
+    if columns and plain:
         raise UsageError(
             f"rows of the second source come from tables in other units: {len(columns)} of {len(features.columns)} "
             f"columns of `{features.name}` are not comparable ({', '.join(columns[:3])} ...), and strategy "
