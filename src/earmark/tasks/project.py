@@ -184,7 +184,7 @@ class Project:
             raise UsageError(
                 f"feature set `{features.name}` holds frames only; a model needs one row per item."
             )
-        table = self._features_or_tables(features, list(manifest.subset(splits.train_ids)), progress)
+        table = self.features_or_tables(features, list(manifest.subset(splits.train_ids)), progress)
         dataset = Dataset.build(manifest, splits, table, self.classes, columns=features.columns)
         return dataset, table
 
@@ -206,7 +206,7 @@ class Project:
             return None
         items = list(manifest.subset(splits.auxiliary_ids))
         audio = [item for item in items if not self._is_table(item)]
-        table = self._features_or_tables(features, audio or items, progress)
+        table = self.features_or_tables(features, audio or items, progress)
         return Dataset.build(
             manifest, splits, table, self.classes, columns=features.columns, split="auxiliary"
         )
@@ -226,8 +226,14 @@ class Project:
     def _is_table(self, item: Item) -> bool:
         return _suffix(item) in self.task.table_files
 
-    def _features_or_tables(
-        self, features: FeatureSet, items: Sequence[Item], progress: ProgressCallback | None
+    def table_gaps(self, features: FeatureSet, items: Iterable[Item]) -> tuple[str, ...]:
+        """Columns of a feature set that the tables among `items` cannot give."""
+        kinds = {_suffix(item) for item in items} & self.task.table_files.keys()
+        known = [self.task.table_files[kind].comparable for kind in kinds]
+        return tuple(column for column in features.columns if any(column not in kind for kind in known))
+
+    def features_or_tables(
+        self, features: FeatureSet, items: Sequence[Item], progress: ProgressCallback | None = None
     ) -> FeatureTable:
         """Features of items with audio, and what tables say of the others; rows in the order of the items' kinds."""
         files = self.task.table_files

@@ -117,7 +117,7 @@ def source_odds(
 def _scale(A: npt.NDArray[np.float64], B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Per column the ratio of standard deviations, 0 where A is constant."""
     spread = A.std(axis=0)
-    return np.divide(B.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(np.divide(B.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 0))
 
 
 def _recolouring(A: npt.NDArray[np.float64], B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -20,7 +20,7 @@ from earmark.data.seal import LEDGER_FILE, read_ledger
 from earmark.errors import RunError, UsageError
 from earmark.evaluation import baselines as baseline
 from earmark.evaluation.baselines import Baseline
-from earmark.evaluation.domain_shift import domain_shift
+from earmark.evaluation.domain_shift import DomainShift, domain_shift
 from earmark.evaluation.goals import SPLITS
 from earmark.evaluation.importance import permutation_importance
 from earmark.evaluation.label_issues import require_reviewable
@@ -123,7 +123,7 @@ def evaluate(
     _require_possible(project, split, extras)
     features = project.task.features(run.config["settings"]["features"])
     dataset, table = project.training_data(features, progress)
-    auxiliary = project.auxiliary_data(features, progress)
+    auxiliary = _auxiliary(project, run, features, progress)
     _require_same_data(run, dataset, auxiliary)
     scored = (
         _out_of_fold(run, dataset, table)
@@ -170,7 +170,7 @@ def _evaluation(
         goals=tuple(project.task.goals),
         importance=_importance(run, dataset),
         sources=_sources(run, scored, seed, out_of_fold=out_of_fold),
-        shift=domain_shift(dataset, auxiliary, seed=seed) if auxiliary is not None and out_of_fold else None,
+        shift=_shift(project, dataset, auxiliary, features) if out_of_fold else None,
         plane=principal_plane(data.X, data.columns, dataset.X),
         set_aside=tuple(SetAside(failure.uri, failure.error) for failure in scored.table.failures),
         stages=tuple(_stages(project, features, run)),
@@ -193,6 +193,26 @@ def _extended(request: AnalysisRequest, extras: Extras) -> tuple[Evaluation, tup
         evaluation = replace(evaluation, label_review=review)
     names = dict.fromkeys(extras.analyses)
     return replace(evaluation, analyses=tuple(run_analysis(name, request) for name in names)), files
+
+
+def _auxiliary(
+    project: Project, run: Run, features: FeatureSet, progress: ProgressCallback | None
+) -> Dataset | None:
+    """The rows that only train; none for a run without them where theirs are tables in other units."""
+    if "auxiliary" not in run.config["hashes"] and project.needs_mapping(features):
+        return None
+    return project.auxiliary_data(features, progress)
+
+
+def _shift(
+    project: Project, ours: Dataset, theirs: Dataset | None, features: FeatureSet
+) -> DomainShift | None:
+    """How far the sources are apart, in the columns that mean the same on both sides; None without any."""
+    foreign = set(project.needs_mapping(features))
+    shared = [column for column in ours.columns if column not in foreign]
+    if theirs is None or not shared:
+        return None
+    return domain_shift(ours.select(shared), theirs.select(shared), seed=project.settings.seed)
 
 
 def _sources(run: Run, scored: _Scored, seed: int, *, out_of_fold: bool) -> tuple[SourceScore, ...]:
@@ -236,7 +256,7 @@ def _sealed(
     project: Project, run: Run, features: FeatureSet, reason: str, progress: ProgressCallback | None
 ) -> _Scored:
     items = project.manifest.subset(project.splits.test_ids)
-    table = project.extract(features.groups, items, progress=progress)
+    table = project.features_or_tables(features, list(items), progress)
     opening = project.sealed.open(run=run.name, reason=reason, commit=run.config["hashes"]["code"])
     data = test_dataset(opening, table, run.classes, columns=features.columns)
     p = run.classifier().predict_proba(data.X, data.columns)
@@ -272,10 +292,14 @@ def _baselines(project: Project, training: Dataset, scored: Dataset, split: str)
     )
     items = list(project.manifest.subset(scored.ids))
     for rule in project.task.rules:
+        if _has_gap(project, rule.features, items):
+            continue
         table = _values(project, rule.features, items, scored.ids, rule.columns)
         values = {name: table[:, position] for position, name in enumerate(rule.columns)}
         found.append(baseline.rule(rule.name, rule.answer, values, n_classes, description=rule.description))
     for name, run in baseline_runs(project, training).items():
+        if _has_gap(project, name, items):
+            continue
         columns = project.task.features(name).columns
         if split == "val":
             p = run.out_of_fold().select([f"probability_{label}" for label in training.classes]).to_numpy()
@@ -291,7 +315,7 @@ def _values(
     project: Project, features: str, items: Sequence[Item], ids: Sequence[str], columns: Sequence[str]
 ) -> np.ndarray:
     """Columns of a feature set for `ids`, in their order, shape (n, n_columns)."""
-    table = project.extract(project.task.features(features).groups, items).select(columns)
+    table = project.features_or_tables(project.task.features(features), items).select(columns)
     row = {id: position for position, id in enumerate(table.ids)}
     missing = [id for id in ids if id not in row]
     if missing:
@@ -365,9 +389,31 @@ def _warnings(project: Project, run: Run, dataset: Dataset, split: str, rivals: 
         found.append(
             "some labels were made by a rule: these scores say how well the rule is learned, not the zones."
         )
+    found += _of_tables(project, run, split)
     if split == "val" and len(rivals) > 1:
         found.append(
             f"this is one of {len(rivals)} runs on the same rows; choosing the best of them by these scores makes its "
             "own score somewhat too good. The sealed test set is not part of that choice."
         )
     return found
+
+
+def _of_tables(project: Project, run: Run, split: str) -> list[str]:
+    """What cannot be said where somebody else's tables stand in for audio."""
+    features, splits = project.task.features(run.config["settings"]["features"]), project.splits
+    scored = list(project.manifest.subset([*splits.train_ids, *splits.test_ids]))
+    foreign, found = project.needs_mapping(features), []
+    if foreign and split == "val" and "auxiliary" in run.config["hashes"]:
+        found.append(
+            f"{len(foreign)} of {len(features.columns)} features of the second source come from tables in other units; "
+            "the sources are compared in the others only."
+        )
+    names = [rule.name for rule in project.task.rules if _has_gap(project, rule.features, scored)]
+    names += [name for name in project.task.baselines if _has_gap(project, name, scored)]
+    if names:
+        found.append(f"tables without audio cannot say what the baselines {', '.join(names)} need: left out.")
+    return found
+
+
+def _has_gap(project: Project, features: str, items: Sequence[Item]) -> bool:
+    return bool(project.table_gaps(project.task.features(features), items))
