@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from earmark.cli.options import Invocation, command, open_project, task_argument
+from earmark.cli.tunings import tuning_options
 
 __all__ = ["parse_recalls", "thresholds"]
 
@@ -35,6 +36,7 @@ __all__ = ["parse_recalls", "thresholds"]
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be chosen, write nothing.")
 @click.pass_obj
+@tuning_options
 def thresholds(
     invocation: Invocation,
     task: str | None,
@@ -52,12 +54,17 @@ def thresholds(
     earlier file is kept. The scores `after` are of rows that took no part in the choice, `same_rows` of those that
     did. The sealed test set is not touched.
 
+    With --drops or --mapping, thresholds that belong to no run are chosen instead, nested by fold: those of the drop
+    detector, or those that make zones of DEAM's arousal and valence.
+
     \b
     Examples:
       earmark thresholds zones
       earmark thresholds zones --coverage 0.9 --dry-run
       earmark thresholds zones --accuracy 0.8 --cost ordinal
       earmark thresholds zones --recall PURPLE=0.85 --format json
+      earmark thresholds zones --drops
+      earmark thresholds zones --mapping --output zone_mapping.yaml
     """
     from earmark.cli.output import emit, note
     from earmark.tasks.verbs.predict import chosen_run

@@ -96,10 +96,13 @@ class LabelFiles:
         ``diff(before, after, relocate=...)`` gives rows of ``change``, ``path``, ``before``, ``after``.
     write : callable
         ``write(path, manifest)`` writes all rows and labels in the task's one normal form.
+    mapping_template : callable or None
+        ``mapping_template()`` gives the text of a file that says how numbers become labels, with every default.
     """
 
     diff: Callable[..., list[dict[str, Any]]]
     write: Callable[[Path, Manifest], None]
+    mapping_template: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from earmark.tasks.task import (
 )
 from earmark.tasks.zones.analysis.registry import ANALYSES
 from earmark.tasks.zones.cues import CUES
+from earmark.tasks.zones.deam.mapping import default_yaml
 from earmark.tasks.zones.deam.opensmile import COMPARABLE as COMPARABLE_TABLES
 from earmark.tasks.zones.deam.opensmile import opensmile_table
 from earmark.tasks.zones.demo import generate_demo
@@ -149,7 +150,7 @@ task = Task(
         Goal("accuracy", 0.80, split="test"),
     ),
     importer=import_zones,
-    label_files=LabelFiles(diff_rows, write_normal_form),
+    label_files=LabelFiles(diff_rows, write_normal_form, default_yaml),
     extras={
         "tempo_bpm": ("fast10", "zones.fast.tempo"),
         "tempo_confidence": ("fast10", "zones.fast.tempo_confidence"),
