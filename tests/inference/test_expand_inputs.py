@@ -142,6 +142,14 @@ def test_links_to_a_parent_folder_end(music):
     assert len(expand_inputs([music])) == 5
 
 
+def test_a_pipe_with_the_name_of_audio_is_never_waited_for(music):
+    before = list(expand_inputs([music]))
+    os.mkfifo(music / "pipe.wav")
+    assert list(expand_inputs([music])) == before
+    [only] = expand_inputs(["music/pipe.wav"])
+    assert "no file but a pipe" in only.error
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_an_unreadable_folder_is_named(music):
     (music / "deep").chmod(0)

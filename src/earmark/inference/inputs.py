@@ -138,7 +138,9 @@ def _in_folder(folder: str) -> Iterator[str | Failed]:
         found += [
             str(Path(parent, name))
             for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
+            if not name.startswith(".")
+            and Path(name).suffix.lower() in AUDIO_SUFFIXES
+            and not _never_ends(Path(parent, name))
         ]
     yield from sorted(found)
     for error in unreadable:
@@ -170,9 +172,18 @@ def _matching(pattern: str) -> Iterator[str | Failed]:
             yield from _in_folder(path)
 
 
+def _never_ends(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which would be waited for; a link to nothing is not, and fails."""
+    return path.exists() and not path.is_file()
+
+
 def _nothing_there(path: str) -> str:
     hint = ""
     parent = Path(path).parent
+    if _never_ends(Path(path)):
+        return (
+            f"`{path}` is no file but a pipe, a socket or a device; expected a file. Copy its audio into one."
+        )
     if os.path.lexists(path):
         hint = " It is a link to something that is gone."
     elif not parent.is_dir():
