@@ -32,7 +32,7 @@ from earmark.tasks.zones.accounting import (
 )
 from earmark.tasks.zones.labels import CLASSES, follows_bpm_rule, parse_zone
 from earmark.tasks.zones.layouts import UNREADABLE, LabelRow
-from earmark.tasks.zones.library.imports import read_rows
+from earmark.tasks.zones.library.imports import collection_of, read_rows
 from earmark.tasks.zones.locations import Relocation, is_remote, parse_relocations, resolve
 from earmark.tasks.zones.tagging.journal import journal_path, read_history
 from earmark.tasks.zones.text import camelot_key, normalised, positive_number
@@ -157,6 +157,7 @@ def prepare_tracks(
 def _read_source(source: Path, kind: str | None = None) -> tuple[str, list[_Track]]:
     from earmark.audio.decode import AUDIO_SUFFIXES
 
+    source = collection_of(source, kind)
     if kind == "tags":
         tagged = read_rows(source, kind)
         return tagged.layout, [_Track(str(source), source.absolute(), row) for row in tagged.rows]

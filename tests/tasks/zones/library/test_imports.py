@@ -284,6 +284,10 @@ class TestSerato:
         assert report.kept + len(report.rejected) == report.rows_read == 9
         assert [row.detail for row in report.rejected if row.reason == "unknown zone"] == ["colour #cc0000"]
 
+        # The folder is as good as the library in it.
+        assert prepare_tracks([source.parent], root=tmp_path)[1].layouts == {str(source.parent): "serato"}
+        assert read_rows(source.parent, "serato").rows == read_rows(source).rows
+
         # On an external drive paths start at the folder that holds _Serato_.
         inside = tracks[0].relative_to(tmp_path).as_posix()
         source.write_bytes(serato([{"pfil": inside}]))

@@ -5,7 +5,8 @@ kind               found by                                        zone of a tra
 =================  ==============================================  ============================================
 ``rekordbox-xml``  XML with the root ``DJ_PLAYLISTS``              playlist, grouping, comment, My Tag, colour
 ``rekordbox-anlz`` the letters ``PMAI`` at the start               none: a beat grid, so path and tempo
-``serato``         ``vrsn`` at the start: library or crate         colour of its row
+``serato``         ``vrsn`` at the start: library or crate; a      colour of its row
+                   folder with ``database V2`` in it
 ``playlist``       ``#EXTM3U``, ``[playlist]``, XSPF, or the       the playlist's name, if that is a zone
                    suffix ``.m3u``, ``.m3u8``
 ``tags``           a folder, where its tags are asked for          ENERGYZONE, grouping, comment
@@ -27,7 +28,7 @@ from earmark.tasks.zones.library import anlz, playlists, rekordbox_xml, serato
 from earmark.tasks.zones.library.markup import parse_xml
 from earmark.tasks.zones.library.track_tags import read_track_tags
 
-__all__ = ["KINDS", "read_collection", "read_rows", "read_tagged_folder"]
+__all__ = ["KINDS", "collection_of", "read_collection", "read_rows", "read_tagged_folder"]
 
 KINDS = ("serato", "rekordbox-xml", "rekordbox-anlz", "playlist", "tags")
 """What ``--from`` may say; without it the content decides."""
@@ -37,6 +38,12 @@ _HEAD_BYTES = 4096
 _XML = re.compile(
     rf"<(\?xml|!|{rekordbox_xml.ROOT}|playlist)", re.IGNORECASE
 )  # a file name may start with `<`
+
+
+def collection_of(source: Path, kind: str | None = None) -> Path:
+    """The library of Serato where a folder such as ``_Serato_`` holds it; any other source itself."""
+    is_asked = kind in (None, "serato")
+    return (serato.database_in(source) if is_asked and source.is_dir() else None) or source
 
 
 def read_rows(source: Path, kind: str | None = None) -> LabelFile:
@@ -56,6 +63,7 @@ def read_rows(source: Path, kind: str | None = None) -> LabelFile:
     """
     if kind is not None and kind not in KINDS:
         raise UsageError(f"There is no collection of the kind {kind!r}; expected one of {', '.join(KINDS)}.")
+    source = collection_of(source, kind)
     if kind == "tags" or (kind is None and source.is_dir()):
         return read_tagged_folder(source)
     data = _bytes_of(source)
@@ -73,6 +81,7 @@ def read_collection(source: Path) -> LabelFile | None:
 
     A folder is read for its tags. Raises as `read_rows`.
     """
+    source = collection_of(source)
     if source.is_dir():
         return read_tagged_folder(source)
     data = _bytes_of(source)

@@ -18,7 +18,7 @@ from earmark.errors import UsageError
 from earmark.tasks.zones.layouts import LabelFile, LabelRow
 from earmark.tasks.zones.library.keys import camelot_of_tonality
 
-__all__ = ["COLOUR_ZONES", "database_rows", "is_database", "parse_database"]
+__all__ = ["COLOUR_ZONES", "database_in", "database_rows", "is_database", "parse_database"]
 
 COLOUR_ZONES = {
     "00ffff99": "YELLOW",
@@ -39,12 +39,19 @@ _COLUMNS = {
     "tkey": "key",
 }
 _FOLDER = "_Serato_"
+_DATABASE = "database V2"
 _HEADER = 8  # letters and length
 
 
 def is_database(head: bytes) -> bool:
     """Whether a file that starts with these bytes is a library or a crate of Serato."""
     return head[:4] == b"vrsn" and "Serato".encode("utf-16-be") in head[:256]
+
+
+def database_in(folder: Path) -> Path | None:
+    """The library in Serato's folder ``_Serato_``, or None where a folder holds none."""
+    path = folder / _DATABASE
+    return path if path.is_file() else None
 
 
 def parse_database(data: bytes, source: Path) -> LabelFile:
