@@ -149,3 +149,23 @@ def test_locations_are_whole_urls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert location_url("a b.mp3") == f"file://localhost{Path.cwd().as_posix()}/a%20b.mp3"
     assert location_url("/m/\udcff.mp3") == "file://localhost/m/%FF.mp3"
+
+
+def test_what_a_track_lacks_is_told_and_an_undecided_one_has_no_confidence(library, tmp_path, caplog):
+    import soundfile
+
+    project, outcomes, paths = library
+    short, bad = tmp_path / "short.wav", tmp_path / "tags.wav"
+    soundfile.write(short, [0.1] * 22_050, 22_050)
+    soundfile.write(bad, soundfile.read(paths[0])[0], 22_050)
+    data = (
+        bad.read_bytes() + b"id3 " + (20).to_bytes(4, "little") + b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(10)
+    )
+    bad.write_bytes(data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:])
+    uncertain = replace(outcomes[0], path=str(short), label="UNCERTAIN")
+    write_library(project, [replace(outcomes[1], path=str(bad)), uncertain], tmp_path / "x.xml")
+    assert "1 of the collection's tracks have no cues" in caplog.text and "short.wav" in caplog.text
+    assert (
+        "1 of the collection's tracks are named by their files" in caplog.text and "tags.wav" in caplog.text
+    )
+    assert 'Comments="UNCERTAIN (' in (tmp_path / "x.xml").read_text("utf-8")

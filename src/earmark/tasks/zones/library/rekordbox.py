@@ -19,6 +19,7 @@ AlphaTheta, "rekordbox XML format list", https://rekordbox.com/en/support/develo
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from earmark.tasks.project import Project
 
 __all__ = ["PRODUCT", "TRACK_COLOURS", "location_url", "write_library"]
+
+logger = logging.getLogger(__name__)
 
 PRODUCT = "earmark"
 """Name of the program in the file: one without it belongs to somebody else."""
@@ -73,7 +76,8 @@ def write_library(
     -------
     Path
         The file. Titles, artists and so on come from the tags where the extra ``dj`` is installed and they can be
-        read; else the file name is the title. A track that is too short for beats and drops has no cues.
+        read; else the file name is the title. A track that is too short for beats and drops has no cues. A warning
+        is logged for both.
 
     Raises
     ------
@@ -87,16 +91,33 @@ def write_library(
             "Choose another name, or pass --force to replace."
         )
     predictions = _by_location(outcomes)
-    cues = track_cues(project, [prediction.path for prediction in predictions])
+    paths = [prediction.path for prediction in predictions]
+    cues = track_cues(project, paths)
+    tags = {prediction.path: _tags_of(Path(_file_of(prediction))) for prediction in predictions}
+    _warn(
+        [path for path in paths if path not in cues],
+        "have no cues, since they are too short for beats and drops",
+    )
+    _warn(
+        [path for path in paths if tags[path] is None], "are named by their files, since no tags can be read"
+    )
     root = Element("DJ_PLAYLISTS", Version="1.0.0")
     SubElement(root, "PRODUCT", Name=PRODUCT, Version=__version__, Company=PRODUCT)
     collection = SubElement(root, "COLLECTION", Entries=str(len(predictions)))
     for number, prediction in enumerate(predictions, start=1):
-        _add_track(collection, number, prediction, cues.get(prediction.path))
+        told = tags[prediction.path] or TrackTags()
+        _add_track(collection, number, prediction, told, cues.get(prediction.path))
     _add_playlists(root, [prediction.label for prediction in predictions])
     target.parent.mkdir(parents=True, exist_ok=True)
     write_bytes_atomic(target, to_xml(root))
     return target
+
+
+def _warn(paths: Sequence[str], what: str) -> None:
+    """Log which tracks lack something; the file is written without it."""
+    if paths:
+        named = ", ".join(f"`{path}`" for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
+        logger.warning("%d of the collection's tracks %s: %s", len(paths), what, named)
 
 
 def location_url(path: str) -> str:
@@ -131,8 +152,10 @@ def _file_of(prediction: Prediction) -> str:
     return resolve(path, Path.cwd()) if path[:7].lower() == "file://" else path
 
 
-def _add_track(collection: Element, number: int, prediction: Prediction, cues: Cues | None) -> None:
-    attributes = {"TrackID": str(number), **_attributes(prediction, cues)}
+def _add_track(
+    collection: Element, number: int, prediction: Prediction, tags: TrackTags, cues: Cues | None
+) -> None:
+    attributes = {"TrackID": str(number), **_attributes(prediction, tags, cues)}
     track = SubElement(collection, "TRACK", {name: text for name, text in attributes.items() if text})
     if cues is None:
         return
@@ -153,11 +176,11 @@ def _add_track(collection: Element, number: int, prediction: Prediction, cues: C
         )
 
 
-def _attributes(prediction: Prediction, cues: Cues | None) -> dict[str, str]:
+def _attributes(prediction: Prediction, tags: TrackTags, cues: Cues | None) -> dict[str, str]:
     from earmark.audio.decode import probe
 
     path = Path(_file_of(prediction))
-    info, tags = probe(path), _tags_of(path)
+    info = probe(path)
     suffix = path.suffix.lstrip(".").lower()
     of = {name: xml_text(text) for name, text in tags.values.items()}
     bpm = cues.grid.bpm if cues is not None else 0.0
@@ -180,20 +203,22 @@ def _attributes(prediction: Prediction, cues: Cues | None) -> dict[str, str]:
     }
 
 
-def _tags_of(path: Path) -> TrackTags:
-    """Tags of a track that has been decoded; none where they, alone, cannot be read."""
+def _tags_of(path: Path) -> TrackTags | None:
+    """Tags of a track that has been decoded; empty without mutagen, None where they, alone, cannot be read."""
     if not can_read_tags():
         return TrackTags()
     try:
         return read_track_tags(path)
     except InputError:
-        return TrackTags()
+        return None
 
 
 def _comment(prediction: Prediction, theirs: str) -> str:
     """The track's own comment, which an import would replace, and the answer."""
     method = prediction.extras.get("method")
-    ours = f"{prediction.label} {prediction.confidence:.2f}{f' ({method})' if method else ''}"
+    # The confidence of a track that is undecided is that of a zone which was not chosen.
+    sure = f" {prediction.confidence:.2f}" if prediction.label in CLASSES else ""
+    ours = f"{prediction.label}{sure}{f' ({method})' if method else ''}"
     return f"{theirs} | {ours}" if theirs else ours
 
 
