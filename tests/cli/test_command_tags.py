@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +130,33 @@ def test_a_library_for_rekordbox(earmark, library):
     assert "written: collection.xml" in result.err
     text = (library.parent / "collection.xml").read_text("utf-8")
     assert "DJ_PLAYLISTS" in text and "a.flac" in text
+
+
+def test_files_and_playlists_hold_also_what_is_not_tagged_again(earmark, library):
+    (library / "broken.mp3").unlink()
+    assert earmark("predict", "zones", "music/a.flac", *RULES, "-w").code == 0
+    before = (library / "a.flac").read_bytes()
+    options = ("--output", "all.jsonl", "--playlists", "lists", "--format", "json")
+    result = earmark("predict", "zones", "music", *RULES, "-w", *options)
+    assert [row["path"] for row in json.loads(result.out)] == ["music/b.wav"], "only this one is tagged"
+    assert "1 of 2 tracks already carry an answer" in result.err and "Tags: 1 written" in result.err
+    rows = [json.loads(line) for line in Path("all.jsonl").read_text("utf-8").splitlines()]
+    assert [row["path"] for row in rows] == ["music/a.flac", "music/b.wav"]
+    listed = [line for path in Path("lists").iterdir() for line in path.read_text("utf-8").splitlines()]
+    assert sum(line.endswith((".flac", ".wav")) for line in listed) == 2
+    assert (library / "a.flac").read_bytes() == before
+
+    undone = earmark("predict", "zones", "--undo")
+    assert "1 files carry answers of earlier writes; --undo all" in undone.err
+    assert "--undo all takes" not in earmark("predict", "zones", "--undo", "all").err
+
+
+def test_a_name_that_is_not_utf8_passes_through_every_output(library):
+    name = os.fsdecode(b"caf\xe9.flac")
+    (library / "a.flac").rename(library / name)
+    command = [sys.executable, "-m", "earmark.cli.main", "predict", "zones", f"music/{name}", *RULES]
+    for options in (["-o", "x.json", "--export-csv", "x.csv", "--format", "json"], ["--format", "csv"], []):
+        shown = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        assert (shown.returncode, "caf\\udce9.flac" in shown.stdout) == (0, True), shown.stderr
+    assert json.loads(Path("x.json").read_text("utf-8"))[0]["path"] == f"music/{name}"
+    assert b"music/caf\xe9.flac" in Path("x.csv").read_bytes()

@@ -8,6 +8,7 @@ failed; 130 interrupted.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -90,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv : sequence of str, optional
         Arguments, default ``sys.argv[1:]``.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text in any encoding
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 

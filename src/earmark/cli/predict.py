@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +134,7 @@ def predict(
       earmark predict zones ~/Music --write-tags --dry-run
       earmark predict zones --undo
     """
-    from earmark.cli.output import complain_of
+    from earmark.cli.output import complain_of, note
     from earmark.cli.predictions import require_writable
     from earmark.cli.progress import progress
     from earmark.cli.tags import report_nothing, undo_tags, without_tagged
@@ -150,8 +150,12 @@ def predict(
     project = open_project(invocation, task, config=config)
     write_lists = _playlist_writer(project.task) if playlists is not None else None
     write_library = _library_writer(project.task) if library is not None else None
+    to_tag = None
     if write_tags and named and not (force or overwrite):
-        named = without_tagged(invocation, project.task, named)
+        to_tag = without_tagged(invocation, project.task, named)
+        # Files and playlists hold all inputs, not only those that get tags now.
+        if not (targets or playlists or library):
+            named = to_tag
         if not named:
             return report_nothing(invocation)
     refined = refiner(project, refining, workers=workers, use_cache=not no_cache)
@@ -177,7 +181,11 @@ def predict(
         )
     if library is not None and write_library is not None:
         written.append(write_library(project, predicted.outcomes, library, force=force))
-    return _report(invocation, project, predicted, written, write_tags, how)
+    for path in written:
+        note(invocation, f"written: {path}")
+    if write_tags:
+        return _tag(invocation, project, predicted, to_tag, how)
+    return _report(invocation, project, predicted)
 
 
 def _write_files(targets: Sequence[Path], task: Task, predicted: Predicted) -> list[Path]:
@@ -188,28 +196,32 @@ def _write_files(targets: Sequence[Path], task: Task, predicted: Predicted) -> l
     return list(targets)
 
 
-def _report(
+def _tag(
     invocation: Invocation,
     project: Project,
     predicted: Predicted,
-    written: Sequence[Path],
-    write_tags: bool,
+    to_tag: Collection[str] | None,
     how: Mapping[str, bool],
 ) -> int:
-    """Print the answers, or what became of the files' tags; gives the exit code."""
+    """Write the answers of the inputs `to_tag`, or of all, into their tags, and print what became of them."""
+    from earmark.cli.predictions import documents_of
+    from earmark.cli.tags import report_tags, write_tags
+
+    named = None if to_tag is None else set(to_tag)
+    outcomes = [one for one in predicted.outcomes if named is None or one.path in named]
+    report = write_tags(project, outcomes, how)
+    return report_tags(invocation, report, documents_of(project.task, outcomes))
+
+
+def _report(invocation: Invocation, project: Project, predicted: Predicted) -> int:
+    """Print the answers; gives the exit code."""
     from earmark.cli.output import emit, note
     from earmark.cli.predictions import csv_of, documents_of, table_of
-    from earmark.cli.tags import report_tags
-    from earmark.cli.tags import write_tags as write_into_files
 
-    for path in written:
-        note(invocation, f"written: {path}")
-    documents = documents_of(project.task, predicted.outcomes)
-    if write_tags:
-        return report_tags(invocation, write_into_files(project, predicted.outcomes, how), documents)
     if invocation.format == "csv":
         click.echo(csv_of(project.task, predicted.outcomes), nl=False)
     else:
+        documents = documents_of(project.task, predicted.outcomes)
         emit(invocation, table_of(predicted.outcomes), document=documents)
         if predicted.run is not None:
             note(invocation, f"Run: {predicted.run.name}")

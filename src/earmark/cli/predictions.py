@@ -76,7 +76,9 @@ def write_file(path: Path, task: Task, answers: Answers) -> None:
         text = to_json(documents)
     else:
         text = "".join(to_json(document, indent=None) for document in documents)
-    write_bytes_atomic(path, text.encode())
+    # A file name that is not UTF-8 keeps its bytes in CSV; in JSON each is an escape such as \udce9.
+    unencodable = "surrogateescape" if path.suffix.lower() == ".csv" else "backslashreplace"
+    write_bytes_atomic(path, text.encode(errors=unencodable))
 
 
 def _flat(document: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def without_tagged(invocation: Invocation, task: Task, sources: Sequence[str]) -
         note(
             invocation,
             f"{len(named) - len(left)} of {len(named)} {task.item_noun} already carry an answer in their tags and are "
-            "left out; --force answers them again.",
+            "not tagged again; --force does that.",
         )
     return left
 
@@ -57,7 +57,10 @@ def undo_tags(invocation: Invocation, project: Project, which: str) -> int:
     report = tag_writing(project.task).undo(project, which=which)
     if not report.changes:
         note(invocation, "Nothing was ever written into tags from this project folder.")
-    return report_tags(invocation, report)
+    code = report_tags(invocation, report)
+    for line in report.notes:
+        note(invocation, line)
+    return code
 
 
 def report_nothing(invocation: Invocation) -> int:

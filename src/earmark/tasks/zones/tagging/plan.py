@@ -89,9 +89,10 @@ class TagChange:
 
 @dataclass(frozen=True)
 class TagReport:
-    """What becomes of all files, in order: the plan of a write, or what was done."""
+    """What becomes of all files, in order: the plan of a write, or what was done; and what else a user should know."""
 
     changes: tuple[TagChange, ...]
+    notes: tuple[str, ...] = ()
 
     def of_status(self, status: str) -> list[TagChange]:
         """The files with one status."""

@@ -30,7 +30,14 @@ from earmark.tasks.zones.tagging.files import (
     write_checked,
 )
 from earmark.tasks.zones.tagging.formats import encode, read_tags
-from earmark.tasks.zones.tagging.journal import FieldChange, Journal, TagWrite, Texts, journal_path
+from earmark.tasks.zones.tagging.journal import (
+    FieldChange,
+    History,
+    Journal,
+    TagWrite,
+    Texts,
+    journal_path,
+)
 from earmark.tasks.zones.tagging.plan import TagChange, TagReport, carries_zone, plan_tags, shown, texts_now
 
 if TYPE_CHECKING:
@@ -94,7 +101,8 @@ def undo_tags(journal: Path, *, which: str = "last", cache: FeatureCache | None 
     -------
     TagReport
         One change per file: ``restored``, ``unchanged`` where it was taken back before, ``kept`` where our fields no
-        longer hold what we wrote, ``failed``. Empty if nothing was ever written.
+        longer hold what we wrote, ``failed``. Empty if nothing was ever written. A note tells of earlier writes that
+        stand, such as those of a command that was interrupted and given again.
 
     Raises
     ------
@@ -112,11 +120,16 @@ def undo_tags(journal: Path, *, which: str = "last", cache: FeatureCache | None 
         ids = {write.id for write in chosen}
         session = _Session(opened, False, cache)
         try:
-            return TagReport(
-                tuple(session.undo(path, ids) for path in dict.fromkeys(write.path for write in chosen))
-            )
+            paths = dict.fromkeys(write.path for write in chosen)
+            return TagReport(tuple(session.undo(path, ids) for path in paths), _earlier(history, ids))
         finally:
             session.close()
+
+
+def _earlier(history: History, ids: Collection[str]) -> tuple[str, ...]:
+    paths = {write.path for write in history.standing() if write.id not in ids}
+    told = f"{len(paths)} files carry answers of earlier writes; --undo all takes those back too."
+    return (told,) if paths else ()
 
 
 class _Session:
