@@ -121,6 +121,7 @@ def _importance(axes: Axes, importance: Sequence[Importance], metric: str) -> No
     axes.errorbar(values, place, xerr=[row.spread for row in top], fmt="none", ecolor=INK, elinewidth=1)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(place, [row.feature.removeprefix("zones.") for row in top])
+    axes.locator_params(axis="x", nbins=4)
     axes.set_xlabel(f"drop of {metric.replace('_', ' ')} when scrambled (± s.d.)")
     _tidy(axes, "worth of drop columns", grid="x")
 
