@@ -22,10 +22,12 @@ ALIGNMENTS = ("none", "moments", "coral")
 
 _RIDGE = 1.0
 """Added to both covariances of standardised columns, as Sun, Feng and Saenko do: one row more per direction."""
-_ODDS_RANGE = (0.1, 10.0)
-"""A row counts at most ten times, and at least a tenth of, the mean: few rows must not carry the fit."""
-_STRENGTH = 0.01
-"""Inverse penalty of the source classifier. Sources are often told apart perfectly; unpenalised odds are then 0."""
+_ODDS_RANGE = (0.01, 10.0)
+"""A row counts at most ten times, and at least a hundredth of, the mean: few rows must not carry the fit, and rows that
+are nothing like own ones must be able to leave it."""
+_STRENGTH = 0.1
+"""Inverse penalty of the source classifier. Sources are often told apart perfectly, and unpenalised odds are then 0;
+with a tenth of this, sources two standard deviations apart in one column are weighted almost alike."""
 _N_FOLDS = 5
 
 
@@ -89,8 +91,8 @@ def source_odds(
     """How much more likely each row of `other` is under the source of `own`, mean 1.
 
     The odds p(own | x) / p(other | x) of a penalised logistic classifier, times n_other / n_own, estimate the ratio
-    of densities. Each row is judged by a classifier that did not see its group, the odds are kept within a factor of
-    ten of their mean, and rows of both sources count alike in total.
+    of densities. Each row is judged by a classifier that did not see its group, and the odds are kept between a
+    hundredth and ten times their mean. Rows of both sources count alike in total when they are told apart.
 
     Returns
     -------
