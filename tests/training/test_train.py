@@ -258,3 +258,19 @@ def test_two_trainings_of_one_key_do_not_mix(tmp_path):
         process.stdout.close()
         process.wait()
     assert not run_of(tmp_path, Recipe("xgboost", params={"n_trees": 20})).reused
+
+
+def test_a_full_disk_leaves_no_half_run_and_an_error_of_the_system(tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError):
+            train(
+                Recipe("xgboost", params={"n_trees": 20}), make_dataset(), root=tmp_path, task="zones",
+                metrics=METRICS, rank_by="accuracy",
+            )  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in (tmp_path / "zones").iterdir()] == [".work"]

@@ -98,7 +98,8 @@ class XGBoost(FoldEstimator):
         return np.asarray(self.booster.predict(self._matrix(X)), dtype=np.float32)
 
     def _save(self, folder: Path) -> None:
-        self.booster.save_model(folder / MODEL_FILE)
+        # Not by save_model, whose error on a full disk is a stack trace of C++ instead of an OSError.
+        (folder / MODEL_FILE).write_bytes(self.booster.save_raw("ubj"))
 
     def _load(self, folder: Path) -> None:
         import xgboost
