@@ -1,4 +1,5 @@
-"""Write the reference pages from the code: commands, settings, errors, feature columns, the JSON schema.
+"""Write the reference pages from the code: commands, settings, errors, feature columns, the JSON schema; and from
+``earlier_commands.toml`` the page on earlier commands.
 
 Run it with ``make reference``. Tests compare what stands in ``docs/reference`` with what these functions return, so
 that the pages cannot fall behind the code.
@@ -184,6 +185,35 @@ def _lookahead(declared: object, column: str) -> str:
     return "whole item" if math.isinf(seconds) else f"{seconds:.3g} s"
 
 
+def earlier_page() -> str:
+    """The commands of the earlier program and what replaces them, from ``docs/earlier_commands.toml``."""
+    rows = tomllib.loads((DOCS / "earlier_commands.toml").read_text("utf-8"))["row"]
+    lines = [
+        "# From the earlier commands\n",
+        "Each script of the earlier program, and what does its work now. The commands run in a project folder with",
+        "tracks, labels and DEAM beside each other; a test runs every one of them. Long flags keep their spelling",
+        "where nothing else is said. Everywhere: `--verbose`, `-v`, `--quiet`. The suffix of `--output` sets the form",
+        "of a table, a folder gets a copy of each run, and a `.png` gets the figure.\n",
+        "| earlier | now |",
+        "|---|---|",
+    ]
+    for row in rows:
+        names = ", ".join(f"`{name.strip()}`" for name in row["earlier"].split(","))
+        now = "<br>".join(f"`earmark {command['run']}`" for command in row["command"]) or "see below"
+        lines.append(f"| {names} | {now} |")
+    for title, key in (("Spelt differently", "renamed"), ("Left out", "left_out")):
+        lines += [
+            f"\n## {title}\n",
+            f"| earlier | flag | {'now' if key == 'renamed' else 'why, and the nearest way'} |",
+        ]
+        lines.append("|---|---|---|")
+        for row in rows:
+            for flag, meaning in row.get(key, {}).items():
+                spelt = f"`{meaning}`" if meaning.startswith("--") and " " not in meaning else meaning
+                lines.append(f"| {row['earlier']} | `{flag}` | {spelt} |")
+    return "\n".join(lines) + "\n"
+
+
 def column_meanings() -> list[tuple[str, str]]:
     """Pattern of full names -> meaning, from ``docs/columns.toml``; the first that fits counts."""
     table = tomllib.loads((DOCS / "columns.toml").read_text("utf-8"))
@@ -204,6 +234,7 @@ def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
     for name, text in pages().items():
         (REFERENCE / name).write_text(text, "utf-8")
+    (DOCS / "howto" / "earlier-commands.md").write_text(NOTICE + earlier_page(), "utf-8")
     json.loads((REFERENCE / "earmark.schema.json").read_text("utf-8"))
 
 
