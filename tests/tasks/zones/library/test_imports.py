@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import warnings
@@ -370,6 +371,14 @@ class TestPlaylists:
         )
         (row,) = read_collection(theirs).rows
         assert (row.zone, row.values) == ("PURPLE", {"artist": "A", "title": "T PURPLE"})
+
+    @pytest.mark.parametrize("form", ["m3u8", "pls"])
+    def test_a_name_that_is_not_utf8_costs_our_playlist_one_row_only(self, form, tracks, tmp_path):
+        names = [str(tracks[0]), os.fsdecode(b"/m/caf\xe9.mp3")]
+        outcomes = [Prediction(name, "GREEN", 0.9, {}, {}) for name in names]
+        (written,) = write_playlists(outcomes, tmp_path, formats=[form])
+        manifest, report = prepare_tracks([written], root=tmp_path)
+        assert (len(manifest), report.rejected_by_reason) == (1, {"unreadable row": 1})
 
     def test_one_track_in_two_zones_is_rejected_both_times(self, tracks, tmp_path):
         for name in ("PURPLE", "GREEN"):

@@ -36,7 +36,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def parse_m3u(data: bytes, source: Path) -> LabelFile:
     """Rows of an M3U playlist; ``#`` starts a comment, and ``#EXTINF`` names the next track."""
     try:
-        text = decode_text(data, str(source))
+        text = _text_of(data, source)
     except UsageError:
         if source.suffix.lower() != ".m3u":
             raise
@@ -46,7 +46,7 @@ def parse_m3u(data: bytes, source: Path) -> LabelFile:
 
 def parse_pls(data: bytes, source: Path) -> LabelFile:
     """Rows of a PLS playlist: ``File1=...``, ``Title1=...``, in the order of the file."""
-    text = decode_text(data, str(source))
+    text = _text_of(data, source)
     titles: dict[str, str] = {}
     files: list[tuple[int, str, str]] = []
     for number, line in enumerate(lines_of(text), start=1):
@@ -64,6 +64,13 @@ def parse_xspf(root: Element, source: Path) -> LabelFile:
     """Rows of an XSPF playlist, from its root element."""
     note = root.findtext(f"{_XSPF}annotation", "")
     return _labelled(_xspf_entries(root), source, note)
+
+
+def _text_of(data: bytes, source: Path) -> str:
+    """Text of a playlist; one of ours may name a file whose name is not UTF-8, and then only that row is unreadable."""
+    if PLAYLIST_MARK.encode() in data[:1000]:
+        return data.decode("utf-8", "surrogateescape")
+    return decode_text(data, str(source))
 
 
 def _m3u_entries(lines: Iterable[str]) -> Iterator[_Entry]:
