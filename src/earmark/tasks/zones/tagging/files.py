@@ -109,7 +109,7 @@ def sentence(path: Path, error: Exception) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"`{path}` stays as it is: {error.strerror}. Expected a file and a folder that you may write."
     if error.errno == errno.ENOENT:
-        return f"`{path}` is gone. Expected the file that was answered. Name it again."
+        return f"`{path}` is gone. It was moved or deleted. Put it back there and try again."
     return f"`{path}` stays as it is: {error.strerror or error}."
 
 
