@@ -84,6 +84,7 @@ def _train(invocation: Invocation, target: str, own: dict[str, Any], given: dict
         trained = train_target(project, name, parameters=own, workers=given["workers"], progress=tell)
     report, folders = trained.report, [trained.folder]
     if given["output"] is not None:
+        # Only the folder of a run is copied, and this is one.
         folders.append(copy_run(Run(trained.folder, {}), given["output"]))
     document = {"task": project.task.name, "target": name, "folders": folders, **report.document}
     emit(invocation, list(report.rows), document=document)

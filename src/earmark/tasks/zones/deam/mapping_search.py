@@ -45,7 +45,7 @@ __all__ = ["GRID", "MappingGrid", "MappingSearch", "mapping_tuning", "search_map
 
 METRIC_NAME = "balanced_accuracy"
 METRIC = METRICS[METRIC_NAME]
-N_TREES = 60
+N_TREES = 25
 """Enough to rank mappings; a model that answers has more."""
 MAPPING_FILE = "zone_mapping.yaml"
 FEATURES_OF_TABLES = "common22"
@@ -56,8 +56,8 @@ FEATURES_OF_TABLES = "common22"
 class MappingGrid:
     """Values to try; every combination with yellow_max <= purple_min is a point of `simple` and of `plan`."""
 
-    yellow_max: tuple[float, ...] = (3.5, 4.0, 4.25, 4.5, 4.75, 5.0)
-    purple_min: tuple[float, ...] = (5.0, 5.25, 5.5, 5.75, 6.0, 6.5)
+    yellow_max: tuple[float, ...] = (3.5, 4.0, 4.5, 5.0)
+    purple_min: tuple[float, ...] = (5.0, 5.5, 6.0, 6.5)
     valence_min: tuple[float, ...] = (4.0, 4.5, 5.0)
 
     def mappings(self, base: ZoneMapping | None = None) -> tuple[ZoneMapping, ...]:
