@@ -235,3 +235,13 @@ def test_a_broken_model_is_not_promoted(trained):
     with pytest.raises(RunError):
         promote(root, second)
     assert production_run(root, "zones").name == first.name
+
+
+def test_show_holds_the_thresholds_and_the_scores_of_rows_that_only_train(tmp_path):
+    from earmark.models.decision import Decision, write_decision
+
+    run = write_run(tmp_path)
+    assert show(run)["decision"] is None and show(run)["auxiliary_metrics"] == {}
+    decision = Decision(run.classes).with_threshold(0.6)
+    write_decision(run.path, decision, {"rows": 3})
+    assert show(run)["decision"] == {**decision.to_dict(), "record": {"rows": 3}}

@@ -51,7 +51,10 @@ def list_command(invocation: Invocation, task: str | None, limit: int | None) ->
     rows = [_row(run) for run in chosen]
     shown = [{**{key: row[key] for key in row if key != "metrics"}, **row["metrics"]} for row in rows]
     emit(
-        invocation, shown, columns=["name", "task", "algorithm", "created", "seconds", *names], document=rows
+        invocation,
+        shown,
+        columns=["name", "task", "algorithm", "strategy", "created", "seconds", *names],
+        document=rows,
     )
 
 
@@ -59,7 +62,7 @@ def list_command(invocation: Invocation, task: str | None, limit: int | None) ->
 @click.argument("run")
 @click.pass_obj
 def show_command(invocation: Invocation, run: str) -> None:
-    """Show one run: its whole configuration, its scores, and where its files are.
+    """Show one run: its whole configuration, its scores, its thresholds if it has any, and where its files are.
 
     \b
     Examples:
@@ -73,7 +76,13 @@ def show_command(invocation: Invocation, run: str) -> None:
     rows = [{"key": "name", "value": document["name"]}, {"key": "path", "value": document["path"]}]
     rows += [
         {"key": key, "value": value}
-        for key, value in _flat({key: document[key] for key in ("config", "metrics")})
+        for key, value in _flat(
+            {
+                key: document[key]
+                for key in ("config", "metrics", "auxiliary_metrics", "decision")
+                if document[key]
+            }
+        )
     ]
     emit(invocation, rows, document=document)
 
@@ -178,6 +187,7 @@ def _row(run: Run) -> dict[str, Any]:
         "name": run.name,
         "task": run.task,
         "algorithm": run.algorithm,
+        "strategy": run.strategy,
         "created": run.config["created"],
         "seconds": run.config.get("seconds"),
         "path": str(run.path),

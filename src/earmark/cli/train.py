@@ -215,9 +215,10 @@ def train(
     if output is not None:
         document["copies"] = [copy_run(run, output) for run in trained.runs]
         note(invocation, f"Copied to {output}: {', '.join(run.path.name for run in trained.runs)}")
+    columns = None
     if len(options.strategies) > 1:
-        rows = _compared(invocation, project, trained, options, draws, document)
-    emit(invocation, rows, document=document)
+        rows, columns = _compared(invocation, project, trained, options, draws, document)
+    emit(invocation, rows, columns=columns if invocation.format == "table" else None, document=document)
     if report is not None:
         note(invocation, f"Report of the best run: {report}")
     return 1 if has_failed else 0
@@ -256,8 +257,10 @@ def _compared(
     options: TrainOptions,
     draws: int | None,
     document: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """The table of strategies, in place of the plain one; the sentence goes to the notes."""
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The table of strategies, in place of the plain one, and what of it fits on a terminal; the sentence goes to the
+    notes.
+    """
     from earmark.cli.output import note
     from earmark.cli.progress import progress
     from earmark.tasks.verbs.strategies import compare_strategies, drawn_scores, sentence_of, write_table
@@ -272,7 +275,7 @@ def _compared(
     path = write_table(table, trained.best.path / "strategies.csv")
     note(invocation, document["sentence"])
     note(invocation, f"Table: {path}")
-    return [row.to_row() for row in table]
+    return [row.to_row() for row in table], table[0].short_columns()
 
 
 def _pair(text: str | None) -> tuple[float, float] | None:

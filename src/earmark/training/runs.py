@@ -301,8 +301,16 @@ def best_run(runs: Iterable[Run], metric: str) -> Run:
 
 
 def show(run: Run) -> dict[str, Any]:
-    """Name, path, configuration and scores as one plain dict."""
-    return {"name": run.name, "path": str(run.path), "config": dict(run.config), "metrics": run.metrics}
+    """Name, path, configuration, scores, those of rows that only train, and thresholds, as one plain dict.
+
+    ``decision`` is what `earmark thresholds` chose, with ``record`` of how; None where the most probable class answers.
+    """
+    from earmark.models.decision import read_decision, read_record
+
+    decision = read_decision(run.path, run.classes)
+    chosen = None if decision is None else {**decision.to_dict(), "record": read_record(run.path)}
+    known = {"name": run.name, "path": str(run.path), "config": dict(run.config), "metrics": run.metrics}
+    return {**known, "auxiliary_metrics": run.auxiliary_metrics, "decision": chosen}
 
 
 @dataclass(frozen=True)

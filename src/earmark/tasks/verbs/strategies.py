@@ -100,6 +100,11 @@ class StrategyRow:
             "run": self.run.name,
         }
 
+    def short_columns(self) -> list[str]:
+        """Those keys of `to_row` that fit on a terminal; the run gives way to the scores on other folds."""
+        last = "run" if self.drawn is None else "on other folds"
+        return ["strategy", "algorithm", self.metric, "against user", last]
+
     def to_json(self) -> dict[str, Any]:
         """Numbers, for ``--format json``."""
         return {
@@ -146,7 +151,7 @@ def compare_strategies(
         rows.append(row)
     sign = -1 if METRICS[metric].direction == "higher" else 1
     return tuple(
-        sorted(rows, key=lambda row: sign * np.nan_to_num(row.metrics[metric].value, nan=-sign * np.inf))
+        sorted(rows, key=lambda row: sign * np.nan_to_num(row.metrics[metric].value, nan=sign * np.inf))
     )
 
 
