@@ -246,6 +246,7 @@ def test_an_input_that_the_model_was_not_made_for_gets_no_decision(tones, cache,
     assert [one.label for one in plain.predict([tones[0], str(silence)])] == ["calm", "calm"]
     heard, silent = guarded.predict([tones[0], str(silence)])
     assert (heard.label, silent.label) == ("calm", "NONE")
+    assert silent.confidence == 0 and set(silent.probabilities.values()) == {0.5}
     assert silent.extras["undecided"] == "it is silent" and "undecided" not in heard.extras
     with pytest.raises(SchemaError, match=r"test\.shape\.crossings"):
         Predictor(

@@ -345,7 +345,14 @@ class Predictor:
         fields = self._fields(table, answers)
         if self.abstention is not None and len(table):
             strange = self.abstention.of(table)
-            answers = replace(answers, decided=answers.decided & ~strange)
+            # What a model says of what it was not made for is no probability: all classes are left open alike.
+            equal = np.full(answers.probabilities.shape[1], 1 / answers.probabilities.shape[1])
+            answers = replace(
+                answers,
+                decided=answers.decided & ~strange,
+                confidence=np.where(strange, 0.0, answers.confidence),
+                probabilities=np.where(strange[:, None], equal, answers.probabilities),
+            )
             for i in np.flatnonzero(strange):
                 fields[i]["undecided"] = self.abstention.reason
         return [

@@ -145,7 +145,7 @@ class Strategy:
     @property
     def label(self) -> str:
         """For names of runs and rows of tables, with what was chosen for it."""
-        aligned = f" {self.align}" if self.align != "none" and self.name != "coral" else ""
+        aligned = f" {self.align}" if self.align != "none" and self.name not in ("coral", "user") else ""
         return f"{self.name}{aligned}{' searched' if self.search else ''}"
 
     def members(self) -> tuple[Strategy, ...]:

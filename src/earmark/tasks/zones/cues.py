@@ -57,6 +57,7 @@ BLOCK = 64  # samples, 2.9 ms: resolution of the attack
 EARLIEST_S = 0.06  # how far before the tracked beat the attack may lie; it is never after it
 SPAN_BEATS = 16  # a tempo over four bars is not disturbed by the 23 ms of a frame
 STEADY_TOLERANCE = 0.12  # of a beat; a tracked beat this near to the straight grid agrees with it
+LOUD_BEFORE_S = 2.0  # what is loud for less has nothing to break down
 STEADY_SHARE = 0.85  # so many beats must agree for one tempo to stand for the track
 
 
@@ -216,7 +217,7 @@ class BeatGrid:
 class Cue:
     """A drop: the time of its cue, on the grid, the hit that was heard, the breakdown before it, its strength.
 
-    There is no breakdown where the track starts low and this is its first rise.
+    There is no breakdown where the track has not been loud for two seconds before: then this is how it begins.
     """
 
     time_s: float
@@ -272,7 +273,7 @@ def cues_of_events(beats: np.ndarray, drops: np.ndarray) -> Cues:
         Cue(
             grid.snap(hit_s),
             float(hit_s),
-            grid.snap(fell_s) if fell_s > 0 else None,
+            grid.snap(fell_s) if fell_s >= LOUD_BEFORE_S else None,
             float(contrast),
             float(intensity),
         )
