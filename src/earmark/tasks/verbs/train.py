@@ -308,8 +308,8 @@ def _refuse_unmapped(features: FeatureSet, recipes: Sequence[Recipe], columns: S
         raise UsageError(
             f"rows of the second source come from tables in other units: {len(columns)} of {len(features.columns)} "
             f"columns of `{features.name}` are not comparable ({', '.join(columns[:3])} ...), and strategy "
-            f"{', '.join(plain)} would pool them as they are. Pass --align moments (or coral) with features that tables "
-            "can give, such as --features common22; or give the audio."
+            f"{', '.join(plain)} would pool them as they are. Pass --align moments (or coral), with features that "
+            "tables can give, such as --features common22; or give the audio."
         )
 
 
