@@ -6,18 +6,26 @@ test` alone does, and it writes the ledger first.
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 import tone_task
 from tone_task import write_tone
 
+from earmark.data.manifest import Manifest
 from earmark.data.seal import SEALED_FILE
 from earmark.errors import SealError
+from earmark.tasks.inputs import import_items
 from earmark.tasks.project import Project
+from earmark.tasks.task import Imported
 from earmark.tasks.verbs.evaluate import evaluate
 from earmark.tasks.verbs.grid import open_search, run_search
 from earmark.tasks.verbs.prepare import prepare
-from earmark.tasks.verbs.train import train
+from earmark.tasks.verbs.thresholds import thresholds
+from earmark.tasks.verbs.train import TrainOptions, train
+from earmark.training.strategy import Strategy
 
 
 @pytest.fixture
@@ -97,3 +105,72 @@ def test_test_scores_come_from_the_sealed_rows(project):
     tested = evaluate(project, run, split="test").evaluation
     assert set(tested.ids) == set(project.splits.test_ids)
     assert np.isfinite(tested.metrics["balanced_accuracy"].value)
+
+
+STRATEGIES = tuple(
+    Strategy(name) for name in ("user", "weighted", "importance", "coral", "transfer", "blend")
+)
+WITH_ALL = TrainOptions(algorithms=("xgboost",), strategies=STRATEGIES)
+
+
+def with_a_second_source(request):
+    """Singers 11 to 15 are of another collection; 11 and 12 sing in ours too, whose fold or seal they then share."""
+    import polars as pl
+
+    found = import_items(request)
+    table = found.manifest.table.with_columns(
+        auxiliary=pl.col("id").str.extract(r"(\d+)").cast(pl.Int32) >= 33,
+        source=pl.when(pl.col("id").str.extract(r"(\d+)").cast(pl.Int32) >= 33)
+        .then(pl.lit("radio"))
+        .otherwise(pl.lit("stage")),
+        group=pl.col("group").replace({f"singer{11 + number}": f"singer{number}" for number in range(4)}),
+    )
+    return Imported(Manifest(table, root=request.root), found.report)
+
+
+@pytest.fixture
+def pooled(tmp_path, tone_folder):
+    task = dataclasses.replace(tone_task.task, importer=with_a_second_source)
+    project = Project.open(task, tmp_path / "pooled", {"workers": 1})
+    prepare(project, [tone_folder / "labels.csv"])
+    return project
+
+
+def numbers_of_strategies(project):
+    """Everything that training, thresholds, validation and label review say, without what names time or place."""
+    trained = train(project, WITH_ALL)
+    found = []
+    for run in trained.runs:
+        chosen = thresholds(project, run, dry_run=True).chosen.decision.to_dict()
+        found.append((run.key, run.metrics, run.auxiliary_metrics, run.out_of_fold().rows(), chosen))
+    report = evaluate(project, trained.runs[1]).evaluation
+    sources = [score.to_json() for score in report.sources]
+    return repr([found, sources, report.shift.auc, report.shift.features])
+
+
+def test_poison_in_test_items_and_in_what_shares_their_singers_changes_no_number_of_any_strategy(pooled):
+    purged = [id for id, row in pooled.splits.rows().items() if row["split"] == "purged"]
+    assert purged, "some of the second source must be too near the test items"
+    before = numbers_of_strategies(pooled)
+    for item in pooled.manifest.subset(purged):
+        write_tone(item.uri, 3_900, 1)
+    poison(pooled)
+    shutil.rmtree(pooled.runs_folder)
+    shutil.rmtree(pooled.root / ".earmark" / "baselines", ignore_errors=True)
+    assert numbers_of_strategies(Project.open(pooled.task, pooled.root, {"workers": 1})) == before
+
+
+def test_folds_of_scored_items_are_those_without_a_second_source(pooled, tmp_path, tone_folder):
+    """The rows that only train decide nothing of how the others are divided."""
+    alone = dataclasses.replace(tone_task.task, importer=only_ours)
+    other = Project.open(alone, tmp_path / "alone", {"workers": 1})
+    prepare(other, [tone_folder / "labels.csv"])
+    ours = other.splits.rows()
+    beside = {id: row for id, row in pooled.splits.rows().items() if id in ours}
+    assert beside == ours
+
+
+def only_ours(request):
+    found = with_a_second_source(request)
+    kept = found.manifest.table.filter(~found.manifest.table["auxiliary"]).drop("auxiliary")
+    return Imported(Manifest(kept, root=request.root), found.report)
