@@ -16,6 +16,7 @@ from earmark.tasks.project import Project
 from earmark.tasks.verbs.predict import predict
 from earmark.tasks.zones.cues import track_cues
 from earmark.tasks.zones.demo import generate_demo
+from earmark.tasks.zones.labels import ZONES
 from earmark.tasks.zones.library.rekordbox import MAX_MEMORY_CUES, location_url, write_library
 from earmark.tasks.zones.library.rekordbox_xml import cue_rows, transitions
 
@@ -40,7 +41,7 @@ def library(tmp_path_factory):
         artist="Ä \ud83d".encode("utf-8", "replace").decode(),
         album="A\nB",
     )
-    tagged.update(genre="House", initialkey="F#m", comment="opener")
+    tagged.update(genre="House", initialkey="F#m", comment="opener", grouping="Friday, second hour")
     tagged.save()
     project = Project.open("zones", tmp_path_factory.mktemp("project"))
     outcomes = predict(project, [str(path) for path in paths], method="rules").outcomes
@@ -99,6 +100,9 @@ def test_tags_become_attributes_on_one_line_without_control_characters(library, 
     assert (track.Album, track.Genre, track.Tonality) == ("A B", "House", "11A")
     assert track.Comments.startswith("opener | ")
     assert plain.Name == "plain"
+    # An import replaces the grouping: the DJ's own is kept, and the zone stands where there is none.
+    assert track.Grouping == "Friday, second hour"
+    assert plain.Grouping in {zone.display_name for zone in ZONES}
 
 
 def test_without_mutagen_the_file_name_is_the_title(library, reader, tmp_path, monkeypatch):
@@ -168,4 +172,5 @@ def test_what_a_track_lacks_is_told_and_an_undecided_one_has_no_confidence(libra
     assert (
         "1 of the collection's tracks are named by their files" in caplog.text and "tags.wav" in caplog.text
     )
+    assert "Uncertain" not in (tmp_path / "x.xml").read_text("utf-8").partition("<PLAYLISTS>")[0]
     assert 'Comments="UNCERTAIN (' in (tmp_path / "x.xml").read_text("utf-8")

@@ -32,7 +32,7 @@ from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import InputError, UsageError
 from earmark.inference.prediction import Failed, Prediction
 from earmark.tasks.zones.cues import Cues, track_cues
-from earmark.tasks.zones.labels import CLASSES, UNCERTAIN, UNCERTAIN_DISPLAY_NAME, ZONES
+from earmark.tasks.zones.labels import CLASSES, UNCERTAIN, ZONES
 from earmark.tasks.zones.library.markup import to_xml, xml_text
 from earmark.tasks.zones.library.track_tags import TrackTags, can_read_tags, read_track_tags
 from earmark.tasks.zones.locations import is_remote, resolve
@@ -53,7 +53,7 @@ TRACK_COLOURS = {"YELLOW": "0xFFFF00", "GREEN": "0x00FF00", "PURPLE": "0x660099"
 MAX_MEMORY_CUES = 10
 _CUE_COLOUR = {"Red": "224", "Green": "100", "Blue": "27"}
 _KINDS = {"aif": "AIFF", "mp4": "M4A"}
-_DISPLAY_NAMES = {zone.name: zone.display_name for zone in ZONES} | {UNCERTAIN: UNCERTAIN_DISPLAY_NAME}
+_DISPLAY_NAMES = {zone.name: zone.display_name for zone in ZONES}
 
 
 def write_library(
@@ -188,7 +188,7 @@ def _attributes(prediction: Prediction, tags: TrackTags, cues: Cues | None) -> d
         "Name": of.get("title") or xml_text(path.stem),
         "Artist": of.get("artist", ""),
         "Album": of.get("album", ""),
-        "Grouping": _DISPLAY_NAMES.get(prediction.label, prediction.label),
+        "Grouping": _grouping(prediction, xml_text(tags.grouping)),
         "Genre": of.get("genre", ""),
         "Kind": f"{_KINDS.get(suffix, suffix.upper())} File",
         "Size": str(path.stat().st_size),
@@ -211,6 +211,12 @@ def _tags_of(path: Path) -> TrackTags | None:
         return read_track_tags(path)
     except InputError:
         return None
+
+
+def _grouping(prediction: Prediction, theirs: str) -> str:
+    """The track's own grouping, which an import would replace, else the zone; nothing where there is none."""
+    decided = "" if prediction.label == UNCERTAIN else prediction.label
+    return theirs or _DISPLAY_NAMES.get(decided, decided)
 
 
 def _comment(prediction: Prediction, theirs: str) -> str:

@@ -51,6 +51,8 @@ class TrackTags:
     is_predicted : bool
         Whether the zone is still what earmark wrote, and so no listener's.
     bit_rate_kbps : int or None
+    grouping : str
+        What somebody wrote into the grouping that names no zone, or empty.
     """
 
     values: dict[str, str] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class TrackTags:
     comment: str = ""
     is_predicted: bool = False
     bit_rate_kbps: int | None = None
+    grouping: str = ""
 
 
 def can_read_tags() -> bool:
@@ -111,6 +114,7 @@ def _tags_of(opened: Any, fields: Tags) -> TrackTags:
         next(iter(theirs), ""),
         any(zone in answer.text.split() for answer in fields.of_field("comment")),
         round(rate / 1000) if rate else None,
+        next((text for text in fields.texts()["grouping"] if text.strip() and not parse_zone(text)), ""),
     )
 
 
