@@ -141,7 +141,9 @@ def _copy_figure(invocation: Invocation, evaluated: Evaluated, map_kind: str | N
 
     wanted = f"map_{map_kind}.png" if map_kind else target.name
     by_depth = sorted(evaluated.folder.rglob("*.png"), key=lambda path: len(path.parts), reverse=True)
-    figures = {path.name: path for path in by_depth}  # of equal names, that of this report rather than of one below it
+    figures = {
+        path.name: path for path in by_depth
+    }  # of equal names, that of this report rather than of one below it
     source = figures.get(wanted, figures["confusion_matrix.png"])
     write_bytes_atomic(target, source.read_bytes())
     note(invocation, f"Figure: {target} ({source.stem.replace('_', ' ')})")
@@ -161,9 +163,11 @@ def _show(invocation: Invocation, evaluated: Evaluated) -> None:
     for section in evaluation.analyses:
         note(invocation, f"{section.title}: {' '.join(section.sentences)}")
     if evaluation.split == "test":
+        from earmark.data.seal import Openings
+
         note(
             invocation,
-            f"This test set was opened {evaluation.test_openings} times by {evaluation.test_runs} runs.",
+            f"This test set: {Openings(evaluation.test_openings, evaluation.test_runs)}.",
         )
     for path in evaluated.review_files:
         note(invocation, f"Labels: {path}")

@@ -200,7 +200,10 @@ def _write_template(invocation: Invocation, project: Project, path: Path) -> int
     if path.exists():
         raise UsageError(f"`{path}` exists and is left as it is. Name another file.")
     write_bytes_atomic(path, template().encode())
-    note(invocation, f"Written: {path}. Next: earmark prepare {project.spelled} LABELS --deam DIR --mapping {path}")
+    note(
+        invocation,
+        f"Written: {path}. Next: earmark prepare {project.spelled} LABELS --deam DIR --mapping {path}",
+    )
     return 0
 
 

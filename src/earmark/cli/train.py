@@ -185,6 +185,12 @@ def train(
         **recipe_changes(**changes),
     )
     has_failed = prepare_first(invocation, project, labels, deam)
+    if draws and len(options.strategies) < 2:
+        from earmark.errors import UsageError
+
+        raise UsageError(
+            f"--draws {draws} repeats a comparison, and there is none. Name several: --strategy all."
+        )
     report = None
     with progress(invocation) as tell:
         trained = run_train(project, options, progress=tell)
