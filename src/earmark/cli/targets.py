@@ -67,7 +67,6 @@ def _train(invocation: Invocation, target: str, own: dict[str, Any], given: dict
     from earmark.cli.progress import progress
     from earmark.tasks.verbs.copies import copy_run
     from earmark.tasks.verbs.targets import require_target, train_target
-    from earmark.training.runs import Run
 
     project = open_project(
         invocation,
@@ -85,7 +84,7 @@ def _train(invocation: Invocation, target: str, own: dict[str, Any], given: dict
     report, folders = trained.report, [trained.folder]
     if given["output"] is not None:
         # Only the folder of a run is copied, and this is one.
-        folders.append(copy_run(Run(trained.folder, {}), given["output"]))
+        folders.append(copy_run(trained.folder, given["output"]))
     document = {"task": project.task.name, "target": name, "folders": folders, **report.document}
     emit(invocation, list(report.rows), document=document)
     for line in (*report.sentences, *(f"Written: {folder}" for folder in folders)):

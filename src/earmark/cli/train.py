@@ -219,7 +219,7 @@ def train(
         ],
     }
     if output is not None:
-        document["copies"] = [copy_run(run, output) for run in trained.runs]
+        document["copies"] = [copy_run(run.path, output) for run in trained.runs]
         note(invocation, f"Copied to {output}: {', '.join(run.path.name for run in trained.runs)}")
     columns = None
     if len(options.strategies) > 1:

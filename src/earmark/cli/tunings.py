@@ -14,6 +14,8 @@ from earmark.cli.options import Invocation, open_project
 
 __all__ = ["tuning_options"]
 
+_SHOWN = 10
+
 
 def tuning_options(function: Callable[..., int | None]) -> Callable[..., int | None]:
     """Add the options of tunings to `thresholds`; `function` is called where none was asked for."""
@@ -68,7 +70,11 @@ def _tune(invocation: Invocation, task: str | None, name: str, output: Path | No
     with progress(invocation) as tell:
         tuning = project.task.tunings[name](project, output, tell)
     document = {"task": project.task.name, "tuning": name, "rows": tuning.rows, "files": tuning.files}
-    emit(invocation, list(tuning.rows), document={**document, "sentences": tuning.sentences})
+    rows = list(tuning.rows)
+    shown = rows[:_SHOWN] if invocation.format == "table" else rows
+    emit(invocation, shown, document={**document, "sentences": tuning.sentences})
+    if len(shown) < len(rows):
+        note(invocation, f"The {_SHOWN} best of {len(rows)}; --format csv or json gives all.")
     for sentence in tuning.sentences:
         note(invocation, sentence)
     for path in tuning.files:

@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 
 from earmark.errors import UsageError
-from earmark.training.runs import Run
 
 __all__ = ["copy_run"]
 
 
-def copy_run(run: Run, folder: str | Path) -> Path:
-    """Copy a run's folder into `folder`, under its own name; an earlier copy is replaced once the new one is whole.
+def copy_run(run: Path, folder: str | Path) -> Path:
+    """Copy the folder of a run, or of a model, into `folder`, under its own name; an earlier copy is replaced once the new one is whole.
 
     Returns
     -------
@@ -27,12 +26,12 @@ def copy_run(run: Run, folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"`{folder}` is a file; expected a folder for a copy of the run. Give another name.")
-    copy = folder / run.path.name
-    if copy.resolve() == run.path.resolve():
+    copy = folder / run.name
+    if copy.resolve() == run.resolve():
         raise UsageError(f"`{folder}` is where the runs lie; expected another folder for a copy of one.")
-    partial = folder / f".partial-{run.path.name}"
+    partial = folder / f".partial-{run.name}"
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(run.path, partial)
+    shutil.copytree(run, partial)
     if copy.exists():
         shutil.rmtree(copy)
     partial.rename(copy)
