@@ -14,6 +14,8 @@ import pytest
 
 from earmark.cli.main import run
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -40,18 +42,18 @@ def earmark(
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        _forget_task_files(str(tmp_path_factory.getbasetemp()))
+        _forget_task_files((str(tmp_path_factory.getbasetemp()), str(EXAMPLES)))
         return Finished(code, captured.out, captured.err)
 
     return call
 
 
-def _forget_task_files(temporary: str) -> None:
+def _forget_task_files(folders: tuple[str, ...]) -> None:
     """Each process of a user knows one task file; here the next test may bring another of the same name."""
     for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(temporary):
+        if (getattr(module, "__file__", None) or "").startswith(folders):
             del sys.modules[name]
-    sys.path[:] = [folder for folder in sys.path if not folder.startswith(temporary)]
+    sys.path[:] = [folder for folder in sys.path if not folder.startswith(folders)]
 
 
 @pytest.fixture
@@ -78,8 +80,7 @@ def earmark_process() -> Callable[..., Finished]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder in which the example task has gone through every verb; copy it before changing it."""
     folder = tmp_path_factory.mktemp("trained")
-    example = Path(__file__).parents[2] / "examples" / "loudness.py"
-    shutil.copy(example, folder / "loudness.py")
+    shutil.copy(EXAMPLES / "loudness.py", folder / "loudness.py")
     (folder / "earmark.toml").write_text('task = "loudness.py"\nworkers = 1\n')
     subprocess.run(
         [sys.executable, "-m", "earmark.cli.main", "demo", "loudness.py", "--workers", "0"],

@@ -11,7 +11,9 @@ __all__ = ["copy_run"]
 
 
 def copy_run(run: Path, folder: str | Path) -> Path:
-    """Copy the folder of a run, or of a model, into `folder`, under its own name; an earlier copy is replaced once the new one is whole.
+    """Copy the folder of a run or a model into `folder`, under its own name.
+
+    An earlier copy is replaced once the new one is whole.
 
     Returns
     -------
