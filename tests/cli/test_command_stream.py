@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,10 +29,16 @@ def noise(*parts: tuple[float, float]) -> np.ndarray:
     return (np.concatenate(samples) * 32767).astype("<i2")
 
 
+@pytest.fixture(scope="module")
+def own_copy(trained, tmp_path_factory):
+    """A project of this module's own: what a stream ends with is kept in the cache."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("stream") / "project"))
+
+
 @pytest.fixture
-def here(trained, monkeypatch):
-    monkeypatch.chdir(trained)
-    return trained
+def here(own_copy, monkeypatch):
+    monkeypatch.chdir(own_copy)
+    return own_copy
 
 
 @pytest.fixture

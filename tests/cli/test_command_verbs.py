@@ -75,7 +75,7 @@ def test_shape_of_cache_check(answer):
 
 def test_shape_of_runs(answer):
     (run,) = answer("runs", "list")
-    assert list(run) == ["name", "task", "algorithm", "created", "seconds", "path", "metrics"]
+    assert list(run) == ["name", "task", "algorithm", "strategy", "created", "seconds", "path", "metrics"]
     shown = answer("runs", "show", "latest")
     assert list(shown) == ["name", "path", "config", "metrics"]
     assert shown["name"] == run["name"]

@@ -38,4 +38,5 @@ def write_tone(path: Path, pitch_hz: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     time_s = np.arange(RATE // 4) / RATE
     samples = rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * pitch_hz * time_s) + rng.normal(0, 0.05, time_s.size)
-    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    # Files of floats carry the time of writing, so that equal sounds would have other contents each time.
+    soundfile.write(path, samples, RATE, subtype="PCM_24")
