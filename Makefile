@@ -2,10 +2,10 @@
 .PHONY: test slow check docs reference build constraints
 
 test:            ## the quick tests
-	python -m pytest
+	python -m pytest -n auto --dist worksteal
 
 slow:            ## all tests
-	python -m pytest -m "slow or not slow"
+	python -m pytest -n auto --dist worksteal -m "slow or not slow"
 
 check:           ## style, types, layers
 	ruff check .

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from earmark.cli.main import COMMANDS, cli
+from earmark.cli.main import COMMANDS, SUMMARIES, cli
 from earmark.cli.options import Invocation
 from earmark.errors import EarmarkError, GateError, InputError, UsageError
 
@@ -61,6 +61,12 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself():
+    context = click.Context(cli)
+    own = {name: cli.get_command(context, name).get_short_help_str(limit=200) for name in COMMANDS}
+    assert own == SUMMARIES
 
 
 @pytest.mark.parametrize("path", [(), ("extract",), ("cache", "why")], ids=" ".join)

@@ -77,7 +77,7 @@ def test_shape_of_runs(answer):
     (run,) = answer("runs", "list")
     assert list(run) == ["name", "task", "algorithm", "strategy", "created", "seconds", "path", "metrics"]
     shown = answer("runs", "show", "latest")
-    assert list(shown) == ["name", "path", "config", "metrics"]
+    assert list(shown) == ["name", "path", "config", "metrics", "auxiliary_metrics", "decision"]
     assert shown["name"] == run["name"]
     compared = answer("runs", "compare", "latest", "latest")
     assert (compared["comparable"], compared["config"]) == (True, {})

@@ -18,7 +18,7 @@ import click
 from earmark.cli.options import EarmarkGroup, Invocation, common_options, debugging
 from earmark.errors import EarmarkError
 
-__all__ = ["COMMANDS", "cli", "main"]
+__all__ = ["COMMANDS", "SUMMARIES", "cli", "main"]
 
 # Name -> module and attribute, in the order of a project's life; `earmark --help` keeps this order.
 COMMANDS = {
@@ -40,6 +40,26 @@ COMMANDS = {
     "schema": "earmark.cli.schema:schema",
 }
 
+# The first sentence of each, so that the list of commands imports none of them; a test keeps them equal.
+SUMMARIES = {
+    "demo": "Make data for TASK (default: zones), then prepare, extract, train, evaluate and predict, and show the report.",
+    "init": "Make a folder a project: earmark.toml with every setting explained, and a .gitignore.",
+    "doctor": "Check versions, codecs, cache, disk and processors, and show the settings and where each comes from.",
+    "prepare": "Read label files or folders in SOURCES, divide the items once, and seal the labels of the test set.",
+    "extract": "Compute the features of TASK for its prepared items, or for the files and folders in SOURCES.",
+    "train": "Train the models of TASK on the same folds, and write a run folder for each and a report of the best.",
+    "grid": "Try every combination of parameter values on the folds, and rank them.",
+    "thresholds": "Choose how a run of TASK decides: calibration, costs of errors, and when it says nothing.",
+    "evaluate": "Score a run of TASK and write its report.",
+    "predict": "Predict files, folders, playlists and URIs in SOURCES with a run of TASK.",
+    "stream": "Answer FILE as it is heard: a line every few seconds, and at the end what `predict` says of the whole.",
+    "check": "Prove properties of a task on real input.",
+    "runs": "List, show, compare and promote runs: a run is the folder that a training leaves.",
+    "data": "Show manifests, splits, and how often the test set was opened.",
+    "cache": "Look into the feature cache: sizes and costs, what is stale and why, upkeep.",
+    "schema": "Print the JSON schema of earmark.toml, for editors that check and complete it.",
+}
+
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_STDOUT_CLOSED = 141  # 128 + SIGPIPE, as a shell reports a writer whose reader has left
@@ -58,6 +78,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, value: b
 @click.group(
     cls=EarmarkGroup,
     lazy=COMMANDS,
+    summaries=SUMMARIES,
     params=common_options(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )

@@ -129,11 +129,20 @@ class EarmarkGroup(click.Group):
     ----------
     lazy : mapping of str to str, optional
         Command -> ``module:attribute``; listed after those that were added.
+    summaries : mapping of str to str, optional
+        Command -> its first sentence, for the list; the command is asked where it is not in here.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        lazy: Mapping[str, str] | None = None,
+        summaries: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.lazy = dict(lazy or {})
+        self.summaries = dict(summaries or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in declared order."""
@@ -162,9 +171,11 @@ class EarmarkGroup(click.Group):
         """List the commands with the whole first sentence of each."""
         rows = []
         for name in self.list_commands(ctx):
-            found = self.get_command(ctx, name)
-            if found is not None:
-                rows.append((name, found.get_short_help_str(limit=200)))
+            summary = self.summaries.get(name)
+            if summary is None:
+                found = self.get_command(ctx, name)
+                summary = "" if found is None else found.get_short_help_str(limit=200)
+            rows.append((name, summary))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
