@@ -42,7 +42,8 @@ COMMANDS = {
 
 # The first sentence of each, so that the list of commands imports none of them; a test keeps them equal.
 SUMMARIES = {
-    "demo": "Make data for TASK (default: zones), then prepare, extract, train, evaluate and predict, and show the report.",
+    "demo": "Make data for TASK (default: zones), then prepare, extract, train, evaluate and predict, and show "
+    "the report.",
     "init": "Make a folder a project: earmark.toml with every setting explained, and a .gitignore.",
     "doctor": "Check versions, codecs, cache, disk and processors, and show the settings and where each comes from.",
     "prepare": "Read label files or folders in SOURCES, divide the items once, and seal the labels of the test set.",
