@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Check", "examine"]
 
 # Distribution -> module, where the names differ.
-_MODULES = {"scikit-learn": "sklearn", "xgboost-cpu": "xgboost", "jinja2": "jinja2"}
+_MODULES = {"scikit-learn": "sklearn", "xgboost-cpu": "xgboost", "pyyaml": "yaml"}
 # Format -> how a tone is written in it: libsndfile's format and subtype, or PyAV's container and codec.
 _SOUNDFILE_FORMATS = {
     "wav": ("WAV", "PCM_16"),
