@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earmark.cli.train import chosen_strategies
+from earmark.cli.strategy_options import chosen_strategies
 from earmark.evaluation.domain_shift import domain_shift
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.prepare import prepare

@@ -17,14 +17,15 @@ from earmark.cli.option_blocks import (
     recipe_options,
 )
 from earmark.cli.options import Invocation, command, open_project, task_argument
+from earmark.cli.strategy_options import compared, strategy_options
 from earmark.cli.targets import target_options
 
 if TYPE_CHECKING:
     from earmark.tasks.project import Project
-    from earmark.tasks.verbs.train import TrainedModels, TrainOptions
+    from earmark.tasks.verbs.train import TrainedModels
     from earmark.training.strategy import Strategy
 
-__all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
+__all__ = ["parse_parameters", "parse_value", "train"]
 
 
 @command()
@@ -39,32 +40,7 @@ __all__ = ["chosen_strategies", "parse_parameters", "parse_value", "train"]
 @click.option("--features", help="Feature set to train on (default: the task's).")
 @click.option("--algorithms", "--algorithm", help="Estimators, separated by commas (default: the task's).")
 @click.option("--preset", metavar="NAME", help="A training that the task declares: features and recipe.")
-@click.option(
-    "--strategy",
-    "strategies",
-    multiple=True,
-    metavar="NAME",
-    help="How rows of a second source train; may be repeated; `all` compares them on the same folds.",
-)
-@click.option(
-    "--user-weight", type=float, help="What a scored row counts where another counts 1 (default: 3)."
-)
-@click.option("--deam-weight", type=float, help="What a row of the other source counts (default: 1).")
-@click.option(
-    "--per-source", type=click.IntRange(min=1), help="Rows of each source in `balanced` (default: 400)."
-)
-@click.option(
-    "--align", type=click.Choice(["none", "moments", "coral"]), help="Move the other source's features first."
-)
-@click.option("--normalize-source", "align", flag_value="moments", help="The same as --align moments.")
-@click.option("--transfer-rate", type=float, help="Learning rate of the second half of `transfer`.")
-@click.option("--blend-weights", metavar="A,B", help="Weights of a blend (default: 0.6,0.4).")
-@click.option(
-    "--draws",
-    type=click.IntRange(min=1),
-    help="Repeat a comparison of strategies on folds drawn anew, N times.",
-)
-@click.option("--optimize", is_flag=True, help="Search the weights of a blend, nested by fold.")
+@strategy_options
 @click.option("--metric", help="Metric that ranks the runs (default: the task's).")
 @click.option("--epochs", type=click.IntRange(min=1), help="Largest number of passes of a neural network.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Items per step of a neural network.")
@@ -102,15 +78,9 @@ def train(
     features: str | None,
     algorithms: str | None,
     preset: str | None,
-    strategies: tuple[str, ...],
-    user_weight: float | None,
-    deam_weight: float | None,
-    per_source: int | None,
-    align: str | None,
-    transfer_rate: float | None,
-    blend_weights: str | None,
+    strategies: tuple[Strategy, ...],
+    all_strategies: bool,
     draws: int | None,
-    optimize: bool,
     metric: str | None,
     epochs: int | None,
     batch_size: int | None,
@@ -172,25 +142,11 @@ def train(
         force=force,
         allow_pseudo=allow_pseudo,
         preset=preset,
-        strategies=chosen_strategies(
-            strategies,
-            user_weight=user_weight if deam_weight is None else (user_weight or 3.0) / _positive(deam_weight),
-            per_source=per_source,
-            align=align,
-            learning_rate=transfer_rate,
-            member_weights=_pair(blend_weights),
-            search=optimize or None,
-        ),
-        skip_impossible="all" in strategies,
+        strategies=strategies,
+        skip_impossible=all_strategies,
         **recipe_changes(**changes),
     )
     has_failed = prepare_first(invocation, project, labels, deam)
-    if draws and len(options.strategies) < 2:
-        from earmark.errors import UsageError
-
-        raise UsageError(
-            f"--draws {draws} repeats a comparison, and there is none. Name several: --strategy all."
-        )
     report = None
     with progress(invocation) as tell:
         trained = run_train(project, options, progress=tell)
@@ -198,32 +154,13 @@ def train(
             from earmark.tasks.verbs.evaluate import evaluate
 
             report = evaluate(project, trained.best, progress=tell).report
-    rows: list[dict[str, Any]] = [
-        {
-            "run": run.name,
-            "algorithm": run.algorithm,
-            trained.metric: run.metrics[trained.metric]["value"],
-            "best": run.name == trained.best.name,
-            "trained": run.name not in trained.reused,
-        }
-        for run in trained.runs
-    ]
-    document: dict[str, Any] = {
-        "task": project.task.name,
-        "metric": trained.metric,
-        "best": trained.best.name,
-        "report": report,
-        "runs": [
-            {"run": run.name, "algorithm": run.algorithm, "path": run.path, "metrics": _scores(run.metrics)}
-            for run in trained.runs
-        ],
-    }
+    rows, document = _rows(trained), _document(project, trained, report)
     if output is not None:
         document["copies"] = [copy_run(run.path, output) for run in trained.runs]
         note(invocation, f"Copied to {output}: {', '.join(run.path.name for run in trained.runs)}")
     columns = None
     if len(options.strategies) > 1:
-        rows, columns = _compared(invocation, project, trained, options, draws, document)
+        rows, columns = compared(invocation, project, trained, options, draws, document)
     emit(invocation, rows, columns=columns if invocation.format == "table" else None, document=document)
     if report is not None:
         note(invocation, f"Report of the best run: {report}")
@@ -241,67 +178,30 @@ def _require_division(folds: int | None, labels: Sequence[Path], deam: Path | No
         )
 
 
-def chosen_strategies(names: Sequence[str], **given: Any) -> tuple[Strategy, ...]:
-    """Strategies by name, ``all`` being every one, with the settings that were given."""
-    from earmark.errors import UsageError
-    from earmark.training.strategy import STRATEGIES, Strategy
-
-    settings = {name: value for name, value in given.items() if value is not None}
-    if settings and not names:
-        options = ", ".join(sorted(settings))
-        raise UsageError(
-            f"{options} set a strategy, and none was named. Add --strategy weighted, for example."
-        )
-    wanted = [part for name in names for part in (STRATEGIES if name == "all" else name.split(","))]
-    return tuple(dict.fromkeys(Strategy(name, **settings) for name in wanted))
+def _rows(trained: TrainedModels) -> list[dict[str, Any]]:
+    return [
+        {
+            "run": run.name,
+            "algorithm": run.algorithm,
+            trained.metric: run.metrics[trained.metric]["value"],
+            "best": run.name == trained.best.name,
+            "trained": run.name not in trained.reused,
+        }
+        for run in trained.runs
+    ]
 
 
-def _compared(
-    invocation: Invocation,
-    project: Project,
-    trained: TrainedModels,
-    options: TrainOptions,
-    draws: int | None,
-    document: dict[str, Any],
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """The table of strategies, in place of the plain one, and what of it fits on a terminal; the sentence goes to the
-    notes.
-    """
-    from earmark.cli.output import note
-    from earmark.cli.progress import progress
-    from earmark.tasks.verbs.strategies import compare_strategies, drawn_scores, sentence_of, write_table
-
-    with progress(invocation) as tell:
-        drawn = drawn_scores(project, trained, options, draws, progress=tell) if draws else None
-    table = compare_strategies(
-        trained.runs, trained.dataset, trained.metric, seed=project.settings.seed, drawn=drawn
-    )
-    document["strategies"] = [row.to_json() for row in table]
-    document["sentence"] = sentence_of(table)
-    path = write_table(table, trained.best.path / "strategies.csv")
-    note(invocation, document["sentence"])
-    note(invocation, f"Table: {path}")
-    return [row.to_row() for row in table], table[0].short_columns()
-
-
-def _pair(text: str | None) -> tuple[float, float] | None:
-    from earmark.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        first, second = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--blend-weights {text!r}: expected two numbers, for example 0.6,0.4.") from None
-    return first, second
-
-
-def _positive(weight: float) -> float:
-    from earmark.errors import UsageError
-
-    if not weight > 0:
-        raise UsageError(f"--deam-weight is {weight}, expected a number above 0.")
-    return weight
+def _document(project: Project, trained: TrainedModels, report: Path | None) -> dict[str, Any]:
+    return {
+        "task": project.task.name,
+        "metric": trained.metric,
+        "best": trained.best.name,
+        "report": report,
+        "runs": [
+            {"run": run.name, "algorithm": run.algorithm, "path": run.path, "metrics": _scores(run.metrics)}
+            for run in trained.runs
+        ],
+    }
 
 
 def parse_parameters(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
