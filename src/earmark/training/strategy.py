@@ -39,7 +39,7 @@ import numpy as np
 from earmark.errors import UsageError
 from earmark.models.classifier import Classifier
 from earmark.models.constraints import closest
-from earmark.models.estimator import Floats, Ints, OnEpoch
+from earmark.models.estimator import Estimator, Floats, Ints, OnEpoch
 from earmark.training.alignment import ALIGNMENTS, Alignment, source_odds
 from earmark.training.folds import inner_split
 from earmark.training.weights import ClassWeight, training_weights
@@ -195,16 +195,7 @@ class Strategy:
 
     def _pooled(self, job: FitJob) -> Classifier:
         classifier = job.new_classifier()
-        rows = self._rows(classifier, job)
-        return classifier.fit_prepared(
-            rows.X,
-            rows.y,
-            sample_weight=rows.weights,
-            validation=job.validation,
-            checkpoint=job.checkpoint,
-            on_epoch=job.on_epoch,
-            present=job.present,
-        )
+        return job.fitted(classifier, self._rows(classifier, job))
 
     def _rows(self, classifier: Classifier, job: FitJob) -> _Rows:
         """The prepared rows that one fit sees."""
@@ -250,17 +241,7 @@ class Strategy:
         classifier.estimator.set_params(
             **({"learning_rate": rate} if "learning_rate" in classifier.estimator.parameters else {})
         )
-        after = _Rows.of(own, classifier, job.class_weight)
-        return classifier.fit_prepared(
-            after.X,
-            after.y,
-            sample_weight=after.weights,
-            validation=job.validation,
-            checkpoint=job.checkpoint,
-            on_epoch=job.on_epoch,
-            present=job.present,
-            start=first.estimator,
-        )
+        return job.fitted(classifier, _Rows.of(own, classifier, job.class_weight), start=first.estimator)
 
 
 @dataclass(frozen=True)
@@ -302,6 +283,19 @@ class FitJob:
         classifier = self.make().prepare(self.own.X, self.own.y, self.own.columns)
         classifier.estimator = classifier.estimator.with_length(self.length)
         return classifier
+
+    def fitted(self, classifier: Classifier, rows: _Rows, start: Estimator | None = None) -> Classifier:
+        """`classifier` fitted on prepared rows, stopped by own ones, continuing from `start` where one is given."""
+        return classifier.fit_prepared(
+            rows.X,
+            rows.y,
+            sample_weight=rows.weights,
+            validation=self.validation,
+            checkpoint=self.checkpoint,
+            on_epoch=self.on_epoch,
+            present=self.present,
+            start=start,
+        )
 
     @property
     def present(self) -> Ints:

@@ -9,8 +9,6 @@ called worth it only if its gain also outlasts the draws.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from earmark.data.parquet import write_bytes_atomic
 from earmark.evaluation.intervals import Difference, Interval, bootstrap_intervals, paired_difference
 from earmark.evaluation.metrics import METRICS
 from earmark.evaluation.result import show_difference, show_interval, words_of
+from earmark.evaluation.tables import csv_text
 from earmark.features.progress import Progress, ProgressCallback
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.train import TrainedModels, TrainOptions, recipes_of
@@ -219,12 +218,7 @@ def _worth_sentence(compared: Sequence[StrategyRow]) -> str:
 
 def write_table(rows: Sequence[StrategyRow], path: Path) -> Path:
     """Write the table as CSV, whole or not at all."""
-    buffer = io.StringIO()
-    table = [row.to_row() for row in rows]
-    writer = csv.DictWriter(buffer, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_bytes_atomic(path, buffer.getvalue().encode())
+    write_bytes_atomic(path, csv_text([row.to_row() for row in rows]).encode())
     return path
 
 

@@ -12,8 +12,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from earmark.data.parquet import write_bytes_atomic
+from earmark.evaluation.tables import csv_text
 from earmark.tasks.zones.deam.arousal_valence import TARGETS, AVModel, AVTraining
 
 if TYPE_CHECKING:
@@ -53,8 +52,8 @@ def write_av(
         **(about or {}),
     }
     write_bytes_atomic(folder / REPORT_FILE, (json.dumps(report, indent=1) + "\n").encode())
-    write_bytes_atomic(folder / "feature_importance.csv", _csv(importance))
-    write_bytes_atomic(folder / "out_of_fold.csv", _csv(_out_of_fold_rows(training)))
+    write_bytes_atomic(folder / "feature_importance.csv", csv_text(importance).encode())
+    write_bytes_atomic(folder / "out_of_fold.csv", csv_text(_out_of_fold_rows(training)).encode())
     save_png(_scatter_figure(training), folder / "scatter.png")
     save_png(_importance_figure(importance), folder / "feature_importance.png")
     return tuple(sorted(path for path in folder.iterdir() if path.is_file()))
@@ -93,14 +92,6 @@ def _out_of_fold_rows(training: AVTraining) -> list[dict[str, Any]]:
             training.ids, training.folds, training.annotated, training.out_of_fold, strict=True
         )
     ]
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
 
 
 def _scatter_figure(training: AVTraining) -> Figure:
