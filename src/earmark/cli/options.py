@@ -165,7 +165,22 @@ class EarmarkGroup(click.Group):
             close = difflib.get_close_matches(args[0], names, n=1)
             advice = f"Did you mean `{close[0]}`?" if close else f"Commands: {', '.join(names)}."
             raise click.UsageError(f"`{args[0]}` is not a command. {advice}", ctx)
-        return super().resolve_command(ctx, args)
+        name, found, rest = super().resolve_command(ctx, args)
+        return (name, found, rest) if found is None else self._of_task(ctx, str(name), found, rest)
+
+    def _of_task(
+        self, ctx: click.Context, name: str, found: click.Command, args: list[str]
+    ) -> tuple[str, click.Command, list[str]]:
+        """The form of the command that belongs to the task in `args`, where that task has one of its own."""
+        from earmark.cli.task_commands import own_command, task_commands_of
+
+        spelled = " ".join([*ctx.command_path.split()[1:], name])
+        own = own_command(spelled, found.params, args, ctx.ensure_object(Invocation).folder)
+        if own is None:
+            return name, found, args
+        task, rest = own
+        module, _, attribute = task_commands_of(spelled)[task].partition(":")
+        return f"{name} {task}", getattr(import_module(module), attribute), rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with the whole first sentence of each."""

@@ -1,0 +1,1 @@
+"""Commands whose options are those of the task `market`."""

@@ -1,0 +1,1 @@
+"""Tables of features by date: offline and online store, schema, registry, journal."""

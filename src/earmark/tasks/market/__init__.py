@@ -1,0 +1,1 @@
+"""`market`: direction of the mid price from order book, trades and candles."""
