@@ -49,6 +49,7 @@ def commands_page() -> str:
 
 def _command(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
     from earmark.cli.options import common_options
+    from earmark.cli.task_commands import forms_of
 
     context = click.Context(command, info_name=" ".join(path))
     common = {name for option in common_options() for name in option.opts}
@@ -66,6 +67,8 @@ def _command(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
             inner = command.get_command(context, name)
             assert inner is not None
             yield from _command(inner, (*path, name))
+            for task, own in forms_of(" ".join([*path[1:], name])).items():
+                yield from _command(own, (*path, name, task))
 
 
 def _help(command: click.Command) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from earmark.cli.main import COMMANDS, SUMMARIES, cli
 from earmark.cli.options import Invocation
+from earmark.cli.task_commands import forms_of, own_command
 from earmark.errors import EarmarkError, GateError, InputError, UsageError
 
 HEAVY = (
@@ -28,17 +29,26 @@ HEAVY = (
     "matplotlib",
     "pydantic",
     "rich",
+    "deltalake",
+    "aiohttp",
+    "optuna",
+    "onnx",
+    "onnxruntime",
+    "mlflow",
 )
 
 
-def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Every command's path, groups included."""
-    context = click.Context(group)
+def commands(group: click.Command = cli, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every command's path, groups and the forms of single tasks included."""
     found = [path]
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        found += commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            found += commands(command, (*path, name))
+            for task, own in forms_of(" ".join((*path, name))).items():
+                found += commands(own, (*path, name, task))
     return found
 
 
@@ -61,6 +71,31 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest"),
+    [
+        (["market", "--epochs", "3"], ["--epochs", "3"]),
+        (["--epochs", "3", "market"], ["--epochs", "3"]),
+        (["zones", "market"], None),
+        (["--epochs", "market"], None),
+        (["--", "market"], None),
+    ],
+    ids=" ".join,
+)
+def test_a_task_takes_over_a_command_where_it_is_named_as_the_task(tmp_path, arguments, rest):
+    general = cli.get_command(click.Context(cli), "train")
+    own = own_command("train", general.params, arguments, tmp_path)
+    assert own == (None if rest is None else ("market", rest))
+
+
+def test_the_settings_of_a_project_name_the_task_whose_form_is_meant(tmp_path):
+    general = cli.get_command(click.Context(cli), "train")
+    (tmp_path / "earmark.toml").write_text('task = "market"\n')
+    assert own_command("train", general.params, ["--epochs", "3"], tmp_path) == ("market", ["--epochs", "3"])
+    assert own_command("train", general.params, ["zones"], tmp_path) is None
+    assert own_command("thresholds", general.params, [], tmp_path) is None
 
 
 def test_the_list_of_commands_says_what_each_says_of_itself():

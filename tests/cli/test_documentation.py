@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from earmark.cli.main import cli
+from earmark.cli.task_commands import forms_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -64,17 +65,17 @@ def test_no_description_of_a_column_is_left_over(generate):
     assert unused == []
 
 
-def command_paths(group: click.Group = cli, path: tuple[str, ...] = ("earmark",)) -> list[str]:
-    """Every command as a user types it."""
-    context = click.Context(group)
+def command_paths(group: click.Command = cli, path: tuple[str, ...] = ("earmark",)) -> list[str]:
+    """Every command as a user types it, those included that a task has in its own form."""
     found = [" ".join(path)]
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        found += (
-            command_paths(command, (*path, name))
-            if isinstance(command, click.Group)
-            else [" ".join((*path, name))]
-        )
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            found += command_paths(command, (*path, name))
+            for task, own in forms_of(" ".join((*path[1:], name))).items():
+                found += command_paths(own, (*path, name, task))
     return found
 
 
@@ -96,6 +97,7 @@ def test_commands_in_prose_exist_with_their_options(page):
 
 def _check_line(words: list[str], line: str) -> None:
     command: click.Command = cli
+    spelled: list[str] = []
     options: set[str] = {"-h", "--help"}
     skip = False
     for word in words:
@@ -108,7 +110,9 @@ def _check_line(words: list[str], line: str) -> None:
         elif isinstance(command, click.Group):
             found = command.get_command(click.Context(command), word)
             assert found is not None, f"{word} in: {line}"
-            command = found
+            spelled, command = [*spelled, word], found
+        elif word in (own := forms_of(" ".join(spelled))):
+            command = own[word]
 
 
 def readme_python() -> str:

@@ -172,15 +172,14 @@ class EarmarkGroup(click.Group):
         self, ctx: click.Context, name: str, found: click.Command, args: list[str]
     ) -> tuple[str, click.Command, list[str]]:
         """The form of the command that belongs to the task in `args`, where that task has one of its own."""
-        from earmark.cli.task_commands import own_command, task_commands_of
+        from earmark.cli.task_commands import forms_of, own_command
 
         spelled = " ".join([*ctx.command_path.split()[1:], name])
         own = own_command(spelled, found.params, args, ctx.ensure_object(Invocation).folder)
         if own is None:
             return name, found, args
         task, rest = own
-        module, _, attribute = task_commands_of(spelled)[task].partition(":")
-        return f"{name} {task}", getattr(import_module(module), attribute), rest
+        return f"{name} {task}", forms_of(spelled)[task], rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with the whole first sentence of each."""

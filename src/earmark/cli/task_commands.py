@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["TASK_COMMANDS", "own_command", "task_commands_of"]
+__all__ = ["TASK_COMMANDS", "forms_of", "own_command", "task_commands_of"]
 
 _MARKET = "earmark.cli.market."
 
@@ -41,6 +42,15 @@ TASK_COMMANDS: dict[tuple[str, str], str] = {
 def task_commands_of(command: str) -> dict[str, str]:
     """Task -> module and attribute, for the tasks that have `command` in their own form."""
     return {task: target for (name, task), target in TASK_COMMANDS.items() if name == command}
+
+
+def forms_of(command: str) -> dict[str, click.Command]:
+    """The same, imported: a command, or a group of its own."""
+    found = {}
+    for task, target in task_commands_of(command).items():
+        module, _, attribute = target.partition(":")
+        found[task] = getattr(import_module(module), attribute)
+    return found
 
 
 def own_command(

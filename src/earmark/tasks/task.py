@@ -349,6 +349,9 @@ class Task:
         gives the feature table that it wrote from.
     demo : callable or None
         ``demo(folder) -> label file``: makes the built-in data.
+    is_series : bool
+        Its rows are a series through time in the feature store, not items of a manifest: no feature sets, and the
+        verbs that read rows are commands of its own.
     """
 
     name: str
@@ -386,10 +389,13 @@ class Task:
     )
     tempo_table: Callable[..., FeatureTable] | None = None
     demo: Callable[[Path], Path] | None = None
+    is_series: bool = False
 
     def __post_init__(self) -> None:
         if self.groups and not self.feature_sets:
             object.__setattr__(self, "feature_sets", {"default": FeatureSet("default", tuple(self.groups))})
+        if self.is_series:
+            return
         if not self.feature_sets:
             raise UsageError(
                 f"task `{self.name}` has no features; give groups=[...] or feature_sets={{...}}."
@@ -401,6 +407,11 @@ class Task:
     def features(self, name: str | None = None) -> FeatureSet:
         """The feature set called `name`, or the default one."""
         chosen = name or self.default_features
+        if self.is_series:
+            raise UsageError(
+                f"task `{self.name}` has rows of a feature store, and no feature sets of files. "
+                f"See what there is: earmark store show {self.name} --features"
+            )
         if chosen not in self.feature_sets:
             from earmark.models.constraints import closest
 

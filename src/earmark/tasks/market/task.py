@@ -1,0 +1,23 @@
+"""The declaration of `market`: three directions of the mid price, from rows of the feature store.
+
+Its rows are a series through time, so its verbs are commands of its own (`earmark.cli.market`); what is general,
+the runs, the ledger of the sealed period, promotion, is shared with every task.
+"""
+
+from __future__ import annotations
+
+from earmark.tasks.task import Task
+
+__all__ = ["CLASSES", "task"]
+
+CLASSES = ("down", "neutral", "up")
+"""Class 0, 1, 2: SELL, HOLD, BUY."""
+
+task = Task(
+    name="market",
+    classes=CLASSES,
+    metric="macro_f1",
+    item_noun="samples",
+    class_colours={"down": "#b2442f", "neutral": "#8a8a8a", "up": "#2f7d5b"},
+    is_series=True,
+)
