@@ -31,12 +31,16 @@ if TYPE_CHECKING:
     import aiohttp
 
 __all__ = [
+    "Connection",
     "Control",
     "Instrument",
     "MessageError",
+    "POLICIES",
     "Parsed",
+    "Policies",
     "RateLimitError",
     "ResponseError",
+    "RetryPolicy",
     "ServerTime",
     "UnknownSymbolError",
     "UnreachableError",
@@ -44,6 +48,7 @@ __all__ = [
     "VenueError",
     "VenueRest",
     "check_symbol",
+    "groups_of",
     "head_of",
 ]
 
@@ -88,22 +93,31 @@ class RateLimitError(ResponseError):
 
 
 @dataclass(frozen=True, slots=True)
+class Connection:
+    """One socket to open: where, and what to ask for. A venue may serve books and candles at different addresses."""
+
+    url: str
+    symbols: tuple[str, ...]
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """A message that is about the connection and not about the market.
 
     Attributes
     ----------
-    kind : {"subscribed", "refused", "pong", "ping", "notice"}
+    kind : {"subscribed", "unsubscribed", "refused", "pong", "ping", "notice"}
         ``notice`` asks for nothing.
     request_id : str
-        Of the subscription that is answered; "" where the venue names none.
+        Of the request that is answered; "" where the venue names none.
     message : str
         The venue's reason, for ``refused`` and ``notice``.
     reply : str or None
         What to send back, for ``ping``.
     """
 
-    kind: Literal["subscribed", "refused", "pong", "ping", "notice"]
+    kind: Literal["subscribed", "unsubscribed", "refused", "pong", "ping", "notice"]
     request_id: str = ""
     message: str = ""
     reply: str | None = None
@@ -142,8 +156,34 @@ class ServerTime:
         return (self.server_ns - (self.sent_ns + self.received_ns) / 2) / 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long one try may take, how many there are, and the pause after the first, doubled after each."""
+
+    timeout_s: float
+    tries: int = 3
+    pause_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Candles are asked for by many symbols at once and so wait less; `concurrency` bounds requests in flight."""
+
+    candles: RetryPolicy = RetryPolicy(timeout_s=10.0)
+    others: RetryPolicy = RetryPolicy(timeout_s=30.0)
+    concurrency: int = 8
+
+
+POLICIES = Policies()
+
+
 class VenueRest(Protocol):
-    """Requests to a venue; each retries what may pass and raises a `VenueError` of what does not."""
+    """Requests to a venue; each retries what may pass and raises a `VenueError` of what does not.
+
+    `refused_rows` counts rows of answers that were left out because they contradict themselves.
+    """
+
+    refused_rows: int
 
     async def candles(
         self, symbol: str, limit: int = 200, *, start_ms: int | None = None, end_ms: int | None = None
@@ -195,6 +235,9 @@ class Venue(Protocol):
     def subscriptions(self, symbols: Sequence[str], depth: int) -> list[str]:
         """Topics of book, trades and candles, those of one symbol together."""
 
+    def connections(self, symbols: Sequence[str], depth: int) -> list[Connection]:
+        """The sockets that bring all of `subscriptions`, at most `symbols_per_connection` symbols on each."""
+
     def subscribe_message(self, topics: Sequence[str], request_id: str) -> str:
         """One request for all of `topics`; the reply carries `request_id`."""
 
@@ -210,7 +253,9 @@ class Venue(Protocol):
     def follows(self, previous_update_id: int, update: BookUpdate) -> bool:
         """Whether `update` goes on without loss from a book at `previous_update_id`."""
 
-    def rest(self, session: aiohttp.ClientSession, now_ns: Callable[[], int]) -> VenueRest:
+    def rest(
+        self, session: aiohttp.ClientSession, now_ns: Callable[[], int], policies: Policies = POLICIES
+    ) -> VenueRest:
         """Requests over `session`; `now_ns` is the clock that stamps receipts."""
 
 
@@ -230,6 +275,12 @@ def check_symbol(symbol: str) -> str:
             "Write it as the venue's list of instruments does."
         )
     return symbol
+
+
+def groups_of(symbols: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """`symbols` in their order, at most `size` together; each is checked."""
+    checked = [check_symbol(symbol) for symbol in symbols]
+    return [tuple(checked[start : start + size]) for start in range(0, len(checked), size)]
 
 
 def head_of(text: Any, length: int = 120) -> str:
