@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import aiohttp
 
 __all__ = [
+    "POLICIES",
     "Connection",
     "Control",
     "Instrument",
     "MessageError",
-    "POLICIES",
     "Parsed",
     "Policies",
     "RateLimitError",
@@ -77,18 +77,21 @@ class ResponseError(VenueError):
     message : str
     code : int
         HTTP status, or the venue's own code where the status was 200.
+    may_pass : bool
+        Whether the same request may succeed later.
     """
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int, *, may_pass: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.may_pass = may_pass
 
 
 class RateLimitError(ResponseError):
     """Too many requests; `retry_after_s` is how long the venue asks to wait, None where it does not say."""
 
     def __init__(self, message: str, code: int, retry_after_s: float | None = None) -> None:
-        super().__init__(message, code)
+        super().__init__(message, code, may_pass=True)
         self.retry_after_s = retry_after_s
 
 
@@ -204,30 +207,37 @@ class VenueRest(Protocol):
 
 
 class Venue(Protocol):
-    """One exchange.
+    """One exchange, as a socket and a parser need to know it."""
 
-    Attributes
-    ----------
-    name : str
-    websocket_url, rest_url : str
-        Of the exchange, its testnet or a simulator.
-    symbols_per_connection : int
-    ping_interval_s : float or None
-        How often `ping_message` is sent; None where the venue pings.
-    timeout_s : float
-        A connection silent for so long is dead.
-    snapshot_by_rest : bool
-        Whether the socket sends deltas alone: the book then starts with `VenueRest.book`, joined by
-        `earmark.tasks.market.venues.joining.SnapshotJoin`.
-    """
+    @property
+    def name(self) -> str:
+        """In lower case."""
 
-    name: str
-    websocket_url: str
-    rest_url: str
-    symbols_per_connection: int
-    ping_interval_s: float | None
-    timeout_s: float
-    snapshot_by_rest: bool
+    @property
+    def websocket_url(self) -> str:
+        """Of the exchange, its testnet or a simulator; where to connect is told by `connections`."""
+
+    @property
+    def rest_url(self) -> str:
+        """Of the exchange, its testnet or a simulator."""
+
+    @property
+    def symbols_per_connection(self) -> int:
+        """At most."""
+
+    @property
+    def ping_interval_s(self) -> float | None:
+        """How often `ping_message` is sent; None where the venue pings."""
+
+    @property
+    def timeout_s(self) -> float:
+        """A connection that is silent for so long is dead."""
+
+    @property
+    def snapshot_by_rest(self) -> bool:
+        """Whether the socket sends deltas alone: the book then starts with `VenueRest.book` and is joined to them
+        by `earmark.tasks.market.venues.joining.SnapshotJoin`.
+        """
 
     def check_depth(self, depth: int) -> int:
         """`depth` if the venue has it; a UsageError that names those it has otherwise."""
