@@ -215,9 +215,9 @@ def split_at(
     purged = [np.zeros(len(windows), bool) for _ in kept]
     if purge:
         # The last part first: only what is left of a later part can be met.
-        for part in (1, 0):
-            purged[part] = kept[part] & _reaches(windows, instants_ms[part], kept[part + 1])
-            kept[part] = kept[part] & ~purged[part]
+        for place in (1, 0):
+            purged[place] = kept[place] & _reaches(windows, instants_ms[place], kept[place + 1])
+            kept[place] = kept[place] & ~purged[place]
     removed = [Removed(int(p.sum()), int(e.sum())) for p, e in zip(purged, late, strict=True)]
     names = ("train", "validation", "test")
     for name, part in zip(names, kept, strict=True):
