@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from earmark.errors import UsageError
+from earmark.tasks.market.settings import MarketSettings
+from earmark.tasks.section import Section
 
 __all__ = [
     "SETTINGS_FILE",
@@ -57,13 +59,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_len
 Scalar = bool | int | float | str
 
 
-class _Section(BaseModel):
-    """A table of the file: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitSettings(_Section):
+class SplitSettings(Section):
     """How `prepare` divides the manifest; then fixed in `splits.parquet`."""
 
     test_fraction: float | None = Field(
@@ -80,7 +76,7 @@ class SplitSettings(_Section):
     )
 
 
-class TrainSettings(_Section):
+class TrainSettings(Section):
     """How `train` and `grid` fit."""
 
     metric: str | None = Field(
@@ -99,7 +95,7 @@ class TrainSettings(_Section):
     )
 
 
-class PredictSettings(_Section):
+class PredictSettings(Section):
     """How `predict` decides."""
 
     run: str | None = Field(
@@ -110,7 +106,7 @@ class PredictSettings(_Section):
     )
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of a project; see the module's docstring for where each value comes from."""
 
     task: str | None = Field(
@@ -131,6 +127,7 @@ class Settings(_Section):
     )
     train: TrainSettings = Field(default=TrainSettings(), description="Fitting.")
     predict: PredictSettings = Field(default=PredictSettings(), description="Decision.")
+    market: MarketSettings = Field(default=MarketSettings(), description="Collection of market data.")
 
     @property
     def n_workers(self) -> int:
@@ -257,7 +254,7 @@ def usable_cpus() -> int:
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from _walk(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field.description or ""
