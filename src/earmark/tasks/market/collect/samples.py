@@ -1,0 +1,135 @@
+"""Samples on their way to the stores: as bytes for the write-ahead log, as rows for the tables.
+
+A row's `timestamp` is the tick of the feature clock to which its features belong, `sample_time_ms` the time of the
+newest update in its book. `quality` is a sum of `FOLLOWS_GAP` and `LATE_UPDATES`, 0 for a sample without blemish.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from earmark.tasks.market.collect.pipeline import Sample
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "FOLLOWS_GAP",
+    "LATE_UPDATES",
+    "SAMPLE",
+    "V2_GROUP_SUFFIX",
+    "WRITTEN",
+    "decode_sample",
+    "encode_sample",
+    "legacy_rows",
+    "sample_table",
+    "v2_table",
+]
+
+SAMPLE, WRITTEN = 1, 2
+"""Kinds of records in the sample log: a sample; JSON symbol -> tick up to which its samples are in the stores."""
+
+FOLLOWS_GAP, LATE_UPDATES = 1, 2
+
+V2_GROUP_SUFFIX = "_v2"
+"""The dimensionless features of group ``g`` are in group ``g_v2``."""
+
+_SIZES = struct.Struct("<III")
+_SIGNALS = ("signal_type", "signal_confidence", "signal_strength")
+_ARRAYS = ("features", "features_v2")
+
+
+def encode_sample(sample: Sample) -> bytes:
+    """The payload of a record; every bit of it comes back by `decode_sample`."""
+    facts = {name: getattr(sample, name) for name in Sample.__slots__ if name not in _ARRAYS}
+    parts = [json.dumps(facts).encode(), *(getattr(sample, name).astype("<f4").tobytes() for name in _ARRAYS)]
+    return _SIZES.pack(*(len(part) for part in parts)) + b"".join(parts)
+
+
+def decode_sample(payload: bytes) -> Sample:
+    """The sample of a record."""
+    n_facts, n_features, n_v2 = _SIZES.unpack_from(payload)
+    start = _SIZES.size + n_facts
+    values = np.frombuffer(payload[start : start + n_features + n_v2], dtype="<f4").astype(np.float32)
+    facts = json.loads(payload[_SIZES.size : start])
+    return Sample(**facts, features=values[: n_features // 4], features_v2=values[n_features // 4 :])
+
+
+def sample_table(samples: Sequence[Sample]) -> pl.DataFrame:
+    """Rows of the feature store, sorted by symbol and time; shape (n, 2 + 112 + 10)."""
+    from earmark.orderbook.catalog import FEATURE_NAMES
+
+    return _table(samples, FEATURE_NAMES, np.stack([sample.features for sample in samples]))
+
+
+def v2_table(samples: Sequence[Sample]) -> pl.DataFrame:
+    """The same rows with the dimensionless features."""
+    from earmark.orderbook.catalog_v2 import V2_NAMES
+
+    return _table(samples, V2_NAMES, np.stack([sample.features_v2 for sample in samples]))
+
+
+def _table(samples: Sequence[Sample], names: Sequence[str], values: Any) -> pl.DataFrame:
+    import polars as pl
+
+    n = len(samples)
+    key = pl.DataFrame(
+        {"symbol": [s.symbol for s in samples], "timestamp": [s.time_ms for s in samples]},
+        schema={"symbol": pl.String, "timestamp": pl.Int64},
+    )
+    features = pl.from_numpy(values, schema=dict.fromkeys(names, pl.Float32))
+    record = pl.DataFrame(
+        {
+            "current_mid_price": [s.mid for s in samples],
+            "current_imbalance": [s.imbalance for s in samples],
+            "spread": [s.spread for s in samples],
+            "signal_type": [None] * n,
+            "signal_confidence": [None] * n,
+            "signal_strength": [None] * n,
+            "sample_time_ms": [s.book_ms for s in samples],
+            "recv_ns": [s.closed_ns for s in samples],
+            "quality": [_quality(s) for s in samples],
+            "origin": ["live"] * n,
+        },
+        schema={
+            "current_mid_price": pl.Float64,
+            "current_imbalance": pl.Float64,
+            "spread": pl.Float64,
+            "signal_type": pl.String,
+            "signal_confidence": pl.Float64,
+            "signal_strength": pl.Float64,
+            "sample_time_ms": pl.Int64,
+            "recv_ns": pl.Int64,
+            "quality": pl.Int32,
+            "origin": pl.String,
+        },
+    )
+    return pl.concat([key, features, record], how="horizontal").sort("symbol", "timestamp")
+
+
+def legacy_rows(samples: Sequence[Sample]) -> tuple[Any, list[dict[str, Any]]]:
+    """Features, shape (n, 112), and what the json files say of each sample."""
+    rows = [
+        {
+            "timestamp": sample.book_ms,
+            "symbol": sample.symbol,
+            "mid_price": sample.mid,
+            "current_mid_price": sample.mid,
+            "spread": sample.spread,
+            "imbalance": sample.imbalance,
+            "current_imbalance": sample.imbalance,
+            **dict.fromkeys(_SIGNALS),
+            "feature_count": len(sample.features),
+        }
+        for sample in samples
+    ]
+    return np.stack([sample.features for sample in samples]), rows
+
+
+def _quality(sample: Sample) -> int:
+    return FOLLOWS_GAP * sample.follows_gap + LATE_UPDATES * (sample.n_late > 0)
