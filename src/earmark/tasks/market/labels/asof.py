@@ -51,7 +51,7 @@ def nearest_after(times: Int64, instants: Int64, starts: Int64) -> Int64:
     ----------
     times : ndarray of int64, shape (m,)
     instants, starts : ndarray of int64, shape (n,)
-        ``starts <= instants``: the row at which one stands is no answer to where the price goes.
+        ``starts < instants``: the row at which one stands is no answer to where the price goes.
 
     Returns
     -------
@@ -63,7 +63,6 @@ def nearest_after(times: Int64, instants: Int64, starts: Int64) -> Int64:
     before[(before >= 0) & (times[before] <= starts)] = -1
     late = np.where(after >= 0, times[after] - instants, np.iinfo(np.int64).max) if len(times) else after
     early = np.where(before >= 0, instants - times[before], np.iinfo(np.int64).max) if len(times) else before
-    after[(after >= 0) & (times[after] <= starts)] = -1  # only where the instant is the start itself
     return np.where((before >= 0) & ((early <= late) | (after < 0)), before, after)
 
 
