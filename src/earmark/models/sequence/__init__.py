@@ -1,0 +1,1 @@
+"""Models of windows of rows: direction, confidence and expected return of each window's last row."""

@@ -1,0 +1,1 @@
+"""Networks of sequence models; every module here imports torch and is imported only to fit, predict or export."""
