@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kurtosis, skew
 
 from earmark.errors import UsageError
 from earmark.evaluation.overfitting import (
@@ -53,13 +54,15 @@ def test_equal_to_an_independent_library(seed):
     )
     assert ours.pbo == pytest.approx(theirs.pbo)
     assert ours.degradation == pytest.approx(theirs.slope)
-    of = moments(returns[:, 0])
-    assert of.sharpe == pytest.approx(sharpe_ratio(returns[:, 0]))
+    # That library estimates moments without bias, and the deviation with it.
+    first = returns[:, 0]
+    shape = skew(first, bias=False), kurtosis(first, fisher=False, bias=False)
+    of = Moments(first.mean() / first.std(), len(first), *map(float, shape))
+    assert moments(first).sharpe == sharpe_ratio(first) == pytest.approx(of.sharpe, rel=0.01)
     assert probabilistic_sharpe_ratio(of, 0.05) == pytest.approx(
-        oracle.probabilistic_sharpe_ratio(
-            of.sharpe, n_obs=of.n, skew=of.skewness, kurtosis=of.kurtosis, benchmark_sharpe=0.05
-        )
+        oracle.probabilistic_sharpe_ratio(first, 0.05)
     )
+    assert deflated_sharpe_ratio(of, 8, 0.01) == pytest.approx(oracle.deflated_sharpe_ratio(first, 8, 0.01))
 
 
 def test_noise_is_overfitted_half_of_the_time_and_skill_is_not():

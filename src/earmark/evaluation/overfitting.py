@@ -105,17 +105,18 @@ def sharpe_ratio(returns: ArrayLike) -> float:
     values = _returns(returns)
     if len(values) < 2:
         return float("nan")
-    return float(_sharpe(values.mean(), values.var(ddof=1)))
+    # Rounding of the mean would leave a constant series a tiny deviation.
+    variance = values.var(ddof=1) if np.ptp(values) > 0 else 0.0
+    return float(_sharpe(values.mean(), variance))
 
 
 def moments(returns: ArrayLike) -> Moments:
     """Sharpe ratio, length, skewness and kurtosis of returns."""
     values = _returns(returns)
-    deviation = values - values.mean() if len(values) else values
-    scale = float(np.sqrt(np.mean(deviation**2))) if len(values) else 0.0
-    if scale == 0:
+    if not len(values) or np.ptp(values) == 0:
         return Moments(sharpe_ratio(values), len(values), 0.0, 3.0)
-    skewness, kurtosis = (float(np.mean((deviation / scale) ** k)) for k in (3, 4))
+    deviation = values - values.mean()
+    skewness, kurtosis = (float(np.mean((deviation / values.std()) ** k)) for k in (3, 4))
     return Moments(sharpe_ratio(values), len(values), skewness, kurtosis)
 
 
@@ -137,6 +138,8 @@ def probabilistic_sharpe_ratio(of: Moments, benchmark: float = 0.0) -> float:
 
     if of.n < 2 or np.isnan(of.sharpe):
         return float("nan")
+    if np.isinf(of.sharpe):  # returns without any variation
+        return float(of.sharpe > 0)
     variance = 1 - of.skewness * of.sharpe + (of.kurtosis - 1) / 4 * of.sharpe**2
     if variance <= 0:
         raise UsageError(
