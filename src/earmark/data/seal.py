@@ -13,16 +13,20 @@ and the ledger is one line of JSON per event: ``event`` (``open`` or ``reseal``)
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from earmark.data.assignment import item_keys
+from earmark.data.ledger import (
+    LEDGER_FILE,
+    Openings,
+    append_event,
+    count_openings,
+    ledger_event,
+    read_ledger,
+)
 from earmark.data.manifest import Manifest
 from earmark.data.parquet import file_hash, read_table, write_table
 from earmark.data.splits import Splits
@@ -43,30 +47,11 @@ __all__ = [
 MANIFEST_FILE = "manifest.parquet"
 SPLITS_FILE = "splits.parquet"
 SEALED_FILE = "sealed.parquet"
-LEDGER_FILE = "ledger.jsonl"
 
 _FORMAT = "earmark-sealed-1"
 _REMEDY = "Run `earmark prepare` again from the labels; earlier test items stay sealed."
 _KEPT = ("id", "label", "group", "content_hash", "source", "sample_weight")
 _TOKEN = object()  # only this module makes openings
-
-
-@dataclass(frozen=True)
-class Openings:
-    """How often the test set was opened: `count` times by `n_runs` runs; drawn anew `n_reseals` times."""
-
-    count: int
-    n_runs: int
-    n_reseals: int = 0
-
-    def __str__(self) -> str:
-        runs = f" by {self.n_runs} run{'s' * (self.n_runs != 1)}"
-        opened = f"opened {_times(self.count)}{runs}" if self.count else "never opened"
-        return opened + (f", drawn anew {_times(self.n_reseals)}" if self.n_reseals else "")
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 class Opening:
@@ -134,12 +119,12 @@ class SealedLabels:
         splits = Splits.read(self.folder / SPLITS_FILE)
         rows = self._verified_rows(splits)
         record = _record("open", splits, run=run, commit=commit, reason=reason, n=len(rows))
-        _append(self.folder / LEDGER_FILE, record)
+        append_event(self.folder / LEDGER_FILE, record)
         return Opening(rows, record, token=_TOKEN)
 
     def openings(self) -> Openings:
         """How often, and by how many runs, this test set was opened."""
-        return _counted(read_ledger(self.folder / LEDGER_FILE))
+        return count_openings(read_ledger(self.folder / LEDGER_FILE))
 
     def _verified_rows(self, splits: Splits) -> list[dict[str, Any]]:
         path = self.folder / SEALED_FILE
@@ -187,38 +172,6 @@ def seal(
     return manifest, splits
 
 
-def read_ledger(path: str | Path) -> list[dict[str, Any]]:
-    """Events of a ledger, oldest first; empty without a file.
-
-    A line that cannot be read is returned as an opening by the run ``unreadable line N``, never left out: the
-    count may be too high, not too low.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return []
-    events = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if line.strip():
-            events.append(_event(line, number))
-    return events
-
-
-def _event(line: bytes, number: int) -> dict[str, Any]:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    if isinstance(event, dict) and {"event", "when", "run"} <= event.keys():
-        return event
-    return {"event": "open", "when": "", "run": f"unreadable line {number}", "reason": ""}
-
-
-def _counted(events: Sequence[Mapping[str, Any]]) -> Openings:
-    last_reseal = max((i for i, event in enumerate(events) if event["event"] == "reseal"), default=-1)
-    runs = [event["run"] for event in events[last_reseal + 1 :] if event["event"] == "open"]
-    return Openings(len(runs), len(set(runs)), sum(event["event"] == "reseal" for event in events))
-
-
 def _guard_earlier(folder: Path, splits: Splits, reseal_reason: str | None) -> None:
     """Refuse, or write down, that earlier test items leave the test set."""
     earlier = _earlier_test_keys(folder)
@@ -231,7 +184,7 @@ def _guard_earlier(folder: Path, splits: Splits, reseal_reason: str | None) -> N
             f"`{released[0]}`. Expected every earlier test item to stay sealed: pass the earlier splits as "
             "`previous`, or `--reseal` with a reason to draw a new test set; the ledger will say so."
         )
-    _append(
+    append_event(
         folder / LEDGER_FILE,
         _record("reseal", splits, run="", commit=None, reason=reseal_reason, n=len(splits.test_ids)),
     )
@@ -272,42 +225,5 @@ def _without_test_labels(manifest: Manifest, splits: Splits) -> Manifest:
 def _record(
     event: str, splits: Splits, *, run: str, commit: str | None, reason: str, n: int
 ) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    return {
-        "event": event,
-        "when": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "run": run,
-        "commit": commit,
-        "version": version("earmark"),
-        "data": f"{splits.items_hash}:{splits.sealed_hash}",
-        "reason": reason,
-        "n": n,
-    }
-
-
-def _append(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one line and flush it to the disk; safe between processes."""
-    line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            size = os.fstat(handle).st_size
-            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            line = b"\n" + line if torn else line
-            written = os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise SealError(_unwritable(path, str(error))) from error
-    if written != len(line):
-        raise SealError(_unwritable(path, f"{written} of {len(line)} bytes were written"))
-
-
-def _unwritable(path: Path, cause: str) -> str:
-    return (
-        f"the ledger `{path}` cannot be written ({cause}), so the test set stays sealed. "
-        "Expected to record the opening first. Free disk space or make the folder writable, then run again."
-    )
+    data = f"{splits.items_hash}:{splits.sealed_hash}"
+    return ledger_event(event, data, run=run, commit=commit, reason=reason, n=n)
