@@ -95,8 +95,15 @@ class LabelSets:
             ) from error
         return found
 
-    def find(self, name: str) -> str:
-        """The id of the set called `name`, or else of the newest whose rule has that name.
+    def find(self, name: str = "default", *, group: str | None = None) -> str:
+        """The id of the set called `name`, else of the one written last whose rule has that name.
+
+        Parameters
+        ----------
+        name : str
+            An id, the name of a rule, or ``default``: the set written last.
+        group : str, optional
+            Only sets of this group of the feature store.
 
         Raises
         ------
@@ -104,10 +111,13 @@ class LabelSets:
             There is none.
         """
         for record in self.list():
-            if name in (record["id"], record.get("name")):
+            is_named = name == "default" or name in (record["id"], record.get("name"))
+            if is_named and group in (None, record.get("group")):
                 return str(record["id"])
+        of_group = "" if group is None else f" of the group `{group}`"
         raise UsageError(
-            f"There is no label set `{name}` in `{self.folder}`. Known: {self._known()}. Run: earmark label market"
+            f"There is no label set `{name}`{of_group} in `{self.folder}`. Known: {self._known()}. Future labels are "
+            "None until they are computed. Run: earmark label market"
         )
 
     def write(

@@ -53,6 +53,8 @@ __all__ = [
     "TripleBarrier",
     "Volatility",
     "label_samples",
+    "parameters_of",
+    "with_parameters",
 ]
 
 BAR_MS = 60_000
@@ -88,7 +90,7 @@ class Volatility:
     def thresholds(self, samples: Samples, _horizon: Horizon) -> Float64:
         """NaN where the range is not known."""
         return np.maximum(
-            self.min_movement, self.atr_mult * _needed(samples, "atr", self.name) / samples.price
+            self.min_movement, self.atr_mult * _needed(samples.atr, "atr", self.name) / samples.price
         )
 
 
@@ -116,7 +118,7 @@ class Cost:
 
     def thresholds(self, samples: Samples, _horizon: Horizon) -> Float64:
         """NaN where the spread is not known."""
-        return self.fees + _needed(samples, "spread", self.name) / (2 * samples.price)
+        return self.fees + _needed(samples.spread, "spread", self.name) / (2 * samples.price)
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class TripleBarrier:
         return Barriers(samples.price + self.tp_mult * width, samples.price - down * width, hold)
 
     def _ratio(self, samples: Samples) -> Float64:
-        sigma = _needed(samples, "sigma", "triple_barrier with vol_scaling or dynamic_holding")
+        sigma = _needed(samples.sigma, "sigma", "triple_barrier with vol_scaling or dynamic_holding")
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.clip(sigma / day_median(samples.time_ms, sigma), 0.5, 2.0)
         return np.where(np.isnan(ratio), 1.0, ratio)  # nothing to compare with yet: as it is
@@ -311,11 +313,10 @@ def _row_sigma(samples: Samples, window: int) -> Float64:
     return trailing_sigma(price, row_segments(samples.time_ms), window)
 
 
-def _needed(samples: Samples, name: str, rule: str) -> Float64:
-    values: Float64 | None = getattr(samples, name)
+def _needed(values: Float64 | None, name: str, rule: str) -> Float64:
     if values is None:
         raise UsageError(
-            f"{samples.symbol}: the samples have no column for `{name}`, which {rule} needs. "
+            f"The samples have no column for `{name}`, which {rule} needs. "
             "Use a group that has it, or --method fixed."
         )
     return values
