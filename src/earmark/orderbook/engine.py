@@ -30,7 +30,7 @@ from earmark.orderbook.state import GRACE_MS, MAX_BOOK_AGE_MS, STEP_MS, BookStat
 from earmark.orderbook.stationary import RUNNING_CANDLES, Stationary
 from earmark.orderbook.trade_window import TradeWindow, trade_statistics
 
-__all__ = ["MAX_CANDLE_AGE_MS", "RATE_WINDOW_S", "FeatureEngine", "book_problem"]
+__all__ = ["MAX_CANDLE_AGE_MS", "RATE_WINDOW_S", "FeatureEngine", "book_problem", "prepare_kernels"]
 
 MAX_CANDLE_AGE_MS = 180_000
 """A newest closed candle that ended so long before a tick is stale."""
@@ -255,3 +255,16 @@ class FeatureEngine:
             if candle.start_ms == minute_ms and candle.received_ns <= limit_ns and is_consistent(candle)
         ]
         return max(usable, key=lambda candle: (candle.received_ns, candle.volume), default=None)
+
+
+def prepare_kernels() -> None:
+    """Compile, or load, all that a step needs: seconds that a live process spends before it connects."""
+    engine = FeatureEngine("prepared")
+    end_ms = MIN_CANDLES * CANDLE_MS
+    for start_ms in range(0, end_ms, CANDLE_MS):
+        engine.add_candle(Candle(engine.symbol, start_ms, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, True, 0))
+    engine.add_candle(Candle(engine.symbol, end_ms, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, False, 0))
+    for time_ms in (end_ms, end_ms + STEP_MS):
+        closed_ns = (time_ms + GRACE_MS) * NS_PER_MS
+        engine.step(BookState(time_ms, closed_ns, np.array([[1.0, 1.0]]), np.array([[2.0, 1.0]]), time_ms, 1))
+        engine.features_v2()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Generic, TypeVar
@@ -48,9 +48,9 @@ class Feed(Generic[Row]):
     """Rows given to an engine up to a time of receipt."""
 
     def __init__(self, rows: Iterable[Row], give: Callable[[Row], None]) -> None:
-        self._rows = iter(sorted(rows, key=attrgetter("received_ns")))
-        self._give = give
-        self._next = next(self._rows, None)
+        self._rows: Iterator[Row] = iter(sorted(rows, key=attrgetter("received_ns")))
+        self._give: Callable[[Row], None] = give
+        self._next: Row | None = next(self._rows, None)
 
     def advance(self, closed_ns: int) -> None:
         """Give all that was received by then."""
