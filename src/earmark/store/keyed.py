@@ -29,10 +29,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from earmark.errors import SchemaError, UsageError
 from earmark.store import delta_log
+from earmark.store.adoption import Adoption
 from earmark.store.delta_log import AddedFile, CommitConflictError
-from earmark.store.part_files import COMPRESSION, check_symbol, encode
+from earmark.store.part_files import COMPRESSION, encode
+from earmark.store.prepare import DAY, REPEATED, prepared
 from earmark.store.storage import Storage, storage_of
-from earmark.store.times import Instant, milliseconds, range_ms
+from earmark.store.times import Instant, range_ms
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,6 +84,8 @@ class KeyedTable:
         How names of files begin.
     compression : str
         ``zstd`` or ``snappy``.
+    adopted : mapping, optional
+        Values of columns that files from elsewhere lack, e.g. ``{"origin": "imported"}``.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class KeyedTable:
         storage_options: Mapping[str, str] | None = None,
         prefix: str = "features",
         compression: str = COMPRESSION,
+        adopted: Mapping[str, Any] | None = None,
         _version: int | str | None = None,
     ) -> None:
         if len(key) != 2 or key[1] != time_column:
@@ -106,12 +111,14 @@ class KeyedTable:
         self.schema = schema
         self.prefix = prefix
         self.compression = compression
+        self.adopted = dict(adopted or {})
         self._version = _version
         self._table: DeltaTable | None = None
         self._files: tuple[int, pl.DataFrame] | None = None
         self._lock = threading.RLock()
         self._held = False
         self._upkept = 0
+        self._adoption = Adoption(self)
 
     @property
     def uri(self) -> str:
@@ -151,7 +158,7 @@ class KeyedTable:
         """
         if not rows.height:
             return Written(0, 0, ())
-        rows = self._prepared(rows)
+        rows = prepared(self, rows)
         with self._lock:
             written = self._retrying(lambda: self._append_once(rows, batch))
             self._upkeep()
@@ -177,6 +184,7 @@ class KeyedTable:
         import polars as pl
 
         first, last = range_ms(start, end)
+        self.adopt(first, last)
         wanted = [symbols] if isinstance(symbols, str) else None if symbols is None else list(symbols)
         files = self._readable(self.select_files(first, last, wanted))
         self._require(columns)
@@ -189,6 +197,12 @@ class KeyedTable:
         rows = rows if first is None else rows.filter(at >= first)
         rows = rows if last is None else rows.filter(at <= last)
         return (rows if _is_ordered(files, self.key) else rows.sort(self.key)).select(names)
+
+    def adopt(self, first_ms: int | None = None, last_ms: int | None = None) -> dict[str, str]:
+        """Take in files that somebody else put into partitions; path -> why not, for those that do not fit."""
+        if self.storage.folder is None or self._version is not None:
+            return {}
+        return self._adoption.run(self.storage.folder, first_ms, last_ms)
 
     def at(self, version_or_time: int | str | datetime) -> KeyedTable:
         """The table as it was at a version or time, for reading."""
@@ -265,7 +279,7 @@ class KeyedTable:
 
         table = self._opened()
         if table is None:
-            columns = () if self.schema is None else self.schema.columns
+            columns = () if self.schema is None else self.schema.stored
             return pl.Schema({column.name: column.polars_dtype for column in columns})
         arrow = pa.schema(table.schema().to_arrow())
         found = pl.DataFrame(arrow.empty_table()).schema
@@ -297,70 +311,21 @@ class KeyedTable:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def _prepared(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """`rows` with the columns and types of the table, sorted by key, each key once."""
-        import polars as pl
-
-        missing = [name for name in self.key if name not in rows.columns]
-        if missing:
-            raise SchemaError(f"Rows lack the key column {missing[0]!r}; expected {self.key}. Add it.")
-        rows = rows.with_columns(milliseconds(rows[self.time_column]).alias(self.time_column))
-        if rows[self.key[0]].null_count():
-            raise UsageError(
-                f"`{self.key[0]}` is missing in a row; expected a name in each. Correct the rows."
-            )
-        for symbol in rows[self.key[0]].unique():
-            check_symbol(symbol)
-        rows = self._cast(rows)
-        if self.schema is not None:
-            self.schema.validate_dataframe(rows.unique(self.key, keep="last").sort(self.key), strict=False)
-        unique = rows.unique(self.key, keep="last", maintain_order=True)
-        day = pl.from_epoch(self.time_column, "ms").dt.strftime("%Y-%m-%d").alias("_date")
-        return unique.sort(self.key).with_columns(day, pl.lit(rows.height - unique.height).alias("_repeated"))
-
-    def _cast(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Columns in the table's order; what may be missing is filled with nulls."""
-        import polars as pl
-
-        expected = self.dtypes
-        if not expected:
-            return rows
-        unknown = [name for name in rows.columns if name not in expected]
-        optional = (
-            {c.name for c in self.schema.columns if c.nullable or not c.required} if self.schema else set()
-        )
-        missing = [name for name in expected if name not in rows.columns and name not in optional]
-        if unknown or missing:
-            raise SchemaError(
-                f"Schema validation failed: rows for `{self.uri}` lack {missing or 'nothing'} and have "
-                f"{unknown or 'nothing'} beyond its {len(expected)} columns. Give the columns of the table, or rename "
-                "them: earmark migrate market columns"
-            )
-        try:
-            return rows.select(
-                (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
-                for name, dtype in expected.items()
-            )
-        except pl.exceptions.PolarsError as error:
-            raise SchemaError(
-                f"Schema validation failed: {error}. Expected the types of the table at `{self.uri}`. Convert the rows."
-            ) from error
-
     def _append_once(self, rows: pl.DataFrame, batch: str | None) -> Written:
         import polars as pl
 
-        repeated = int(rows["_repeated"][0])
+        repeated = int(rows[REPEATED][0])
         table = self._opened()
         if table is None:
-            table = self._created(rows.drop("_date", "_repeated").schema)
+            table = self._created(rows.drop(DAY, REPEATED).schema)
         if batch is not None and delta_log.committed_batch(table, batch):
             return Written(0, rows.height + repeated, ())
         new = self._without_known(rows)
         if not new.height and batch is None:
             return Written(0, rows.height + repeated, ())
         parts = [
-            self._write_part(part.drop("_date", "_repeated"), str(date))
-            for (date, _), part in new.group_by(["_date", pl.col(self.key[0])], maintain_order=True)
+            self._write_part(part.drop(DAY, REPEATED), str(date))
+            for (date, _), part in new.group_by([DAY, pl.col(self.key[0])], maintain_order=True)
         ]
         self.storage.sync({part.path.rpartition("/")[0] for part in parts})
         delta_log.commit(table, parts, batch=batch, note="append")

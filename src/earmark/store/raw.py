@@ -384,7 +384,7 @@ def _fitted(table: pl.DataFrame, stream: Stream) -> pl.DataFrame:
         raise SchemaError(
             f"A table for {stream.name} has the columns {table.columns}; expected {list(schema)}. Rename them."
         )
-    return table.select(schema.names()).cast(dict(schema))
+    return table.select(schema.names()).cast(schema)
 
 
 def _by_time(path: Path) -> tuple[str, Sequence[int], str]:

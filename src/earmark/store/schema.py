@@ -127,6 +127,11 @@ class TableSchema:
         return tuple(self.by_name)
 
     @cached_property
+    def stored(self) -> tuple[Column, ...]:
+        """Columns that the files of a table have: all but the labels, which lie in files of their own."""
+        return tuple(column for column in self.columns if column.group != "label")
+
+    @cached_property
     def sha256(self) -> str:
         """Of names, order, types, units and nullability, 64 hexadecimal digits."""
         facts = [(column.name, column.dtype, column.unit, column.nullable) for column in self.columns]
