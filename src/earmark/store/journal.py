@@ -41,6 +41,7 @@ __all__ = [
     "JournalError",
     "Record",
     "SegmentScan",
+    "frame",
     "read_journal",
     "scan_segment",
     "segment_paths",
@@ -123,7 +124,7 @@ class Journal:
             raise _refused(self.folder, self._broken)
         self._buffer += frame(kind, received_ns, payload)
 
-    def append_frames(self, frames: bytes) -> None:
+    def append_frames(self, frames: bytes | bytearray) -> None:
         """Buffer records that `frame` has made."""
         if self._broken is not None:
             raise _refused(self.folder, self._broken)

@@ -32,13 +32,15 @@ class WallClock:
 
 
 class AcceleratedClock:
-    """A clock that begins at `start_ns` (default: now) and runs `speed` times as fast as this machine's."""
+    """A clock that showed `origin_ns` when this machine's showed `wall_origin_ns`, and runs `speed` times as fast."""
 
-    def __init__(self, speed: float, start_ns: int | None = None) -> None:
+    def __init__(self, speed: float, origin_ns: int | None = None, wall_origin_ns: int | None = None) -> None:
+        now_ns = time.time_ns()
         self.speed = speed
-        self._start = time.time_ns() if start_ns is None else start_ns
-        self._began = time.monotonic_ns()
+        self._wall_origin = now_ns if wall_origin_ns is None else wall_origin_ns
+        self._origin = now_ns if origin_ns is None else origin_ns
+        self._wall = WallClock()
 
     def now_ns(self) -> int:
         """Nanoseconds since 1970."""
-        return self._start + int((time.monotonic_ns() - self._began) * self.speed)
+        return self._origin + int((self._wall.now_ns() - self._wall_origin) * self.speed)

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.orderbook.book import Applied, OrderBook
+from earmark.orderbook.candles import is_consistent
 from earmark.orderbook.events import BestQuote, BookUpdate, Candle, Event, Levels, Trade
 from earmark.orderbook.state import FEATURE_LEVELS, MAX_BOOK_AGE_MS, STEP_MS, BookState
 
@@ -126,7 +127,7 @@ class SymbolPipeline:
         What has come since the last `drain`.
     counts : Counter
         Events and what was refused: ``updates``, ``trades``, ``candles``, ``duplicate_trades``, ``bad_candles``,
-        ``late``, ``gaps``.
+        ``late``, ``gaps``; ``candles`` are closed ones.
     skipped : Counter
         Reason -> samples that were due and not taken.
     """
@@ -144,7 +145,7 @@ class SymbolPipeline:
         self._next_tick: int | None = None
         self._copies: deque[_Copy] = deque()
         self._n_updates = self._n_late = self._sequence = 0
-        self._follows_gap = False
+        self._follows_gap = True  # what was before the start is not known
         self._quote: BestQuote | None = None
         self._trade_ids: dict[str, None] = {}  # a set that knows its oldest members
         self._minutes: dict[int, None] = {}
@@ -198,6 +199,11 @@ class SymbolPipeline:
             return None
         self.engine.step(state)
         return self._sample(state) if is_sample else None
+
+    @property
+    def newest_minute_ms(self) -> int | None:
+        """Start of the newest closed candle."""
+        return max(self._minutes, default=None)
 
     def drain(self) -> Rows:
         """The rows since the last time; they are the caller's now."""
@@ -253,13 +259,14 @@ class SymbolPipeline:
             self.engine.add_trade(trade)
 
     def _push_candle(self, candle: Candle) -> None:
-        if not candle.is_closed or candle.start_ms in self._minutes:
-            return  # the forming candle is no record, and a closed one never changes
-        if not candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high:
+        if candle.start_ms in self._minutes:
+            return  # a closed candle never changes
+        if not is_consistent(candle):
             self.counts["bad_candles"] += 1
             return
-        _remember(self._minutes, candle.start_ms, _REMEMBERED_CANDLES)
-        self.counts["candles"] += 1
+        if candle.is_closed:
+            _remember(self._minutes, candle.start_ms, _REMEMBERED_CANDLES)
+            self.counts["candles"] += 1
         self.rows.candles.append(candle)
         if self.engine is not None:
             self.engine.add_candle(candle)

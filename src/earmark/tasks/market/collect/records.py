@@ -173,6 +173,6 @@ def _encode_candle(candle: Candle) -> bytes:
 
 
 def _decode_candle(received_ns: int, payload: bytes) -> Candle:
-    size, is_closed, start_ms, *values = _CANDLE.unpack_from(payload)
+    size, is_closed, start_ms, first, high, low, last, volume, turnover = _CANDLE.unpack_from(payload)
     symbol = payload[_CANDLE.size : _CANDLE.size + size].decode()
-    return Candle(symbol, start_ms, *values, is_closed=bool(is_closed), received_ns=received_ns)
+    return Candle(symbol, start_ms, first, high, low, last, volume, turnover, bool(is_closed), received_ns)

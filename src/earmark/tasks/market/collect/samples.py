@@ -69,7 +69,7 @@ def sample_table(samples: Sequence[Sample]) -> pl.DataFrame:
 
 def v2_table(samples: Sequence[Sample]) -> pl.DataFrame:
     """The same rows with the dimensionless features."""
-    from earmark.orderbook.catalog_v2 import V2_NAMES
+    from earmark.orderbook.catalog import V2_NAMES
 
     return _table(samples, V2_NAMES, np.stack([sample.features_v2 for sample in samples]))
 

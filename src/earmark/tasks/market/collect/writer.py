@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from earmark.errors import EarmarkError
-from earmark.store.journal import Journal, frame
+from earmark.store.journal import Journal, JournalError, frame
 
 __all__ = ["JournalWriter"]
 
@@ -121,8 +121,8 @@ class JournalWriter:
                 is_last = self._is_closing
             try:
                 self._do(work)
-            except EarmarkError as error:
-                self._fail(error, work)
+            except (EarmarkError, OSError) as error:
+                self._fail(_told(error, self.journal), work)
                 return
             if is_last:
                 return
@@ -160,3 +160,7 @@ class JournalWriter:
                 future.set_exception(error)
         if self._on_error is not None:
             self._on_error(error)
+
+
+def _told(error: EarmarkError | OSError, journal: Journal) -> EarmarkError:
+    return error if isinstance(error, EarmarkError) else JournalError(f"`{journal.folder}`: {error}")

@@ -1,0 +1,170 @@
+"""What a collector tells of itself: statistics, a status file, a line in the log, numbers for Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earmark.errors import InputError, UsageError
+from earmark.store.atomic import write_atomic
+from earmark.tasks.market.collect.buffers import resident_mb
+
+if TYPE_CHECKING:
+    from earmark.tasks.market.collect.collector import Collector
+
+__all__ = ["Status", "read_status"]
+
+_log = logging.getLogger(__name__)
+
+
+class Status:
+    """Statistics of a collector.
+
+    Attributes
+    ----------
+    worst_lag_s : float
+        Longest time for which the event loop was held since the start.
+    """
+
+    def __init__(
+        self, collector: Collector, on_status: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
+        self._collector = collector
+        self._on_status = on_status
+        self._started = datetime.now(UTC)
+        self._jitter_ms: list[float] = []
+        self._last: tuple[int, dict[str, int]] = (collector.clock.now_ns(), {})
+        self._rates: dict[str, float] = {}
+        self.lag_s = self.worst_lag_s = 0.0
+
+    def note_lag(self, lag_s: float) -> None:
+        """A sleep of the event loop was late by so much."""
+        self.lag_s = lag_s
+        self.worst_lag_s = max(self.worst_lag_s, lag_s)
+
+    def note_jitter(self, late_ms: float) -> None:
+        """A sample was taken so long after its tick; the grace is part of it."""
+        self._jitter_ms = [*self._jitter_ms[-999:], late_ms]
+
+    def statistics(self, *, is_running: bool = True) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        collector = self._collector
+        buffers = collector.buffers.statistics()
+        symbols = buffers.pop("symbols")
+        return {
+            "is_running": is_running,
+            "pid": os.getpid(),
+            "venue": collector.venue.name,
+            "started": self._started.isoformat(timespec="seconds"),
+            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+            **buffers,
+            "files_written": collector.stores.n_files,
+            "iterations": collector.counts["iterations"],
+            "interval": collector.options.collection_interval,
+            "clock_offset_ms": collector.feature_clock.offset_ms,
+            "missed_ticks": collector.feature_clock.n_missed,
+            "jitter_ms": max(self._jitter_ms, default=None),
+            "loop_lag_ms": 1000 * self.lag_s,
+            "worst_loop_lag_ms": 1000 * self.worst_lag_s,
+            "backlog_bytes": collector.backlog,
+            "rss_mb": resident_mb(),
+            "counts": dict(collector.counts),
+            "symbols": {name: {**row, **self._symbol(name)} for name, row in symbols.items()},
+        }
+
+    async def publish(self, *, is_running: bool = True) -> None:
+        """Write the status file and tell who listens."""
+        self._measure_rates()
+        found = self.statistics(is_running=is_running)
+        if self._on_status is not None:
+            self._on_status(found)
+        data = json.dumps(found, indent=2).encode()
+        path = self._collector.options.places.status
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, lambda: write_atomic(path, data))
+        except (
+            OSError
+        ) as error:  # it is of use to people alone, and the journals tell of a full disk themselves
+            _log.warning("`%s` could not be written: %s", path, error)
+
+    async def log(self) -> None:
+        """One line."""
+        found = self.statistics()
+        live = sum(row["state"] == "live" for row in found["symbols"].values())
+        _log.info(
+            "collector stats: collected=%d files=%d live=%d/%d memory=%.1fMB limit=%d rss=%.0fMB lag=%.0fms",
+            found["total_samples"],
+            found["files_written"],
+            live,
+            len(found["symbols"]),
+            found["memory"]["total_mb"],
+            found["memory"]["current_limit"],
+            found["rss_mb"],
+            found["worst_loop_lag_ms"],
+        )
+
+    def _symbol(self, symbol: str) -> dict[str, Any]:
+        pipeline, health = self._collector.pipelines[symbol], self._collector.health[symbol]
+        best = pipeline.book.best()
+        age_s = (self._collector.clock.now_ns() - health.updated_ns) / 1e9 if health.updated_ns else None
+        return {
+            "state": health.state,
+            "reason": health.reason,
+            "mid": None if best is None else (best.bid + best.ask) / 2,
+            "spread": None if best is None else best.ask - best.bid,
+            "updates_per_s": self._rates.get(symbol, 0.0),
+            "age_s": age_s,
+            "resyncs": health.n_resyncs,
+            "reconnects": health.n_reconnects,
+            "counts": dict(pipeline.counts),
+            "skipped": dict(pipeline.skipped),
+        }
+
+    def _measure_rates(self) -> None:
+        now_ns = self._collector.clock.now_ns()
+        then_ns, before = self._last
+        counts = {name: pipeline.counts["updates"] for name, pipeline in self._collector.pipelines.items()}
+        seconds = max((now_ns - then_ns) / 1e9, 1e-9)
+        self._rates = {name: (count - before.get(name, 0)) / seconds for name, count in counts.items()}
+        self._last = (now_ns, counts)
+
+
+def read_status(path: str | Path) -> dict[str, Any]:
+    """The status file of the running or last collector; `is_running` is false where its process is gone.
+
+    Raises
+    ------
+    UsageError
+        No collector has run in this project.
+    InputError
+        The file cannot be read.
+    """
+    try:
+        found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"there is no `{path}`: no collector has run in this project. Start one: earmark collect market"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"`{path}` cannot be read ({error}). Delete it; a collector writes it anew."
+        ) from error
+    if found["is_running"] and not _is_alive(found["pid"]):
+        found["is_running"] = False
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
