@@ -31,6 +31,7 @@ from earmark.models.constraints import Parameter, check_parameters
 from earmark.models.estimator import Epoch, Floats, Ints, OnEpoch
 
 __all__ = [
+    "ABSENT_LOGIT",
     "N_CLASSES",
     "SequenceEstimator",
     "SequenceFit",
@@ -42,6 +43,9 @@ __all__ = [
 
 N_CLASSES = 3
 """Down, neutral, up."""
+
+ABSENT_LOGIT = -1e4
+"""Added to the logit of a class that training lacked: its probability is then exactly 0 in float32."""
 
 FORMAT = 1
 """Version of the layout of ``sequence.json``."""
@@ -217,6 +221,12 @@ class SequenceEstimator(ABC):
     def length(self) -> int | None:
         """Epochs or rounds kept; None where there is no such thing."""
         return None
+
+    def onnx_bytes(self) -> bytes:
+        """The fitted model in ONNX: `input` of scaled windows, `output` of probabilities, confidence and return."""
+        raise UsageError(
+            f"Model `{self.name}` has no ONNX form; expected a network or `logistic`. Choose one of them."
+        )
 
     def with_length(self, length: int | None) -> Self:
         """An unfitted copy that runs exactly `length` epochs or rounds; an equal copy where there are none."""

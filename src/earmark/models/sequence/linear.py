@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
+from earmark.errors import UsageError
 from earmark.models.constraints import Choice, Parameter
+from earmark.models.estimator import Floats
 from earmark.models.linear import Logistic
+from earmark.models.sequence.base import ABSENT_LOGIT
 from earmark.models.sequence.tabular import SUMMARIES, TABULAR_PARAMETERS, TabularEstimator
 
 __all__ = ["WindowLogistic"]
@@ -23,6 +28,29 @@ class WindowLogistic(TabularEstimator):
         **TABULAR_PARAMETERS,
         **Logistic.parameters,
     }
+
+    def onnx_bytes(self) -> bytes:
+        """The regression as an ONNX model; only for the last row's features."""
+        from earmark.models.sequence.export import logistic_to_onnx
+
+        if self.params["summary"] != "last":
+            raise UsageError(
+                f"The ONNX form of `{self.name}` reads the last row, and summary is {self.params['summary']!r}. Train "
+                "with summary 'last'."
+            )
+        return logistic_to_onnx(self)
+
+    def coefficients(self) -> tuple[Floats, Floats]:
+        """Weights, shape (n_columns of the design, n_classes), and intercepts, which rule out absent classes."""
+        n_rows = self.fitted_rows.n_features
+        weights = np.zeros((n_rows, self.n_classes), np.float32)
+        intercepts = np.full(self.n_classes, ABSENT_LOGIT, np.float32)
+        if len(self.present) == 1:
+            intercepts[self.present] = 0
+            return weights, intercepts
+        solution = self.fitted_rows.solution.reshape(n_rows + 1, -1)
+        weights[:, self.present], intercepts[self.present] = solution[:-1], solution[-1]
+        return weights, intercepts
 
     @property
     def n_parameters(self) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["AUXILIARY", "auxiliary_features", "mid_price", "normalised_levels"]
+__all__ = ["AUXILIARY", "auxiliary_features", "mid_price", "normalised_levels", "split_levels"]
 
 AUXILIARY = (
     "spread_bps",
@@ -29,6 +29,12 @@ AUXILIARY = (
 
 BPS = 1e4
 _TINY = 1e-12
+
+
+def split_levels(columns: Tensor) -> Tensor:
+    """Books of level columns, shape (n, steps, 4 * levels), level after level."""
+    n, steps, width = columns.shape
+    return columns.reshape(n, steps, width // 4, 4)
 
 
 def mid_price(books: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ short-term memory", Neural Computation 9, 1997.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class CnnLstmNetwork(SequenceNetwork):
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(a, b, KERNELS[min(place, len(KERNELS) - 1)])
-                for place, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+                for place, (a, b) in enumerate(pairwise(widths))
             )
         )
         self.lstm = nn.LSTM(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from earmark.models.sequence.networks.books import normalised_levels
+from earmark.models.sequence.networks.books import normalised_levels, split_levels
 from earmark.models.sequence.networks.heads import SequenceNetwork
 
 __all__ = ["DeepLobNetwork"]
@@ -52,7 +52,7 @@ class DeepLobNetwork(SequenceNetwork):
 
     def prepare(self, windows: Tensor) -> Tensor:
         """Normalised levels, shape (n, window, 4 * levels)."""
-        books = windows[..., self.positions].unflatten(-1, (self.n_levels, 4))
+        books = split_levels(windows[..., self.positions])
         return normalised_levels(books).flatten(2)
 
     def encode(self, prepared: Tensor) -> Tensor:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Heads", "Outputs", "SequenceNetwork"]
+from earmark.models.sequence.base import ABSENT_LOGIT
 
-ABSENT_LOGIT = -1e4
-"""Added to the logit of a class that training lacked: its probability is exactly 0 in float32."""
+__all__ = ["Heads", "Outputs", "SequenceNetwork"]
 
 
 class Outputs(NamedTuple):

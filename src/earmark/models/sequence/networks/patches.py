@@ -46,8 +46,11 @@ class PatchNetwork(SequenceNetwork):
     def encode(self, prepared: Tensor) -> Tensor:
         """The class token, shape (n, width)."""
         picture = functional.pad(prepared, self.padding)
-        patches = picture.unflatten(2, (-1, PATCH_COLUMNS)).unflatten(1, (-1, PATCH_STEPS))
+        n, steps, columns = picture.shape
+        patches = picture.reshape(
+            n, steps // PATCH_STEPS, PATCH_STEPS, columns // PATCH_COLUMNS, PATCH_COLUMNS
+        )
         patches = patches.transpose(2, 3).flatten(3).flatten(1, 2)
-        tokens = torch.cat([self.token.expand(len(patches), -1, -1), self.embed(patches)], dim=1)
+        tokens = torch.cat([self.token.expand(patches.shape[0], -1, -1), self.embed(patches)], dim=1)
         encoding: Tensor = self.norm(self.blocks(tokens + self.position)[:, 0])
         return encoding

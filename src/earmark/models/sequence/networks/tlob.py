@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from earmark.models.sequence.networks.books import AUXILIARY, auxiliary_features, normalised_levels
+from earmark.models.sequence.networks.books import (
+    AUXILIARY,
+    auxiliary_features,
+    normalised_levels,
+    split_levels,
+)
 from earmark.models.sequence.networks.heads import SequenceNetwork
 from earmark.models.sequence.networks.transformer import stack
 
@@ -64,7 +69,7 @@ class TlobNetwork(SequenceNetwork):
 
     def prepare(self, windows: Tensor) -> Tensor:
         """Normalised levels beside auxiliary features, shape (n, window, 4 * levels + 8)."""
-        books = windows[..., self.positions].unflatten(-1, (self.n_levels, 4))
+        books = split_levels(windows[..., self.positions])
         return torch.cat([normalised_levels(books).flatten(2), auxiliary_features(books)], dim=-1)
 
     def encode(self, prepared: Tensor) -> Tensor:
@@ -75,7 +80,7 @@ class TlobNetwork(SequenceNetwork):
         seen = self.levels(pictures).mean(dim=-1).unflatten(0, (-1, self.window))
         tokens = self.embed(torch.cat([seen, auxiliary], dim=-1))
         tokens = torch.cat([self._slowed(tokens, scale) for scale in self.scales], dim=1)
-        read = self.norm(self.blocks(tokens + self.position))
+        read: Tensor = self.norm(self.blocks(tokens + self.position))
         return read.mean(dim=1) + read[:, self.window - 1]
 
     def _slowed(self, tokens: Tensor, scale: int) -> Tensor:
