@@ -137,7 +137,8 @@ class Stores:
 
         writer = LegacyWriter(self.places.legacy)
         for symbol, of_symbol in samples.items():
-            self.n_files += len(writer.write(symbol, *legacy_rows(of_symbol)))
+            writer.write(symbol, *legacy_rows(of_symbol))
+            self.n_files += 3
 
     def _recover_legacy(self, waiting: Mapping[str, Sequence[Sample]]) -> int:
         """Leave out of the earlier layout what it holds: a crash may have come between the files and the mark."""
