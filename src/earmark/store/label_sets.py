@@ -101,7 +101,7 @@ class LabelSets:
         Parameters
         ----------
         name : str
-            An id, the name of a rule, or ``default``: the set written last.
+            An id, the name of a rule, or ``default``: the newest of the rule ``fixed``, else the newest.
         group : str, optional
             Only sets of this group of the feature store.
 
@@ -110,10 +110,13 @@ class LabelSets:
         UsageError
             There is none.
         """
-        for record in self.list():
-            is_named = name == "default" or name in (record["id"], record.get("name"))
-            if is_named and group in (None, record.get("group")):
-                return str(record["id"])
+        records = [record for record in self.list() if group in (None, record.get("group"))]
+        if name == "default":
+            named = [record for record in records if record.get("name") == "fixed"] or records
+        else:
+            named = [record for record in records if name in (record["id"], record.get("name"))]
+        if named:
+            return str(named[0]["id"])
         of_group = "" if group is None else f" of the group `{group}`"
         raise UsageError(
             f"There is no label set `{name}`{of_group} in `{self.folder}`. Known: {self._known()}. Future labels are "
