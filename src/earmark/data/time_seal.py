@@ -4,8 +4,9 @@
 `earmark.data.seal` does for labels of items. A loader of training rows asks `bounds` and reads nothing from the first
 sealed instant on; a loader of sealed rows asks for a `PeriodOpening`, which only `SealedPeriod.open` makes.
 
-Once sealed, an instant stays sealed: with more data the period grows at its end, and its beginning moves only by a
-reseal, which the ledger tells. The guard is against mistakes, not malice.
+With more data the period moves on as long as nobody has looked into it. Once opened it stays where it is and only
+grows at its end, until it is resealed with a reason; the ledger tells of both. The guard is against mistakes, not
+malice.
 
 Conventions: milliseconds since 1970 UTC; a period includes its first instant and its last.
 """
@@ -92,29 +93,31 @@ class SealedPeriod:
             ) from error
 
     def seal(self, first_ms: int, last_ms: int, *, reseal_reason: str | None = None) -> Bounds:
-        """Seal a period, or the one that is sealed already up to a later end.
+        """Seal a period, in place of an earlier one where that was never opened.
 
         Parameters
         ----------
         first_ms, last_ms : int
         reseal_reason : str, optional
-            Let the period begin at `first_ms` although another is sealed; written to the ledger first.
+            Let the period begin at `first_ms` whatever was sealed before; written to the ledger first.
 
         Returns
         -------
         Bounds
-            What is sealed from now on; it begins where it did unless a reason was given.
+            What is sealed from now on: the beginning of an opened period stays, and an earlier beginning is not taken
+            without a reason, since models may have been trained on the rows behind it.
 
         Raises
         ------
         SealError
-            A sealed period would end before the earlier one does.
+            The period is empty, or the ledger cannot be written.
         """
         earlier = self.bounds
         bounds = Bounds(first_ms, last_ms)
         if earlier is not None and reseal_reason:
-            record = ledger_event("reseal", str(bounds), run="", commit=None, reason=reseal_reason, n=0)
-            append_event(self.folder / LEDGER_FILE, record)
+            self._tell("reseal", bounds, reseal_reason)
+        elif earlier is not None and first_ms > earlier.first_ms and not self.openings().count:
+            self._tell("move", bounds, "more data, and never opened")
         elif earlier is not None:
             bounds = Bounds(earlier.first_ms, max(last_ms, earlier.last_ms))
         if not bounds.first_ms <= bounds.last_ms:
@@ -145,6 +148,10 @@ class SealedPeriod:
         record = ledger_event("open", str(bounds), run=run, commit=commit, reason=reason, n=0)
         append_event(self.folder / LEDGER_FILE, record)
         return PeriodOpening(bounds, record, token=_TOKEN)
+
+    def _tell(self, event: str, bounds: Bounds, reason: str) -> None:
+        record = ledger_event(event, str(bounds), run="", commit=None, reason=reason, n=0)
+        append_event(self.folder / LEDGER_FILE, record)
 
     def openings(self) -> Openings:
         """How often, and by how many runs, the period was opened."""

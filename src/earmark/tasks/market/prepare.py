@@ -1,0 +1,390 @@
+"""From stored rows and labels to a dataset: what is sealed, what trains, what validates, and the record of it.
+
+`prepare` seals the newest period, divides the rest at instants common to all symbols, and writes
+``data/market/dataset.json``: everything that is needed to load the same windows again, with a hash of what they hold.
+`load_prepared` loads them and refuses if the stored data no longer are what was divided.
+
+Conventions: times are milliseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earmark.data import timeline
+from earmark.data.parquet import write_bytes_atomic
+from earmark.data.time_seal import SealedPeriod
+from earmark.data.windows import SeriesTable, Windows, make_windows
+from earmark.errors import UsageError
+from earmark.tasks.market.dataset import (
+    SeriesSource,
+    load_sealed_series,
+    load_series,
+    series_hash,
+    stored_span,
+    windows_hash,
+    write_windows,
+)
+
+__all__ = [
+    "CLASSES",
+    "DATASET_FILE",
+    "FOLDER",
+    "PrepareOptions",
+    "Prepared",
+    "Sealed",
+    "data_folder",
+    "export_sealed",
+    "load_prepared",
+    "load_sealed",
+    "prepare",
+]
+
+CLASSES = ("DOWN", "NEUTRAL", "UP")
+FOLDER = "market"
+DATASET_FILE = "dataset.json"
+FORMAT = "earmark-market-dataset-1"
+_AGAIN = "Run `earmark prepare market` again."
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What `prepare` is asked for; None stands for what is stored or set.
+
+    Attributes
+    ----------
+    view : str
+    symbols : tuple of str
+        Empty: all.
+    start_ms, end_ms : int or None
+    label_set : str or None
+        Id or name; default the newest that has the horizon.
+    horizon_s, sequence_length, stride : int
+    holdout_days : float
+    fractions : tuple of float
+        Train, validation and test.
+    purge, embargo : bool
+    embargo_share : float
+        Of the span of the windows.
+    minimum : int
+        Fewest windows of a part.
+    group : str or None
+    allow_mixed_origin : bool
+    reseal_reason : str or None
+    """
+
+    view: str = "v1_112"
+    symbols: tuple[str, ...] = ()
+    start_ms: int | None = None
+    end_ms: int | None = None
+    label_set: str | None = None
+    horizon_s: int = 60
+    sequence_length: int = 60
+    stride: int = 1
+    holdout_days: float = 30.0
+    fractions: tuple[float, float, float] = timeline.FRACTIONS
+    purge: bool = True
+    embargo: bool = True
+    embargo_share: float = timeline.EMBARGO_SHARE
+    minimum: int = 1
+    group: str | None = None
+    allow_mixed_origin: bool = False
+    reseal_reason: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The parts of a dataset, before the sealed period.
+
+    Attributes
+    ----------
+    train, validation, test : Windows
+    record : dict
+        The manifest, ``dataset.json``.
+    warnings : tuple of str
+    """
+
+    train: Windows
+    validation: Windows
+    test: Windows
+    record: dict[str, Any]
+    warnings: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """Of all that the parts hold."""
+        return str(self.record["hashes"]["series"])
+
+    def parts(self) -> dict[str, Windows]:
+        """The parts by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+@dataclass(frozen=True, eq=False)
+class Sealed:
+    """Windows of the sealed period, and the line of the ledger that tells of their opening."""
+
+    windows: Windows
+    opening: dict[str, Any]
+
+
+def data_folder(project: str | Path) -> Path:
+    """Folder of the data of a project, by its settings."""
+    from earmark.tasks.settings import load_settings
+
+    return load_settings(project).path("data")
+
+
+def prepare(project: str | Path, options: PrepareOptions) -> Prepared:
+    """Seal, divide, and write the record; see the module.
+
+    Raises
+    ------
+    UsageError
+        No rows, no labels, or too few windows in a part.
+    SealError
+        The seal or its ledger cannot be written or read.
+    """
+    data = data_folder(project)
+    source = _source(project, data, options)
+    first, last = stored_span(source)
+    start = first if options.start_ms is None else max(first, options.start_ms)
+    end = last if options.end_ms is None else min(last, options.end_ms)
+    seal = SealedPeriod(data / FOLDER)
+    bounds = seal.seal(
+        timeline.seal_instant(start, end, options.holdout_days), end, reseal_reason=options.reseal_reason
+    )
+    until = min(end, bounds.first_ms - 1)
+    table = load_series(source, seal, start_ms=start, end_ms=until, spool=_spool(data))
+    division = _divide(table, options)
+    record = _record(options, source, (start, until), table, division) | {
+        "seal": {"first_ms": bounds.first_ms, "last_ms": bounds.last_ms, "holdout_days": options.holdout_days}
+    }
+    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+    write_bytes_atomic(data / FOLDER / DATASET_FILE, text.encode())
+    return _prepared(division, record)
+
+
+def load_prepared(project: str | Path) -> Prepared:
+    """The parts as `prepare` divided them.
+
+    Raises
+    ------
+    UsageError
+        Nothing was prepared, or the stored rows or labels are no longer the same.
+    """
+    data = data_folder(project)
+    record = _read_record(data)
+    source = _recorded_source(data, record)
+    table = load_series(
+        source,
+        SealedPeriod(data / FOLDER),
+        start_ms=record["start_ms"],
+        end_ms=record["end_ms"],
+        columns=record["columns"],
+        spool=_spool(data),
+    )
+    if series_hash(table) != record["hashes"]["series"]:
+        raise UsageError(
+            f"The rows or labels of group `{source.group}` are not those that were prepared: their hash is "
+            f"{series_hash(table)[:8]}, expected {record['hashes']['series'][:8]}. {_AGAIN}"
+        )
+    split = record["split"]
+    windows = make_windows(table, record["sequence_length"], stride=record["stride"])
+    first, second = split["instants_ms"]
+    division = timeline.split_at(windows, (first, second), purge=split["purge"], embargo=split["embargo_ms"])
+    return _prepared(division, record)
+
+
+def load_sealed(project: str | Path, *, run: str, reason: str, commit: str | None = None) -> Sealed:
+    """Windows of the sealed period, behind its embargo; the opening is recorded first.
+
+    Parameters
+    ----------
+    project : path
+    run : str
+        What is evaluated.
+    reason : str
+    commit : str, optional
+        Version of the code.
+    """
+    data = data_folder(project)
+    record = _read_record(data)
+    opening = SealedPeriod(data / FOLDER).open(run=run, reason=reason, commit=commit)
+    table = load_sealed_series(
+        _recorded_source(data, record), opening, columns=record["columns"], spool=_spool(data)
+    )
+    windows = make_windows(table, record["sequence_length"], stride=record["stride"])
+    behind = windows.time_ms >= opening.bounds.first_ms + record["split"]["embargo_ms"]
+    return Sealed(windows.take(behind), opening.record)
+
+
+def export_sealed(project: str | Path, path: Path, *, reason: str) -> Sealed:
+    """Write the windows of the sealed period as npz (X, y, timestamps, prices, symbols, feature_names)."""
+    sealed = load_sealed(project, run=f"export {path.name}", reason=reason)
+    write_windows(path, sealed.windows)
+    return sealed
+
+
+def _source(project: str | Path, data: Path, options: PrepareOptions) -> SeriesSource:
+    from earmark.orderbook.state import STEP_MS
+    from earmark.tasks.settings import load_settings
+
+    market = load_settings(project).settings.market
+    store = data / "feature_store"
+    set_id, version = _label_set(store, options)
+    return SeriesSource(
+        store=store,
+        group=options.group or market.feature_store_group,
+        view=options.view,
+        symbols=options.symbols,
+        label_set=set_id,
+        label_version=version,
+        horizon_s=options.horizon_s,
+        interval_ms=market.collection_interval * STEP_MS,
+        allow_mixed_origin=options.allow_mixed_origin,
+    )
+
+
+def _label_set(store: Path, options: PrepareOptions) -> tuple[str, int]:
+    """Id and version of the label set that was named, or of the newest with the horizon."""
+    from earmark.store.label_sets import LabelSets
+
+    sets = LabelSets(store)
+    horizon = f"{options.horizon_s}s"
+    if options.label_set is not None:
+        found = [sets.record(sets.find(options.label_set))]
+    else:
+        found = [record for record in sets.list() if _has(record, horizon)]
+    if not found or not _has(found[0], horizon):
+        raise UsageError(
+            f"Future labels = None: no label set of `{store}` has the horizon {horizon}. "
+            f"Run: earmark label market --horizons {options.horizon_s}"
+        )
+    return str(found[0]["id"]), len(found[0]["versions"])
+
+
+def _has(record: Mapping[str, Any], horizon: str) -> bool:
+    return any(row["horizon"] == horizon for row in record["coverage"])
+
+
+def _divide(table: SeriesTable, options: PrepareOptions) -> timeline.Division:
+    windows = make_windows(table, options.sequence_length, stride=options.stride)
+    if not len(windows):
+        raise UsageError(_no_windows(table, options))
+    embargo = timeline.embargo_ms(windows, options.embargo_share) if options.embargo else 0
+    return timeline.split(
+        windows, options.fractions, purge=options.purge, embargo=embargo, minimum=options.minimum
+    )
+
+
+def _no_windows(table: SeriesTable, options: PrepareOptions) -> str:
+    """Why no window came of the rows: no labels, or gaps."""
+    if not (table.y >= 0).any():
+        return (
+            f"Future labels = None: none of {len(table)} rows has a label at {options.horizon_s} s. "
+            f"Run: earmark label market --horizons {options.horizon_s}"
+        )
+    spacing = np.diff(table.time_ms)[np.diff(table.symbol) == 0]
+    usual = f", rows lie {np.median(spacing) / 1000:g} s apart" if len(spacing) else ""
+    return (
+        f"Insufficient data: {len(table)} samples, need at least {options.sequence_length} without a gap{usual}, "
+        f"expected {table.interval_ms / 1000:g} s. Collect more data, lower sequence_length, or set "
+        "market.collection_interval to the one that was used."
+    )
+
+
+def _record(
+    options: PrepareOptions,
+    source: SeriesSource,
+    span: tuple[int, int],
+    table: SeriesTable,
+    division: timeline.Division,
+) -> dict[str, Any]:
+    from earmark.tasks.market.schema import SCHEMA
+
+    return {
+        "format": FORMAT,
+        "schema": {"id": SCHEMA.id, "sha256": SCHEMA.sha256},
+        "source": source.to_json(),
+        "columns": list(table.columns),
+        "symbols": list(table.symbols),
+        "start_ms": span[0],
+        "end_ms": span[1],
+        "sequence_length": options.sequence_length,
+        "stride": options.stride,
+        "split": {
+            "fractions": list(options.fractions),
+            "instants_ms": list(division.instants_ms),
+            "purge": options.purge,
+            "embargo_ms": division.embargo_ms,
+        },
+        "hashes": {
+            "series": series_hash(table),
+            **{name: windows_hash(windows) for name, windows in division.parts().items()},
+        },
+        "parts": [part_row(name, windows, division) for name, windows in division.parts().items()],
+    }
+
+
+def part_row(name: str, windows: Windows, division: timeline.Division) -> dict[str, Any]:
+    """Counts of a part: windows per class, symbols, what purge and embargo removed, its span."""
+    counts = np.bincount(windows.y, minlength=len(CLASSES)).tolist()
+    removed = division.removed[name]
+    return {
+        "part": name,
+        "windows": len(windows),
+        **dict(zip(CLASSES, counts, strict=True)),
+        "symbols": len(np.unique(windows.symbol)),
+        "purged": removed.purged,
+        "embargoed": removed.embargoed,
+        "first_ms": int(windows.start_ms.min()),
+        "last_ms": int(windows.time_ms.max()),
+    }
+
+
+def symbol_rows(parts: Mapping[str, Windows], symbols: Sequence[str]) -> list[dict[str, Any]]:
+    """Windows per symbol, part and class."""
+    rows = []
+    for code, symbol in enumerate(symbols):
+        for name, windows in parts.items():
+            y = windows.y[windows.symbol == code]
+            counts = np.bincount(y, minlength=len(CLASSES)).tolist()
+            rows.append(
+                {"symbol": symbol, "part": name, "windows": len(y)} | dict(zip(CLASSES, counts, strict=True))
+            )
+    return rows
+
+
+def _prepared(division: timeline.Division, record: dict[str, Any]) -> Prepared:
+    return Prepared(division.train, division.validation, division.test, record, division.warnings)
+
+
+def _read_record(data: Path) -> dict[str, Any]:
+    path = data / FOLDER / DATASET_FILE
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"There is no `{path}`: nothing was prepared. Run: earmark prepare market") from None
+    except ValueError as error:
+        raise UsageError(f"`{path}` is not JSON ({error}). {_AGAIN}") from error
+    if record.get("format") != FORMAT:
+        raise UsageError(f"`{path}` has the format {record.get('format')!r}, expected {FORMAT!r}. {_AGAIN}")
+    return record
+
+
+def _recorded_source(data: Path, record: Mapping[str, Any]) -> SeriesSource:
+    fields = {**record["source"], "symbols": tuple(record["symbols"])}
+    return SeriesSource(store=data / "feature_store", **fields)
+
+
+def _spool(data: Path) -> Path:
+    folder = data / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
