@@ -126,7 +126,9 @@ class ExchangeSimulator:
         self.finished = asyncio.Event()
 
     async def __aenter__(self) -> ExchangeSimulator:
-        web = require_aiohttp("the simulated exchange").web
+        require_aiohttp("the simulated exchange")
+        from aiohttp import web
+
         self._clock_starts()
         self._origin_ms = self._exchange_clock.now_ms()
         self._source = self._make_source()
