@@ -9,8 +9,9 @@ of each side; side 0 are bids.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from earmark.orderbook.compiled import compiled
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -19,7 +20,7 @@ BIDS, ASKS = 0, 1
 KEYS, QUANTITIES = 0, 1
 
 
-@njit(cache=True)
+@compiled
 def apply_levels(
     sides: Float64, lengths: Int64, bids: Float64, asks: Float64, depth: int, is_snapshot: bool
 ) -> int:
@@ -50,7 +51,7 @@ def apply_levels(
     return dropped
 
 
-@njit(cache=True)
+@compiled
 def best_first(sides: Float64, lengths: Int64, side: int, n: int) -> Float64:
     """Price and quantity of the best `n` levels of a side, or of as many as there are: a new array (k, 2)."""
     sign = 1.0 if side == BIDS else -1.0
@@ -63,7 +64,7 @@ def best_first(sides: Float64, lengths: Int64, side: int, n: int) -> Float64:
     return levels
 
 
-@njit(cache=True)
+@compiled
 def copy_best(sides: Float64, lengths: Int64, best: Float64) -> bool:
     """Write bid, its quantity, ask, its quantity to `best`, NaN for an empty side; whether anything changed."""
     changed = False
@@ -78,7 +79,7 @@ def copy_best(sides: Float64, lengths: Int64, best: Float64) -> bool:
     return changed
 
 
-@njit(cache=True)
+@compiled
 def _is_valid(levels: Float64) -> bool:
     for i in range(levels.shape[0]):  # noqa: SIM110 (numba compiles no generator)
         if not (0.0 < levels[i, 0] < np.inf and 0.0 <= levels[i, 1] < np.inf):
@@ -86,7 +87,7 @@ def _is_valid(levels: Float64) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _upsert(keys: Float64, quantities: Float64, n: int, levels: Float64, sign: float) -> int:
     """Quantity 0 deletes a level, another one sets or adds it; the new number of levels."""
     for i in range(levels.shape[0]):
@@ -107,7 +108,7 @@ def _upsert(keys: Float64, quantities: Float64, n: int, levels: Float64, sign: f
     return n
 
 
-@njit(cache=True)
+@compiled
 def _first_at_least(keys: Float64, n: int, key: float) -> int:
     low, high = 0, n
     while low < high:
@@ -119,7 +120,7 @@ def _first_at_least(keys: Float64, n: int, key: float) -> int:
     return low
 
 
-@njit(cache=True)
+@compiled
 def _drop_worst(keys: Float64, quantities: Float64, n: int, n_dropped: int) -> None:
     for k in range(n_dropped, n):
         keys[k - n_dropped], quantities[k - n_dropped] = keys[k], quantities[k]

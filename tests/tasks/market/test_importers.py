@@ -16,7 +16,7 @@ from recorded_sources import flat_quote, write_lean, write_okcoin, write_sgx
 
 from earmark.errors import InputError
 from earmark.orderbook.book import Applied, OrderBook
-from earmark.orderbook.events import BookUpdate, Candle, Trade
+from earmark.orderbook.events import BookUpdate, Candle, Levels, Trade
 from earmark.tasks.market.importers.candles import MAX_FILL_MINUTES, MINUTE_MS, minute_candles, price_bars
 from earmark.tasks.market.importers.recording import Recording
 from earmark.tasks.market.importers.sources import read_source
@@ -38,6 +38,15 @@ def only(path: Path) -> Recording:
 
 def events_of(recording: Recording, kind: type) -> list[object]:
     return [event for event in recording.events() if isinstance(event, kind)]
+
+
+def last_book(recording: Recording) -> tuple[Levels, Levels]:
+    """What a book holds after all updates."""
+    book = OrderBook(recording.symbol, recording.n_levels)
+    for event in recording.events():
+        if isinstance(event, BookUpdate):
+            assert book.apply(event) in (Applied.SNAPSHOT, Applied.APPLIED)
+    return book.top(recording.n_levels)
 
 
 OPEN_MS = 34_200_000  # half past nine
@@ -104,11 +113,12 @@ def test_lean_ticks_without_sizes_say_so_and_have_candles_of_mids(tmp_path: Path
     quotes = eurusd.quotes()
     assert quotes["time_ms"][0] == ms("2014-05-04T21:59:55")  # just before the week opens in New York
     assert quotes.select(pl.col("bid_quantity", "ask_quantity").is_nan().all()).row(0) == (True, True)
-    assert eurusd.candles.rows() == [(ms("2014-05-04T21:59:00"), 1.3801, 1.3804, 1.3801, 1.3804, 0.0, 0.0)]
-    assert any("1 of 3 books are crossed or locked" in note for note in eurusd.notes)
-    book = OrderBook("EURUSD", 1)
-    outcomes = [book.apply(event) for event in eurusd.events() if isinstance(event, BookUpdate)]
-    assert outcomes == [Applied.SNAPSHOT, Applied.CROSSED, Applied.SNAPSHOT]
+    assert eurusd.candles.rows() == [(ms("2014-05-04T21:59:00"), 1.3801, 1.3801, 1.3801, 1.3801, 0.0, 0.0)]
+    assert any("1 of 3 books were crossed or locked" in note for note in eurusd.notes)
+    snapshot, delta = (event for event in eurusd.events() if isinstance(event, BookUpdate))
+    assert snapshot.is_snapshot and snapshot.bids.tolist() == [[1.38, 1]]
+    assert not delta.is_snapshot and delta.update_id == snapshot.update_id + 1
+    assert (delta.bids.tolist(), delta.asks.tolist()) == ([], [[1.3802, 0], [1.39, 1]])
 
 
 def test_the_finest_resolution_is_read_and_the_other_named(tmp_path: Path) -> None:
@@ -144,11 +154,10 @@ def test_okcoin_scales_prices_and_skips_end_marks(tmp_path: Path) -> None:
     ]
     btc = only(write_okcoin(tmp_path, start, books, trades))
     assert (btc.symbol, btc.n_levels) == ("BTCCNY", 2)
-    first, second = events_of(btc, BookUpdate)
-    assert isinstance(first, BookUpdate) and isinstance(second, BookUpdate)
-    assert (first.event_ms, second.event_ms) == (start + 172, start + 484)
-    assert second.bids.tolist() == [[2809.49, 0.028]]  # the second level has no amount
-    assert second.asks.tolist() == [[2809.52, 0.445], [2809.53, 0.001]]
+    assert btc.books.time_ns.tolist() == [(start + 172) * 10**6, (start + 484) * 10**6]
+    bids, asks = last_book(btc)
+    assert bids.tolist() == [[2809.49, 0.028]]  # the second level has no amount
+    assert asks.tolist() == [[2809.52, 0.445], [2809.53, 0.001]]
     told = [
         (t.price, t.quantity, t.is_buy, t.trade_id) for t in events_of(btc, Trade) if isinstance(t, Trade)
     ]
@@ -176,14 +185,11 @@ SGX_LINES = (
 def test_sgx_is_on_singapores_clock_in_hundredths_and_leaves_out_a_cut_block(tmp_path: Path) -> None:
     write_sgx(tmp_path / "order_book_2_2014_1_9.csv", SGX_LINES)
     a50 = only(tmp_path)
-    books = events_of(a50, BookUpdate)
-    assert [book.received_ns for book in books if isinstance(book, BookUpdate)] == [
-        ms("2014-01-09T00:45:00") * 10**6 + part for part in (130_972_200, 386_972_200)
-    ]
+    start_ns = ms("2014-01-09T00:45:00") * 10**6
+    assert a50.books.time_ns.tolist() == [start_ns + part for part in (130_972_200, 386_972_200)]
     assert (a50.symbol, a50.n_levels, a50.candle_source) == ("A50", 2, "mids")
-    last = books[-1]
-    assert isinstance(last, BookUpdate)
-    assert last.bids.tolist() == [[6725, 20]] and last.asks.tolist() == [[6830, 2], [6845, 5]]
+    bids, asks = last_book(a50)
+    assert bids.tolist() == [[6725, 20]] and asks.tolist() == [[6830, 2], [6845, 5]]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +240,7 @@ def test_a_wrong_folder_says_what_was_expected(tmp_path: Path) -> None:
 
 def test_trades_without_books_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "equity" / "usa" / "second" / "spy" / "20131007_trade.zip"
-    with pytest.raises(InputError, match="no book of SPY"):
+    with pytest.raises(InputError, match="no uncrossed book of SPY"):
         read_source(write_lean(path, [(OPEN_MS, 1, 1, 1, 1, 1)]))
 
 
@@ -282,6 +288,7 @@ def test_the_future_changes_no_candle(ticks: list[tuple[int, float, float]], dat
 
 
 def assert_streams_in_order(recording: Recording) -> None:
+    book = OrderBook(recording.symbol, recording.n_levels)
     last_ns, n_books, n_trades = 0, 0, 0
     for event in recording.events():
         assert event.received_ns >= last_ns
@@ -289,19 +296,29 @@ def assert_streams_in_order(recording: Recording) -> None:
         if isinstance(event, Candle):
             assert event.low <= min(event.open, event.close) <= max(event.open, event.close) <= event.high
             assert event.received_ns == (event.start_ms + MINUTE_MS) * 10**6
-        n_books += isinstance(event, BookUpdate)
-        n_trades += isinstance(event, Trade)
+        elif isinstance(event, Trade):
+            n_trades += 1
+        else:
+            assert book.apply(event) in (Applied.SNAPSHOT, Applied.APPLIED)
+            if n_books % 50 == 0:
+                bids, asks = book.top(99)
+                assert np.array_equal(bids, recording.books.bids[n_books])
+                assert np.array_equal(asks, recording.books.asks[n_books])
+            n_books += 1
     assert (n_books, n_trades) == (len(recording.books), recording.trades.height)
+    breaks = np.diff(recording.books.time_ns) > MAX_FILL_MINUTES * MINUTE_MS * 10**6
+    assert book.counts[Applied.SNAPSHOT] == 1 + breaks.sum()
 
 
 @needs_real_data
 @pytest.mark.parametrize(
     ("folder", "symbols"),
     [
-        ("lean/equity", {"AIG": 1, "SPY": 1}),
+        ("lean/equity/usa/second/aig", {"AIG": 1}),
         ("lean/crypto", {"BTCUSD": 1}),
         ("okcoin_2016", {"BTCCNY": 20}),
         ("sgx_a50_2014", {"A50": 3}),
+        pytest.param("lean", {"AIG": 1, "BTCUSD": 1, "EURUSD": 1, "SPY": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_recorded_sources_stream_in_order_through_the_book(folder: str, symbols: dict[str, int]) -> None:
@@ -309,12 +326,6 @@ def test_recorded_sources_stream_in_order_through_the_book(folder: str, symbols:
     assert {recording.symbol: recording.n_levels for recording in recordings} == symbols
     for recording in recordings:
         assert_streams_in_order(recording)
-        book = OrderBook(recording.symbol, recording.n_levels)
-        for event in recording.events():
-            if isinstance(event, BookUpdate):
-                book.apply(event)
-        assert book.counts[Applied.CROSSED] == recording.books.n_crossed
-        assert book.counts[Applied.SNAPSHOT] == len(recording.books) - recording.books.n_crossed
 
 
 @needs_real_data
@@ -327,7 +338,8 @@ def test_recorded_equity_equals_a_plain_reader() -> None:
             text = archive.read(archive.namelist()[0]).decode()
         for row in csv.reader(io.StringIO(text)):
             bid, ask = float(row[4]) / 10_000, float(row[9]) / 10_000
-            rows.append((midnight + int(row[0]) + 1_000, bid, float(row[5]), ask, float(row[10])))
+            if bid < ask:
+                rows.append((midnight + int(row[0]) + 1_000, bid, float(row[5]), ask, float(row[10])))
     spy = only(folder)
     columns = ("time_ms", "bid", "bid_quantity", "ask", "ask_quantity")
     assert spy.quotes().select(columns).rows() == rows

@@ -12,7 +12,7 @@ The layout is `<security>/<market>/<resolution>/<ticker>/<YYYYMMDD>_<quote|trade
 * A tick of a currency pair is bid and ask without sizes, at the time that it names.
 * A trade bar becomes one trade at its close with the bar's volume; the taker's side is not recorded. Candles are
   made of the bars themselves, so that highs and lows are kept.
-* Bid and ask close of one bar need not be of one moment: within a second they may cross.
+* Bid and ask close of one bar need not be of one moment: within a second they may cross. Such books are left out.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ PATTERNS = ("[0-9]*_quote.zip", "[0-9]*_trade.zip")
 BAR_MS = {"tick": 0, "second": 1_000, "minute": 60_000}
 CLOCKS = {("equity", "usa"): "America/New_York", ("forex", "fxcm"): "Etc/GMT+5", ("forex", "oanda"): "UTC"}
 PRICE_SCALES = {"equity": 10_000.0, "forex": 1.0, "crypto": 1.0}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BAR = ("open", "high", "low", "close")
 TRADE_COLUMNS = ("time_ms", *BAR, "volume")
 QUOTE_COLUMNS = {
@@ -152,11 +153,11 @@ def _columns(path: Path, width: int) -> tuple[str, ...]:
 def _midnight_ms(path: Path, series: _Series) -> int:
     """What added to the file's wall clock gives milliseconds since 1970 UTC."""
     try:
-        noon = datetime.strptime(path.name[:8], "%Y%m%d").replace(hour=12, tzinfo=series.clock)
+        midnight = datetime.strptime(path.name[:8], "%Y%m%d").replace(tzinfo=UTC)
     except ValueError as error:
         raise InputError(f"{path}: expected a name that begins with a date, as 20131007_quote.zip") from error
-    start = (noon - timedelta(hours=12)).replace(tzinfo=UTC)
-    return (int(start.timestamp()) - int((noon.utcoffset() or timedelta()).total_seconds())) * 1_000
+    offset = midnight.replace(hour=12, tzinfo=series.clock).utcoffset() or timedelta()
+    return (midnight - offset - EPOCH) // timedelta(milliseconds=1)
 
 
 def _books(days: list[pl.DataFrame], series: _Series) -> BookRows:

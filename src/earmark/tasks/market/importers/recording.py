@@ -16,8 +16,14 @@ import numpy.typing as npt
 import polars as pl
 
 from earmark.errors import InputError
+from earmark.orderbook.book import RESTART_ID
 from earmark.orderbook.events import BookUpdate, Candle, Event, Levels, Trade
-from earmark.tasks.market.importers.candles import MINUTE_MS, minute_candles, price_bars
+from earmark.tasks.market.importers.candles import (
+    MAX_FILL_MINUTES,
+    MINUTE_MS,
+    minute_candles,
+    price_bars,
+)
 
 __all__ = ["TRADE_SCHEMA", "BookRows", "Recording", "make_recording"]
 
@@ -27,6 +33,9 @@ UNKNOWN_QUANTITY = 1.0
 """Stands in the books of a source without quantities, where 0 would mean that the level is gone."""
 
 NS_PER_MS = 1_000_000
+
+SESSION_BREAK_NS = MAX_FILL_MINUTES * MINUTE_MS * NS_PER_MS
+"""After so long a silence the next book is a snapshot: another session."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +78,10 @@ class BookRows:
         """Levels of a side."""
         return int(self.bids.shape[1])
 
-    @property
-    def n_crossed(self) -> int:
-        """Books whose best bid is not below the best ask; an `OrderBook` refuses them."""
-        return int((self.bids[:, 0, 0] >= self.asks[:, 0, 0]).sum())
+    def uncrossed(self) -> BookRows:
+        """Without the books whose best bid is not below the best ask: they have no mid that means anything."""
+        kept = ~(self.bids[:, 0, 0] >= self.asks[:, 0, 0])
+        return BookRows(self.time_ns[kept], self.bids[kept], self.asks[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +94,7 @@ class Recording:
     source : str
         Kind and resolution, such as "lean equity usa second".
     books : BookRows
+        None of them crossed or locked.
     trades : DataFrame
         Columns of `TRADE_SCHEMA`, in order of time; `is_buy` null where the source does not tell the taker's side.
     candles : DataFrame
@@ -132,7 +142,11 @@ class Recording:
         return both.select(pl.lit(self.symbol).alias("symbol"), pl.all())
 
     def events(self) -> Iterator[Event]:
-        """Trades, closed candles and books (each a snapshot), in order of time, in that order at one time."""
+        """Trades, closed candles and updates of the book, in order of time, in that order at one time.
+
+        A session begins with a snapshot; from one book to the next goes the difference, as a venue sends it. So a book
+        that applies the updates equals each row, and nothing looks like a lost connection.
+        """
         closed_ns = (self.candles["start_ms"].to_numpy() + MINUTE_MS) * NS_PER_MS
         streams = [self._trades(), self._candles(), self._books()]
         times = [self.trades["time_ns"].to_numpy(), closed_ns, self.books.time_ns]
@@ -153,14 +167,16 @@ class Recording:
             yield Candle(symbol=self.symbol, is_closed=True, received_ns=received_ns, **row)
 
     def _books(self) -> Iterator[Event]:
-        books = self.books
-        has_absent = bool(np.isnan(books.bids).any() or np.isnan(books.asks).any())
-        for i, time_ns in enumerate(books.time_ns.tolist()):
-            bids, asks = books.bids[i], books.asks[i]
-            if has_absent:
-                bids, asks = _present(bids), _present(asks)
+        before_ns = -SESSION_BREAK_NS - 1
+        before: list[dict[float, float]] = [{}, {}]
+        for i, time_ns in enumerate(self.books.time_ns.tolist()):
+            now = [_by_price(self.books.bids[i]), _by_price(self.books.asks[i])]
+            is_snapshot = time_ns - before_ns > SESSION_BREAK_NS
+            bids, asks = (_changes({} if is_snapshot else a, b) for a, b in zip(before, now, strict=True))
             time_ms = time_ns // NS_PER_MS
-            yield BookUpdate(self.symbol, True, bids, asks, i + 1, 0, time_ms, time_ms, time_ns)
+            update_id = RESTART_ID + 1 + i
+            yield BookUpdate(self.symbol, is_snapshot, bids, asks, update_id, 0, time_ms, time_ms, time_ns)
+            before_ns, before = time_ns, now
 
 
 def make_recording(
@@ -180,29 +196,29 @@ def make_recording(
     InputError
         There is no book at all: nothing could be predicted.
     """
-    if not len(books):
+    usable = books.uncrossed()
+    if not len(usable):
         raise InputError(
-            f"{source}: no book of {symbol} was found; quotes or depth beside the trades are needed"
+            f"{source}: no uncrossed book of {symbol} was found; quotes or depth beside the trades are needed"
         )
     if bars is None and trades.height:
         bars = price_bars(trades["time_ns"] // NS_PER_MS, trades["price"], trades["quantity"])
     candle_source = "mids" if bars is None else "trades"
-    candles = minute_candles(_mid_bars(books) if bars is None else bars, _end_ms(books, trades))
+    candles = minute_candles(_mid_bars(usable) if bars is None else bars, _end_ms(usable, trades))
     said = [*notes]
     if bars is None:
         said.append("candles are made of mids: the source has no trades, volumes are 0")
     if not has_quantities:
         said.append(f"quantities are unknown and stand as {UNKNOWN_QUANTITY:g} in the books")
-    if books.n_crossed:
-        said.append(f"{books.n_crossed} of {len(books)} books are crossed or locked and have no mid")
-    return Recording(symbol, source, books, trades, candles, candle_source, has_quantities, tuple(said))
+    if n_crossed := len(books) - len(usable):
+        said.append(f"{n_crossed} of {len(books)} books were crossed or locked and are left out")
+    return Recording(symbol, source, usable, trades, candles, candle_source, has_quantities, tuple(said))
 
 
 def _mid_bars(books: BookRows) -> pl.DataFrame:
-    """Mids of books that have both sides; those of locked books too, whose price is known all the better."""
-    bid, ask = books.bids[:, 0, 0], books.asks[:, 0, 0]
-    kept = bid <= ask
-    return price_bars(pl.Series(books.time_ns[kept] // NS_PER_MS), pl.Series((bid + ask)[kept] / 2))
+    mid = (books.bids[:, 0, 0] + books.asks[:, 0, 0]) / 2
+    is_known = ~np.isnan(mid)
+    return price_bars(pl.Series(books.time_ns[is_known] // NS_PER_MS), pl.Series(mid[is_known]))
 
 
 def _end_ms(books: BookRows, trades: pl.DataFrame) -> int:
@@ -217,5 +233,12 @@ def _trade_ids(time_ns: npt.NDArray[Any]) -> list[str]:
     return [f"{time}-{number}" for time, number in zip(time_ns.tolist(), place.tolist(), strict=True)]
 
 
-def _present(levels: Levels) -> Levels:
-    return levels[~np.isnan(levels[:, 0])]
+def _by_price(levels: Levels) -> dict[float, float]:
+    return {price: quantity for price, quantity in levels.tolist() if price == price}  # NaN: absent
+
+
+def _changes(before: dict[float, float], after: dict[float, float]) -> Levels:
+    """What turns one side into another: levels that are new or differ, and quantity 0 for those that went."""
+    changed = [level for level in after.items() if before.get(level[0]) != level[1]]
+    gone = [(price, 0.0) for price in before if price not in after]
+    return np.array(gone + changed, dtype=np.float64).reshape(-1, 2)
