@@ -1,0 +1,85 @@
+"""A plain client of an exchange for tests: what arrived, and a book by dictionary."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from earmark.orderbook.events import BookUpdate, Candle, Trade
+from earmark.tasks.market.venues.base import Control, MessageError, Venue
+
+
+class NaiveBook:
+    def __init__(self) -> None:
+        self.sides: tuple[dict[float, float], dict[float, float]] = ({}, {})
+        self.update_id = 0
+
+    def apply(self, update: BookUpdate) -> None:
+        for side, rows in zip(self.sides, (update.bids, update.asks), strict=True):
+            if update.is_snapshot:
+                side.clear()
+            for price, quantity in rows.tolist():
+                if quantity:
+                    side[price] = quantity
+                else:
+                    side.pop(price, None)
+        self.update_id = update.update_id
+
+    @property
+    def is_crossed(self) -> bool:
+        return max(self.sides[0]) >= min(self.sides[1])
+
+
+@dataclass
+class Heard:
+    texts: list[str] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+    books: list[BookUpdate] = field(default_factory=list)
+    trades: list[Trade] = field(default_factory=list)
+    candles: list[Candle] = field(default_factory=list)
+    n_malformed: int = 0
+
+    def take(self, venue: Venue, text: str) -> None:
+        self.texts.append(text)
+        try:
+            parsed = venue.parse(text, 0)
+        except MessageError:
+            self.n_malformed += 1
+            return
+        if isinstance(parsed, Control):
+            self.texts.pop()
+            self.controls.append(parsed)
+            return
+        for event in parsed:
+            kept = {BookUpdate: self.books, Trade: self.trades, Candle: self.candles}[type(event)]
+            kept.append(event)
+
+    def gaps(self, venue: Venue) -> list[tuple[int, int]]:
+        """Updates that do not follow the one before: (id before, id)."""
+        pairs = zip(self.books, self.books[1:], strict=False)
+        return [(one.update_id, two.update_id) for one, two in pairs if not venue.follows(one.update_id, two)]
+
+
+async def listen(venue: Venue, symbols: list[str], *, depth: int = 200, seconds: float = 60.0) -> Heard:
+    """All that sockets bring until they close or `seconds` have passed; server pings are answered."""
+    heard = Heard()
+    async with aiohttp.ClientSession() as session:
+        sockets = [_listen(session, venue, c.url, c.topics, heard) for c in venue.connections(symbols, depth)]
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*sockets)
+        except TimeoutError:
+            pass
+    return heard
+
+
+async def _listen(session, venue, url, topics, heard):
+    async with session.ws_connect(url) as socket:
+        await socket.send_str(venue.subscribe_message(topics, "test"))
+        async for message in socket:
+            heard.take(venue, message.data)
+            if heard.controls and heard.controls[-1].kind == "ping":
+                await socket.send_str(heard.controls.pop().reply)
+                heard.controls.append(Control("notice", message="pinged"))
