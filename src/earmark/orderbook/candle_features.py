@@ -102,10 +102,9 @@ def engulfing(window: Window) -> float:
 def patterns(window: Window, lower_shadow: float, body: float) -> tuple[float, ...]:
     """Features 72-75."""
     before = window[3, -2] if window.shape[1] > 1 else 0.0
-    has_range = window[1, -1] > window[2, -1]
     return (
         1 - body,
-        lower_shadow * (1 - body) if has_range else 0.0,
+        lower_shadow * (1 - body),
         engulfing(window),
         window[0, -1] / before - 1 if before > 0 else 0.0,
     )

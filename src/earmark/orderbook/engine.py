@@ -23,7 +23,7 @@ from earmark.orderbook.candle_features import candle_features, shape_of_candle
 from earmark.orderbook.candles import CANDLE_MS, CandleSeries, is_consistent
 from earmark.orderbook.catalog import FEATURE_NAMES
 from earmark.orderbook.events import BestQuote, Candle, Trade
-from earmark.orderbook.history import BookHistory
+from earmark.orderbook.history import RECENT, BookHistory
 from earmark.orderbook.indicators import MIN_CANDLES, default_indicators, indicators, running_changes
 from earmark.orderbook.quote_flow import QuoteFlow
 from earmark.orderbook.state import GRACE_MS, MAX_BOOK_AGE_MS, STEP_MS, BookState
@@ -140,7 +140,8 @@ class FeatureEngine:
         """The dimensionless set at the last tick, in the order of `V2_NAMES`; NaN where unknown."""
         state = self._require_step()
         mid = float(self._values[MID])
-        mapped = self._stationary.features(self._values, mid, self._running)
+        short = self._book.length < RECENT
+        mapped = self._stationary.features(self._values, mid, self._running, short_history=short)
         trades = trade_statistics(self._trades, state.time_ms, mid, self._stationary.depth)
         rest = [*self._forming(state, mid), *self._flow.features(), *trades]
         return np.concatenate((mapped, rest)).astype(np.float32)

@@ -21,7 +21,7 @@ from earmark.orderbook.events import Levels
 from earmark.orderbook.lob import best_prices, book_features, lives, top_quantity
 from earmark.orderbook.state import FEATURE_LEVELS, STEP_MS, BookState
 
-__all__ = ["BOOK_WIDTH", "BookHistory"]
+__all__ = ["BOOK_WIDTH", "RECENT", "BookHistory"]
 
 Vector = npt.NDArray[np.float64]
 

@@ -6,7 +6,8 @@ difference           x / m x 1e4
 quantity             ln((x + e) / (r + e)), r its own median over the last 200 steps, e = 1e-12
 signed_quantity      x / D, D the median over the last 200 steps of the quantity of the top five levels, both sides
 impact               price per quantity: x D / m x 1e4
-relative_impact      return per quantity: x D x 1e4
+relative_impact      return per quantity: x D x 1e4; of fewer than 10 states, where x is a price per quantity,
+                     s / m D / N x 1e4 with N the quantity of the top five levels
 ratio                ln, bounded to 1e-6..1e6
 oscillator           (x - 50) / 50
 negative_oscillator  (x + 50) / 50
@@ -58,6 +59,8 @@ VOLUME = QUANTITY.tolist().index(FEATURE_NAMES.index("volume"))
 
 DEPTH = np.array([FEATURE_NAMES.index("depth_bid_5"), FEATURE_NAMES.index("depth_ask_5")])
 
+RELATIVE_SPREAD = FEATURE_NAMES.index("effective_spread")
+
 
 class Stationary:
     """Medians of one symbol's quantities, and the maps that need them; a new one begins after a gap."""
@@ -88,7 +91,7 @@ class Stationary:
         """Median quantity of the top five levels of both sides."""
         return float(self.medians[-1])
 
-    def features(self, features: Vector, mid: float, running: Vector) -> Vector:
+    def features(self, features: Vector, mid: float, running: Vector, *, short_history: bool) -> Vector:
         """The 112 features by scale.
 
         Parameters
@@ -99,6 +102,8 @@ class Stationary:
             Mid price.
         running : ndarray, shape (4,)
             Changes in the order of `RUNNING_ORDER`.
+        short_history : bool
+            Whether there are fewer than 10 states.
         """
         per_mid = BASIS_POINTS / mid if mid > 0 else 0.0
         out = features.copy()
@@ -107,7 +112,8 @@ class Stationary:
         out[QUANTITY] = relative_quantities(features[QUANTITY], self.medians[:-1])
         out[SIGNED] = features[SIGNED] / self.depth if self.depth > 0 else 0.0
         out[IMPACT] = features[IMPACT] * self.depth * per_mid
-        out[RELATIVE_IMPACT] = features[RELATIVE_IMPACT] * self.depth * BASIS_POINTS
+        impact = relative_spread_impact(features) if short_history else features[RELATIVE_IMPACT]
+        out[RELATIVE_IMPACT] = impact * self.depth * BASIS_POINTS
         out[RATIO] = np.log(np.clip(features[RATIO], 1 / RATIO_BOUND, RATIO_BOUND))
         out[OSCILLATOR] = (features[OSCILLATOR] - 50) / 50
         out[NEGATIVE] = (features[NEGATIVE] + 50) / 50
@@ -121,6 +127,12 @@ class Stationary:
         out[prices] = relative_levels(shape[prices], mid)
         out[4] = relative_quantities(shape[4:5], self.medians[VOLUME : VOLUME + 1])[0]
         return out
+
+
+def relative_spread_impact(features: Vector) -> float:
+    """Relative spread over the quantity of the top five levels."""
+    depth = float(features[DEPTH].sum())
+    return float(features[RELATIVE_SPREAD]) / depth if depth > 0 else 0.0
 
 
 def relative_levels(prices: Vector, mid: float) -> Vector:
