@@ -29,6 +29,7 @@ from earmark.tasks.market.collect.clock import Clock, WallClock
 from earmark.tasks.market.collect.connection import Health, Socket, Timing
 from earmark.tasks.market.collect.feature_clock import FeatureClock
 from earmark.tasks.market.collect.pipeline import Sample, SymbolPipeline
+from earmark.tasks.market.collect.raw_lob import SAVE_S, RawLobOptions, RawLobWindows, write_windows
 from earmark.tasks.market.collect.records import (
     BEAT,
     CONFIG,
@@ -81,6 +82,7 @@ class CollectOptions:
     flush_raw_s: float = 300.0
     commit_s: float = 0.1
     duration_s: float | None = None
+    raw_lob: RawLobOptions | None = None
     timing: Timing = field(default_factory=Timing)
 
 
@@ -140,6 +142,7 @@ class Collector:
             max(GRACE_MS, int(_MS_PER_SPEED * self.clock.speed)),
         )
         self.stores = Stores(options.places, options.limits)
+        self._raw_lob = None if options.raw_lob is None else RawLobWindows(options.symbols, options.raw_lob)
         self.counts: Counter[str] = Counter()
         self.status = Status(self, on_status)
         self._buffers = SampleBuffers(options.symbols, options.limits, self._now_s())
@@ -150,6 +153,7 @@ class Collector:
         self._in_flight: dict[str, int] = {}
         self._sample_segment = 0
         self._due: set[str] = set()
+        self._step_s = 0.0
         self._is_due = asyncio.Event()
         self._writes: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -159,6 +163,11 @@ class Collector:
     def buffers(self) -> SampleBuffers:
         """Samples that wait for their file."""
         return self._buffers
+
+    @property
+    def raw_lob_counts(self) -> dict[str, int]:
+        """What became of the states of the raw book; empty where they are not kept."""
+        return {} if self._raw_lob is None else dict(self._raw_lob.counts)
 
     @property
     def backlog(self) -> int:
@@ -348,6 +357,7 @@ class Collector:
             self._every(_WATCH_S, self.status.publish),
             self._refill.poll_candles(),
             self._every(_CLOCK_S, self._refill.measure_clock),
+            self._every(SAVE_S / self.clock.speed, lambda: self._whole(self._save_raw_lob())),
         ]
 
     def _duration_s(self) -> float | None:
@@ -381,7 +391,8 @@ class Collector:
                 self._beat(exchange_ms - self.feature_clock.grace_ms, now_ns)
             for tick, is_sample in self.feature_clock.due(now_ns):
                 if last_round:
-                    self.feature_clock.note_cycle((now_ns - last_round) / 1e9)
+                    self._step_s = (now_ns - last_round) / 1e9
+                    self.feature_clock.note_cycle(self._step_s)
                 last_round = now_ns
                 await self._whole(self._close_tick(tick, is_sample))
             wait_ms = min(self.feature_clock.wait_ms(self.clock.now_ns()), BEAT_MS)
@@ -392,8 +403,13 @@ class Collector:
 
     def _beat(self, time_ms: int, now_ns: int) -> None:
         self._journal.append(BEAT, now_ns, encode_tick(time_ms))
+        is_full = False
         for pipeline in self.pipelines.values():
             pipeline.beat(time_ms, now_ns)
+            if self._raw_lob is not None:
+                is_full = self._raw_lob.take(pipeline.book, self._step_s) or is_full
+        if is_full:
+            self._begin_write(self._save_raw_lob())
 
     async def _close_tick(self, tick: int, is_sample: bool) -> None:
         """Close a tick of all symbols; sockets are read between one and the next."""
@@ -435,10 +451,13 @@ class Collector:
 
     async def _whole(self, step: Coroutine[Any, Any, None]) -> None:
         """Run a step that the end of the collector must not cut in two."""
+        await asyncio.shield(self._begin_write(step))
+
+    def _begin_write(self, step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(step)
         self._writes.add(task)
         task.add_done_callback(self._note_write)
-        await asyncio.shield(task)
+        return task
 
     def _note_write(self, task: asyncio.Task[None]) -> None:
         self._writes.discard(task)
@@ -493,6 +512,18 @@ class Collector:
         )
         await asyncio.wrap_future(self._journal.cut(number))
 
+    async def _save_raw_lob(self, *, at_end: bool = False) -> None:
+        """Write the windows of the raw book that are worth a file."""
+        if self._raw_lob is None:
+            return
+        states = self._raw_lob.due(at_end=at_end)
+        root, levels = self.options.places.data / "raw_lob", self._raw_lob.options.levels
+        n_files = await asyncio.get_running_loop().run_in_executor(
+            self._worker, self._told(lambda: len(write_windows(root, states, levels)))
+        )
+        self._raw_lob.counts["files"] += n_files
+        self._raw_lob.counts["saved"] += sum(map(len, states.values()))
+
     async def _flush_all(self) -> None:
         """At the end; where the disk has refused, both logs keep what the stores could not take."""
         if self._failure is not None:
@@ -500,6 +531,7 @@ class Collector:
         try:
             await self._flush_samples(None)
             await self._flush_raw()
+            await self._save_raw_lob(at_end=True)
             await self.status.publish(is_running=False)
         except EarmarkError as error:
             self._fail(error)

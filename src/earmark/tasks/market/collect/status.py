@@ -30,6 +30,8 @@ class Status:
     ----------
     worst_lag_s : float
         Longest time for which the event loop was held since the start.
+    latest : dict or None
+        What was published last; other threads read this.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Status:
         self._last: tuple[int, dict[str, int]] = (collector.clock.now_ns(), {})
         self._rates: dict[str, float] = {}
         self.lag_s = self.worst_lag_s = 0.0
+        self.latest: dict[str, Any] | None = None
 
     def note_lag(self, lag_s: float) -> None:
         """A sleep of the event loop was late by so much."""
@@ -75,13 +78,14 @@ class Status:
             "backlog_bytes": collector.backlog,
             "rss_mb": resident_mb(),
             "counts": dict(collector.counts),
+            "raw_lob": collector.raw_lob_counts,
             "symbols": {name: {**row, **self._symbol(name)} for name, row in symbols.items()},
         }
 
     async def publish(self, *, is_running: bool = True) -> None:
         """Write the status file and tell who listens."""
         self._measure_rates()
-        found = self.statistics(is_running=is_running)
+        self.latest = found = self.statistics(is_running=is_running)
         if self._on_status is not None:
             self._on_status(found)
         data = json.dumps(found, indent=2).encode()

@@ -1,0 +1,174 @@
+"""`earmark collect market`: the stream of an exchange into journal, raw store and feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earmark.cli.options import Invocation, command
+
+if TYPE_CHECKING:
+    from earmark.tasks.market.collect.verb import Simulation
+    from earmark.tasks.settings import EffectiveSettings
+
+__all__ = ["collect"]
+
+_NOT_SETTINGS = ("duration", "watch", "simulator", "speed", "faults", "status", "dry_run")
+_NAMED_OTHERWISE = {
+    "feature_group": "feature_store_group",
+    "feature_store": "enable_feature_store",
+    "legacy": "use_legacy_format",
+}
+
+
+@command("collect")
+@click.option("--symbols", help="Contracts as the venue writes them, with commas between: BTCUSDT,ETHUSDT.")
+@click.option("--venue", type=click.Choice(["bybit", "binance"]), help="Exchange (bybit).")
+@click.option("--depth", type=int, help="Levels per side of the book (200).")
+@click.option("--testnet", is_flag=True, default=None, help="Use the exchange's test network.")
+@click.option("--url", help="WebSocket address in place of the venue's.")
+@click.option("--rest-url", help="REST address in place of the venue's.")
+@click.option(
+    "--profile",
+    type=click.Choice(["guide", "bot"]),
+    help="Defaults of the buffers: long files, or short (guide).",
+)
+@click.option("--collection-interval", type=int, help="Steps of 3 s from sample to sample (10).")
+@click.option("--cadence", type=click.Choice(["clock", "adaptive"]), help="When samples are due (clock).")
+@click.option("--max-samples-per-file", type=int, help="Samples of a symbol per file (2000; bot: 60).")
+@click.option("--max-buffer-memory-mb", type=float, help="Memory of a symbol's buffer (200; bot: 20).")
+@click.option("--max-buffer-age-s", type=float, help="Age at which 10 samples are written (never; bot: 900).")
+@click.option("--feature-store/--no-feature-store", default=None, help="Write samples to the feature store.")
+@click.option("--feature-group", help="Its group (training_features).")
+@click.option("--legacy/--no-legacy", default=None, help="Write npy and json files, too.")
+@click.option("--storage-path", type=click.Path(path_type=Path), help="Their folder (data/ml_training).")
+@click.option(
+    "--book-stale-s", type=float, help="Seconds without an update: the book is asked for anew (10)."
+)
+@click.option("--track-ms", type=int, help="Least distance of two rows of the price track (0: every change).")
+@click.option("--flush-raw-s", type=float, help="Seconds between two writes of the raw store (300).")
+@click.option("--keep-messages", is_flag=True, default=None, help="Keep every message as it came, too.")
+@click.option("--raw-lob", is_flag=True, default=None, help="Keep windows of the raw book, too.")
+@click.option("--levels", type=int, help="Levels per side of these (20).")
+@click.option("--min-interval-ms", type=int, help="Least distance of two of their states (5000).")
+@click.option("--metrics-port", type=int, help="Serve Prometheus metrics to this machine.")
+@click.option("--duration", help="End after so long: 90s, 15m, 1h, 7d. Without it: Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show a live table on standard error.")
+@click.option("--simulator", is_flag=True, help="Start the shipped exchange and collect from it: no network.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --simulator: market seconds per second (1).",
+)
+@click.option("--faults", help="With --simulator: what goes wrong, such as drop@30,close@60 or random:7.")
+@click.option(
+    "--status", is_flag=True, help="Print the statistics of the running or last collector, and end."
+)
+@click.option("--dry-run", is_flag=True, help="Check the settings, print what would be collected, and end.")
+@click.pass_obj
+def collect(invocation: Invocation, /, **given: Any) -> int:
+    """Collect order book, trades and candles without loss, and a sample of features every 30 seconds.
+
+    Runs until Ctrl-C, SIGTERM or the end of --duration, then writes what is buffered. What a crash leaves is read
+    back at the next start; killed at any moment, it costs the last tenth of a second. Options without a value here
+    come from the table [market] of earmark.toml. No key is needed.
+
+    \b
+    Examples:
+      earmark collect market --symbols BTCUSDT,ETHUSDT
+      earmark collect market --symbols BTCUSDT --profile bot --legacy --watch
+      earmark collect market --symbols BTCUSDT --simulator --speed 60 --duration 1h
+      earmark collect market --status
+    """
+    overrides = {
+        "market__" + _NAMED_OTHERWISE.get(name, name): value
+        for name, value in given.items()
+        if name not in _NOT_SETTINGS
+    }
+    settings = invocation.settings(**overrides)
+    if given["status"]:
+        return _print_status(invocation, settings)
+    if given["dry_run"]:
+        return _print_plan(invocation, settings)
+    return _collect(invocation, settings, given)
+
+
+def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[str, Any]) -> int:
+    from earmark.cli.market.watching import watching
+    from earmark.cli.output import emit, note
+    from earmark.tasks.market.collect.verb import collect as run_collect
+    from earmark.tasks.market.collect.verb import parse_duration
+
+    duration_s = None if given["duration"] is None else parse_duration(given["duration"])
+    simulation = _simulation(given)
+    with watching(invocation, is_wanted=given["watch"]) as show:
+        finished = run_collect(settings, duration_s=duration_s, simulation=simulation, on_status=show)
+    if finished.recovered_samples or finished.recovered_rows:
+        note(
+            invocation,
+            f"Recovered from an earlier collector: {finished.recovered_samples} samples, "
+            f"{finished.recovered_rows} raw rows.",
+        )
+    note(
+        invocation,
+        f"Collected {finished.n_samples} samples and {finished.n_raw_rows} raw rows; {finished.n_files} files.",
+    )
+    emit(invocation, _symbol_rows(finished.statistics), document=finished.statistics)
+    return 0
+
+
+def _simulation(given: dict[str, Any]) -> Simulation | None:
+    from earmark.errors import UsageError
+    from earmark.tasks.market.collect.verb import Simulation
+
+    if given["simulator"]:
+        if given["url"] or given["rest_url"] or given["testnet"]:
+            raise UsageError(
+                "--simulator is an exchange of its own. Leave out --url, --rest-url and --testnet."
+            )
+        return Simulation(given["speed"] or 1.0, given["faults"] or "")
+    if given["speed"] is not None or given["faults"] is not None:
+        raise UsageError(
+            "--speed and --faults are of the simulated exchange. Give --simulator, or leave them out."
+        )
+    return None
+
+
+def _print_status(invocation: Invocation, settings: EffectiveSettings) -> int:
+    from earmark.cli.output import emit, note
+    from earmark.tasks.market.collect.status import read_status
+    from earmark.tasks.market.collect.verb import places_of
+
+    found = read_status(places_of(settings).status)
+    state = f"running (process {found['pid']})" if found["is_running"] else "not running"
+    note(invocation, f"{state}; {found['total_samples']} samples, as of {found['updated']}")
+    emit(invocation, _symbol_rows(found), document=found)
+    return 0
+
+
+def _print_plan(invocation: Invocation, settings: EffectiveSettings) -> int:
+    from earmark.cli.output import emit
+    from earmark.tasks.market.collect.verb import plan
+
+    found = plan(settings)
+    emit(invocation, [{"setting": name, "value": value} for name, value in found.items()], document=found)
+    return 0
+
+
+def _symbol_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "symbol": symbol,
+            "state": row["state"],
+            "mid": row["mid"],
+            "spread": row["spread"],
+            "updates_per_s": row["updates_per_s"],
+            "samples": row["total_samples"],
+            "buffer": row["buffer_size"],
+            "gaps": row["counts"].get("gaps", 0),
+            "age_s": row["age_s"],
+        }
+        for symbol, row in found["symbols"].items()
+    ]

@@ -1,0 +1,66 @@
+"""The shipped exchange in a process of its own, for `earmark collect market --simulator`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.request import urlopen
+
+from earmark.errors import UsageError
+from earmark.tasks.market.collect.clock import AcceleratedClock
+
+__all__ = ["SimulatedExchange", "simulated_exchange"]
+
+_STOP_S = 10.0
+
+
+@dataclass(frozen=True)
+class SimulatedExchange:
+    """Where it is, and its clock."""
+
+    websocket_url: str
+    rest_url: str
+    clock: AcceleratedClock
+
+
+@contextmanager
+def simulated_exchange(
+    symbols: Sequence[str], *, venue: str, speed: float = 1.0, faults: str = "", seed: int = 0
+) -> Iterator[SimulatedExchange]:
+    """Run it while the context lasts.
+
+    Raises
+    ------
+    UsageError
+        It did not start; the message repeats its own.
+    """
+    command = [sys.executable, "-m", "earmark.tasks.market.simulator", "--symbols", ",".join(symbols)]
+    command += ["--venue", venue, "--speed", str(speed), "--faults", faults, "--seed", str(seed)]
+    # A session of its own: Ctrl-C is for the collector, which ends the exchange when it has flushed.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        try:
+            line = child.stdout.readline()
+            if not line:
+                said = child.stderr.read().strip().splitlines()
+                raise UsageError(f"the simulated exchange did not start: {said[-1] if said else 'no reason'}")
+            urls = json.loads(line)
+            yield SimulatedExchange(urls["websocket_url"], urls["rest_url"], _clock(urls["rest_url"]))
+        finally:
+            child.terminate()
+            try:
+                child.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _clock(rest_url: str) -> AcceleratedClock:
+    with urlopen(f"{rest_url}/simulator/clock", timeout=_STOP_S) as answer:
+        read = json.load(answer)
+    return AcceleratedClock(read["speed"], int(read["exchange_origin_ns"]), int(read["wall_origin_ns"]))
