@@ -275,6 +275,28 @@ class FeatureStore:
         """Remove one entity, or all; how many there were."""
         return self.online.clear(entity)
 
+    def labels(
+        self,
+        labels: str = "default",
+        start: Instant | None = None,
+        end: Instant | None = None,
+        symbols: Sequence[str] | str | None = None,
+    ) -> pl.LazyFrame | None:
+        """Rows of a label set; None where ``default`` finds none. See `read_offline_features`."""
+        if self._storage.folder is None:
+            return None
+        sets = self.label_sets
+        if labels == "default":
+            records = sets.list()
+            fixed = [record for record in records if record.get("name") == "fixed"]
+            if not records:
+                return None
+            found = str((fixed or records)[0]["id"])
+        else:
+            found = sets.find(labels)
+        wanted = [symbols] if isinstance(symbols, str) else symbols
+        return sets.scan(found, start=start, end=end, symbols=wanted)
+
     def _joined(
         self,
         rows: pl.LazyFrame,
@@ -286,7 +308,7 @@ class FeatureStore:
         names = rows.collect_schema().names()
         features = [name for name in names if name not in (*LAST_COLUMNS, *RECORD_COLUMNS)]
         last = [name for name in LAST_COLUMNS if name in names]
-        found = self._labels(labels, start, end, symbols)
+        found = self.labels(labels, start, end, symbols)
         if found is None:
             import polars as pl
 
@@ -302,23 +324,6 @@ class FeatureStore:
         ]
         joined = rows.join(found, on=["symbol", "timestamp"], how="left", maintain_order="left")
         return joined.select(*features, *wanted, *last)
-
-    def _labels(
-        self, labels: str, start: Instant | None, end: Instant | None, symbols: Sequence[str] | str | None
-    ) -> pl.LazyFrame | None:
-        if self._storage.folder is None:
-            return None
-        sets = self.label_sets
-        if labels == "default":
-            records = sets.list()
-            fixed = [record for record in records if record.get("name") == "fixed"]
-            if not records:
-                return None
-            found = str((fixed or records)[0]["id"])
-        else:
-            found = sets.find(labels)
-        wanted = [symbols] if isinstance(symbols, str) else symbols
-        return sets.scan(found, start=start, end=end, symbols=wanted)
 
 
 def get_feature_store(

@@ -65,7 +65,7 @@ def _fitted(table: KeyedTable, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.select(
             (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
             for name, dtype in expected.items()
-        )
+        ).with_columns(pl.selectors.float().fill_nan(None))  # what is missing is null, whoever wrote it
     except pl.exceptions.PolarsError as error:
         raise SchemaError(
             f"Schema validation failed: {error}. Expected the types of the table at `{table.uri}`. Convert the rows."
@@ -81,7 +81,7 @@ def _check_columns(table: KeyedTable, rows: pl.DataFrame) -> None:
     if unknown or missing:
         raise SchemaError(
             f"Schema validation failed: rows for `{table.uri}` lack {_listed(missing)} and have {_listed(unknown)} "
-            f"beyond its {len(expected)} columns. Give them the columns of the table, or rename those that are named by "
+            f"beyond its {len(expected)} columns. Give them the columns of the table, or rename those named by "
             "index or prefix: earmark migrate market columns"
         )
 

@@ -1,8 +1,8 @@
 """Unit, range and formula of each feature: what the schema, the registry and the column reference say of it.
 
 Symbols: b_i, a_i i-th best bid and ask; B_n, A_n quantity of the top n levels, B and A of the feature book; m mid; s
-spread; N = B_5 + A_5; H the last 20 states of the feature clock; L and W the last 20 and 200 closed candles; o, h, l, c,
-v the last closed candle, c1 and v1 the one before. ``px`` is quote currency, ``qty`` base coin, ``%`` is times 100,
+spread; N = B_5 + A_5; H the last 20 states of the feature clock; L and W the last 20 and 200 closed candles; o, h, l,
+c, v the last closed candle, c1 and v1 the one before. ``px`` is quote currency, ``qty`` base coin, ``%`` is times 100,
 ``1`` has no unit. An empty end of a range is unbounded.
 """
 

@@ -7,16 +7,19 @@ The features are those of `earmark.orderbook.catalog`. A model is given columns 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from earmark.errors import UsageError
-from earmark.orderbook.catalog import FEATURE_GROUPS, FEATURE_NAMES, NULLABLE_FEATURES
+from earmark.orderbook.catalog import FEATURE_GROUPS, FEATURE_NAMES, NULLABLE_FEATURES, V2_NAMES
 from earmark.store.schema import Column, TableSchema
 from earmark.tasks.market.feature_facts import FEATURE_FACTS
 
-__all__ = ["GROUP", "HORIZONS_S", "SCHEMA", "feature_view", "market_store_schemas"]
+__all__ = ["GROUP", "HORIZONS_S", "SCHEMA", "V2_GROUP", "V2_SCHEMA", "market_store_schemas"]
 
 GROUP = "training_features"
 """The group of the feature store that `collect` writes and `train` reads."""
+
+V2_GROUP = "training_features_v2"
+"""The group of the dimensionless features of the same rows."""
 
 HORIZONS_S = (10, 30, 60, 180, 300)
 """Horizons with columns of their own in the schema; label sets may hold others."""
@@ -70,8 +73,6 @@ def _feature(group: str, name: str) -> Column:
 
 
 def _grouped(group: str, columns: Sequence[Column]) -> tuple[Column, ...]:
-    from dataclasses import replace
-
     return tuple(replace(column, group=group, required=False) for column in columns)
 
 
@@ -117,16 +118,20 @@ SCHEMA = TableSchema(
 )
 """Of the group `GROUP`. Labels are declared for joined tables; the stored files have none."""
 
-
-def feature_view(name: str) -> tuple[str, ...]:
-    """Columns of a view, in order: ``v1_110``, ``v1_112``, ``v1_187`` or ``v2``."""
-    from earmark.orderbook.views import VIEWS
-
-    if name not in VIEWS:
-        raise UsageError(f"`{name}` is no view of {SCHEMA.id}. Expected one of {', '.join(VIEWS)}.")
-    return tuple(VIEWS[name])
+V2_SCHEMA = TableSchema(
+    name="market_v2",
+    version=1,
+    columns=(
+        *_META,
+        *(Column(name, "float32", nullable=True, group="v2", required=False) for name in V2_NAMES),
+        *_grouped("optional", _OPTIONAL),
+        *_grouped("record", _RECORD),
+    ),
+    inputs=V2_NAMES,
+)
+"""Of the group `V2_GROUP`."""
 
 
 def market_store_schemas() -> dict[str, TableSchema]:
     """Group -> schema, for a `FeatureStore` of this task."""
-    return {GROUP: SCHEMA}
+    return {GROUP: SCHEMA, V2_GROUP: V2_SCHEMA}

@@ -1,0 +1,1 @@
+"""Whether the stored rows are sound, enough and worth training on."""
