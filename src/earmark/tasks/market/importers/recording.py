@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ UNKNOWN_QUANTITY = 1.0
 """Stands in the books of a source without quantities, where 0 would mean that the level is gone."""
 
 NS_PER_MS = 1_000_000
+BLOCK_ROWS = 4_096
 
 SESSION_BREAK_NS = MAX_FILL_MINUTES * MINUTE_MS * NS_PER_MS
 """After so long a silence the next book is a snapshot: another session."""
@@ -77,6 +79,17 @@ class BookRows:
     def n_levels(self) -> int:
         """Levels of a side."""
         return int(self.bids.shape[1])
+
+    def rows(self) -> Iterator[tuple[int, list[list[float]], list[list[float]]]]:
+        """Time, bids and asks of each book as plain numbers, a block of rows converted at a time."""
+        for start in range(0, len(self), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            yield from zip(
+                self.time_ns[block].tolist(),
+                self.bids[block].tolist(),
+                self.asks[block].tolist(),
+                strict=True,
+            )
 
     def uncrossed(self) -> BookRows:
         """Without the books whose best bid is not below the best ask: they have no mid that means anything."""
@@ -169,12 +182,11 @@ class Recording:
     def _books(self) -> Iterator[Event]:
         before_ns = -SESSION_BREAK_NS - 1
         before: list[dict[float, float]] = [{}, {}]
-        for i, time_ns in enumerate(self.books.time_ns.tolist()):
-            now = [_by_price(self.books.bids[i]), _by_price(self.books.asks[i])]
+        for update_id, (time_ns, *sides) in enumerate(self.books.rows(), RESTART_ID + 1):
+            now = [_by_price(side) for side in sides]
             is_snapshot = time_ns - before_ns > SESSION_BREAK_NS
             bids, asks = (_changes({} if is_snapshot else a, b) for a, b in zip(before, now, strict=True))
             time_ms = time_ns // NS_PER_MS
-            update_id = RESTART_ID + 1 + i
             yield BookUpdate(self.symbol, is_snapshot, bids, asks, update_id, 0, time_ms, time_ms, time_ns)
             before_ns, before = time_ns, now
 
@@ -233,8 +245,8 @@ def _trade_ids(time_ns: npt.NDArray[Any]) -> list[str]:
     return [f"{time}-{number}" for time, number in zip(time_ns.tolist(), place.tolist(), strict=True)]
 
 
-def _by_price(levels: Levels) -> dict[float, float]:
-    return {price: quantity for price, quantity in levels.tolist() if price == price}  # NaN: absent
+def _by_price(levels: list[list[float]]) -> dict[float, float]:
+    return {price: quantity for price, quantity in levels if not isnan(price)}
 
 
 def _changes(before: dict[float, float], after: dict[float, float]) -> Levels:
