@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,7 +93,7 @@ def list_(invocation: Invocation, task: str, root: str | None) -> None:
 @click.option("--files", is_flag=True, help="Show the files of the group.")
 @click.option("--history", is_flag=True, help="Show the versions of the group.")
 @click.pass_obj
-def show(invocation: Invocation, task: str, **options: Any) -> None:
+def show(invocation: Invocation, /, task: str, **options: Any) -> None:
     """Show the newest rows of a group, its files, its versions, or what is known of each feature.
 
     \b
@@ -142,7 +141,7 @@ _ROWS_OPTIONS = ("group", "start", "end", "symbols", "columns", "label_set", "li
 @click.option("--deep", is_flag=True, help="Read every file, and compare its bytes with what was written.")
 @click.pass_obj
 def validate(
-    invocation: Invocation, task: str, ready: bool, quality: bool, deep: bool, **options: Any
+    invocation: Invocation, /, task: str, ready: bool, quality: bool, deep: bool, **options: Any
 ) -> int:
     """Check the rows: schema, gaps, clocks, missing and stuck values, labels, files.
 
@@ -194,7 +193,7 @@ def validate(
 )
 @click.option("--dry-run", is_flag=True, help="For --vacuum: only tell what would go.")
 @click.pass_obj
-def compact(invocation: Invocation, task: str, **options: Any) -> None:
+def compact(invocation: Invocation, /, task: str, **options: Any) -> None:
     """Put the files of each symbol and day together; with --vacuum delete what nothing needs any more.
 
     \b
@@ -305,7 +304,7 @@ def _write_quality(invocation: Invocation, selection: Any) -> dict[str, Any]:
     separating = sum(feature.separates for feature in report.features)
     note(
         invocation,
-        f"feature quality {report.score:g} of 100: {separating} of {len(report.features)} features separate the classes; "
-        f"{files[0]}",
+        f"feature quality {report.score:g} of 100: {separating} of {len(report.features)} features separate the "
+        f"classes; {files[0]}",
     )
     return {"score": report.score, "separating": separating, "files": [str(path) for path in files]}

@@ -62,8 +62,8 @@ def feature_rows(store: FeatureStore) -> list[Row]:
     ]
     if not found:
         raise InputError(
-            f"The registry of features in `{store.root / 'metadata'}` is empty. Expected what `collect` registers. Run: "
-            "earmark collect market"
+            f"The registry of features in `{store.root / 'metadata'}` is empty. Expected what `collect` registers. "
+            "Run: earmark collect market"
         )
     return found
 

@@ -115,8 +115,8 @@ def _score(values: dict[str, float], ratio: float) -> int:
 def _missing(requirement: Requirement, selection: Selection) -> str:
     if requirement.item == "samples":
         return (
-            f"Insufficient data: {requirement.value:g} samples, need at least {requirement.minimum:g}. Collect more, or "
-            f"lower sequence_length. Run: {_COLLECT}"
+            f"Insufficient data: {requirement.value:g} samples, need at least {requirement.minimum:g}. Collect more, "
+            f"or lower sequence_length. Run: {_COLLECT}"
         )
     if requirement.item == "labels":
         what = (
