@@ -165,7 +165,7 @@ def _label_group(invocation: Invocation, given: dict[str, Any]) -> int:
 
 
 def _sentences(report: Any, dry_run: bool) -> list[str]:
-    lines = [f"{report.rows} samples of {len({row['symbol'] for row in report.coverage})} symbols."]
+    lines = [f"Samples: {report.rows}, symbols: {len({row['symbol'] for row in report.coverage})}."]
     for horizon in dict.fromkeys(row["horizon"] for row in report.coverage):
         known = sum(row["ok"] for row in report.coverage if row["horizon"] == horizon)
         lines.append(

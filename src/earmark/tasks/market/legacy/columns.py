@@ -1,4 +1,4 @@
-"""Columns of earlier Parquet files get the names of the schema: ``feature_000`` by its number, ``ob_...`` without prefix.
+"""Columns of earlier Parquet files get schema names: ``feature_000`` by its number, ``ob_...`` without the prefix.
 
 Earlier writers named columns by index or put ``ob_``, ``candle_`` or ``ind_`` before them. Only names that the schema
 knows come out; a file in which that is not clear is left as it is and reported.
