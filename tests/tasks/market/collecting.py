@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.tasks.market.collect.clock import AcceleratedClock
-from earmark.tasks.market.collect.collector import Collector, CollectOptions, Finished
+from earmark.tasks.market.collect.collector import CollectOptions, Collector, Finished
 from earmark.tasks.market.collect.connection import Timing
 from earmark.tasks.market.collect.stores import Places
 from earmark.tasks.market.simulator.server import ExchangeSimulator
@@ -25,9 +25,7 @@ def options(folder: Path, symbols: tuple[str, ...], **changes: Any) -> CollectOp
     return replace(made, **changes)
 
 
-async def collect_from(
-    exchange: ExchangeSimulator, chosen: CollectOptions
-) -> tuple[Collector, Finished]:
+async def collect_from(exchange: ExchangeSimulator, chosen: CollectOptions) -> tuple[Collector, Finished]:
     clock = exchange.clock
     collector = Collector(
         exchange.venue(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ from earmark.tasks.market.collect.clock import AcceleratedClock
 __all__ = ["SimulatedExchange", "simulated_exchange"]
 
 _STOP_S = 10.0
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,12 @@ def simulated_exchange(
     command += ["--venue", venue, "--speed", str(speed), "--faults", faults, "--seed", str(seed)]
     # A session of its own: Ctrl-C is for the collector, which ends the exchange when it has flushed.
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     ) as child:
         assert child.stdout is not None and child.stderr is not None
         try:
@@ -58,6 +66,11 @@ def simulated_exchange(
                 child.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 child.kill()
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the collector is gone, however it went."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _clock(rest_url: str) -> AcceleratedClock:
