@@ -91,4 +91,4 @@ def _best_level_flow(bid: Tensor, bid_volume: Tensor, ask: Tensor, ask_volume: T
     ask_in, ask_out = side(ask, ask_volume, -1)
     total = (bid_in + bid_out + ask_in + ask_out).clamp_min(_TINY)
     flow = (bid_in - bid_out - ask_in + ask_out) / total
-    return torch.cat([torch.zeros_like(flow[:, :1]), flow], dim=1)
+    return torch.cat([torch.zeros_like(bid[:, :1]), flow], dim=1)
