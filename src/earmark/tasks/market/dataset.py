@@ -87,9 +87,9 @@ class SeriesSource:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the view, in order."""
-        from earmark.tasks.market.schema import feature_view
+        from earmark.orderbook.views import view_columns
 
-        return feature_view(self.view)
+        return view_columns(self.view)
 
     @property
     def table(self) -> KeyedTable:
@@ -325,17 +325,19 @@ def _labels(frame: pl.DataFrame, horizon_s: int, end_ms: int) -> dict[str, npt.N
     import polars as pl
 
     names = movement_columns(horizon_s)
-    time_ms = frame["timestamp"].to_numpy()
-    decided = frame.select(
-        pl.col(names["label_end_ms"]).fill_null(pl.col("timestamp") + horizon_s * 1000)
-    ).to_series()
-    known = frame[names["y"]].is_not_null().to_numpy() & (decided.to_numpy() <= end_ms)
+    labelled, at = pl.col(names["y"]).is_not_null(), pl.col("timestamp") + horizon_s * 1000
+    decided = (
+        frame.select(pl.when(labelled).then(pl.col(names["label_end_ms"])).otherwise(at))
+        .to_series()
+        .to_numpy()
+    )
+    known = frame[names["y"]].is_not_null().to_numpy() & (decided <= end_ms)
     movement = frame[names["movement"]].fill_null(np.nan).to_numpy()
     return {
-        "time_ms": time_ms,
+        "time_ms": frame["timestamp"].to_numpy(),
         "y": np.where(known, frame[names["y"]].fill_null(-1).to_numpy(), -1).astype(np.int8),
         "movement": np.where(known, movement, np.nan).astype(np.float32),
-        "label_end_ms": decided.to_numpy(),
+        "label_end_ms": decided,
         "price": frame["current_mid_price"].fill_null(np.nan).to_numpy().astype(np.float64),
     }
 
