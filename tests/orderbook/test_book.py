@@ -81,7 +81,8 @@ def test_any_stream_gives_the_naive_book_and_never_a_crossed_one(
         if naive.is_crossed:
             assert outcome is Applied.CROSSED and book.best() is None and len(book) == 0
             continue
-        assert outcome is (Applied.SNAPSHOT if is_snapshot else Applied.APPLIED)
+        is_new = is_snapshot and not (was_usable and depth == 1)
+        assert outcome is (Applied.SNAPSHOT if is_new else Applied.APPLIED)
         assert_equals(book, naive)
         if book.best() != before:
             assert book.best_changed
@@ -206,6 +207,28 @@ def test_update_one_is_a_restart_and_replaces_the_book(kind: bool) -> None:
     assert book.apply(update(1, levels((50, 1)), levels((51, 1)), is_snapshot=kind)) is Applied.SNAPSHOT
     assert len(book) == 2 and book.mid == 50.5
     assert book.apply(update(2, levels((50.5, 1)))) is Applied.APPLIED
+
+
+def test_a_snapshot_that_repeats_the_book_is_no_new_beginning() -> None:
+    book = usual_book()
+    repeated = snapshot(7, levels((100, 1)), levels((101, 4)), event_ms=10_000)
+    assert book.apply(repeated) is Applied.APPLIED
+    assert book.event_ms == 10_000 and len(book) == 2
+    assert book.apply(snapshot(9, levels((100, 1)), levels((101, 4)))) is Applied.SNAPSHOT
+
+
+def test_a_stream_of_the_best_level_sends_nothing_but_snapshots() -> None:
+    book = OrderBook("4USDT", depth=1)
+    numbers = {
+        7: Applied.SNAPSHOT,
+        8: Applied.APPLIED,
+        11: Applied.APPLIED,
+        2: Applied.SNAPSHOT,
+        1: Applied.SNAPSHOT,
+    }
+    for number, outcome in numbers.items():
+        assert book.apply(snapshot(number, levels((100, number)), levels((101, 4)))) is outcome
+        assert book.best() == Best(100, number, 101, 4)
 
 
 @pytest.mark.parametrize("ask", [100.0, 99.5])

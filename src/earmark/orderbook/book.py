@@ -6,6 +6,9 @@ order of receipt, and after each of them the best bid lies below the best ask or
 Continuity, the rules that the venues document:
 
 * A snapshot replaces the book, whatever its number. Update number 1 does so too: the venue's service restarted.
+* Where nothing can have been lost a snapshot counts as an update: one with the number of the book, which repeats it
+  (Bybit's best level, after 3 s without change), and a later one in a stream of the best level, which sends nothing
+  but snapshots.
 * With numbers alone (Bybit `u`) a delta must be one more than the update before.
 * With a named predecessor (Binance `pu`) that must be the update before. The first delta after a snapshot may
   instead span it: predecessor <= snapshot < delta.
@@ -45,6 +48,7 @@ class Applied(StrEnum):
 
     APPLIED = "applied"
     SNAPSHOT = "snapshot"
+    """Replaced, and what went before need not lead to it."""
     STALE = "stale"
     """Not newer than the book: ignored."""
     GAP = "gap"
@@ -152,6 +156,7 @@ class OrderBook:
             if refusal is not None:
                 return refusal
         bids, asks = _plain(update.bids), _plain(update.asks)
+        outcome = Applied.SNAPSHOT if replaces and not self._repeats(update) else Applied.APPLIED
         self._make_room(len(bids), len(asks), replaces)
         dropped = apply_levels(self._sides, self._lengths, bids, asks, self.depth, replaces)
         if dropped < 0:
@@ -159,7 +164,7 @@ class OrderBook:
             return Applied.INVALID
         self.n_dropped += dropped
         self._note(update, replaces)
-        return self._checked(Applied.SNAPSHOT if replaces else Applied.APPLIED)
+        return self._checked(outcome)
 
     def _refusal(self, update: BookUpdate) -> Applied | None:
         """Why a delta cannot follow what is in the book, or None."""
@@ -178,6 +183,13 @@ class OrderBook:
         if before is None:
             return update.update_id == self.update_id + 1
         return before == self.update_id or (self._follows_snapshot and before < self.update_id)
+
+    def _repeats(self, snapshot: BookUpdate) -> bool:
+        """Whether nothing was lost between the book and a snapshot."""
+        if self.problem is not None or snapshot.update_id == RESTART_ID:
+            return False
+        is_later = snapshot.update_id > self.update_id
+        return snapshot.update_id == self.update_id or (self.depth == 1 and is_later)
 
     def _make_room(self, n_bids: int, n_asks: int, replaces: bool) -> None:
         """Grow for the largest message; the sides shrink to `depth` again at its end."""

@@ -157,8 +157,9 @@ class Recording:
     def events(self) -> Iterator[Event]:
         """Trades, closed candles and updates of the book, in order of time, in that order at one time.
 
-        A session begins with a snapshot; from one book to the next goes the difference, as a venue sends it. So a book
-        that applies the updates equals each row, and nothing looks like a lost connection.
+        A session begins with a snapshot and counts its updates anew; from one book to the next goes the difference,
+        as a venue sends it. So a book that applies the updates equals each row, and nothing looks like a lost
+        connection.
         """
         closed_ns = (self.candles["start_ms"].to_numpy() + MINUTE_MS) * NS_PER_MS
         streams = [self._trades(), self._candles(), self._books()]
@@ -180,11 +181,12 @@ class Recording:
             yield Candle(symbol=self.symbol, is_closed=True, received_ns=received_ns, **row)
 
     def _books(self) -> Iterator[Event]:
-        before_ns = -SESSION_BREAK_NS - 1
+        before_ns, update_id = -SESSION_BREAK_NS - 1, 0
         before: list[dict[float, float]] = [{}, {}]
-        for update_id, (time_ns, *sides) in enumerate(self.books.rows(), RESTART_ID + 1):
+        for time_ns, *sides in self.books.rows():
             now = [_by_price(side) for side in sides]
             is_snapshot = time_ns - before_ns > SESSION_BREAK_NS
+            update_id = RESTART_ID if is_snapshot else update_id + 1
             bids, asks = (_changes({} if is_snapshot else a, b) for a, b in zip(before, now, strict=True))
             time_ms = time_ns // NS_PER_MS
             yield BookUpdate(self.symbol, is_snapshot, bids, asks, update_id, 0, time_ms, time_ms, time_ns)
