@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from restated_features import restated_book, restated_candles
 
 from earmark.errors import UsageError
 from earmark.orderbook.catalog import FEATURE_NAMES, NULLABLE_FEATURES, V2_NAMES
-from earmark.orderbook.engine import FeatureEngine
+from earmark.orderbook.engine import MAX_WAITING, FeatureEngine
 from earmark.orderbook.events import Candle
 from earmark.orderbook.replay import Replayed, replay
 from earmark.orderbook.state import STEP_MS, BookState
@@ -253,13 +252,31 @@ def test_prices_and_volumes_of_another_scale_give_the_same_dimensionless_set() -
     assert np.isfinite(same[-1]).all()
 
 
-def test_at_most_one_state_per_tick_is_held() -> None:
-    """Memory stays where it is: nothing waits but what no tick may use yet."""
+def test_nothing_waits_but_what_no_tick_may_use_yet() -> None:
     session = make_session(15, n_states=60)
     engine = FeatureEngine(SYMBOL)
-    for row in islice(session.trades, None):
-        engine.add_trade(row)
+    for trade in session.trades:
+        engine.add_trade(trade)
+    for candle in session.candles:
+        engine.add_candle(candle)
     for state in session.states:
         engine.step(state)
     later = [t for t in session.trades if t.time_ms > state.time_ms or t.received_ns > state.closed_ns]
-    assert engine._waiting_trades == later
+    assert list(engine._waiting_trades) == later
+    assert all(candle.received_ns > state.time_ms * 1_000_000 for candle in engine._waiting_open)
+
+
+def test_rows_without_ticks_do_not_pile_up() -> None:
+    session = make_session(16, n_states=30)
+    engine, other = FeatureEngine(SYMBOL), FeatureEngine(SYMBOL)
+    for number in range(MAX_WAITING + 10_000):
+        old = replace(session.trades[0], trade_id=f"old{number}", time_ms=START_MS - 700_000 + number)
+        engine.add_trade(old)
+    assert len(engine._waiting_trades) == MAX_WAITING
+    for trade in session.trades:
+        engine.add_trade(trade)
+        other.add_trade(trade)
+    for state in session.states:
+        engine.step(state)
+        other.step(state)
+    assert engine.features_v2().tobytes() == other.features_v2().tobytes()

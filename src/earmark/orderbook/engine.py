@@ -11,6 +11,7 @@ that is missing, and a tick whose book had no healthy mid.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from math import nan
 from typing import TypeVar
@@ -40,6 +41,10 @@ RATE_WINDOW_S = 60
 
 NS_PER_MS = 1_000_000
 
+MAX_WAITING = 20_000
+"""Rows of a kind that wait for a tick. While ticks come few do; when none come, what is dropped here is of before the
+gap and would be forgotten with it."""
+
 Row = TypeVar("Row", Trade, Candle, BestQuote)
 
 MID, FREQUENCY, RATE = (
@@ -60,11 +65,14 @@ def book_problem(state: BookState) -> str | None:
     return None
 
 
-def admitted(rows: list[Row], is_usable: Callable[[Row], bool]) -> list[Row]:
-    """The usable rows, in order; the others stay in the list."""
-    taken = [row for row in rows if is_usable(row)]
-    if taken:
-        rows[:] = [row for row in rows if not is_usable(row)]
+def admitted(rows: deque[Row], is_usable: Callable[[Row], bool]) -> list[Row]:
+    """The usable rows, in order; the others stay."""
+    taken: list[Row] = []
+    left: list[Row] = []
+    for row in rows:
+        (taken if is_usable(row) else left).append(row)
+    rows.clear()
+    rows.extend(left)
     return taken
 
 
@@ -86,10 +94,11 @@ class FeatureEngine:
         self._uses_proxy = trade_rate_proxy
         self._state: BookState | None = None
         self._book_volume = 0.0
-        self._waiting_trades: list[Trade] = []
-        self._waiting_candles: list[Candle] = []
-        self._waiting_quotes: list[BestQuote] = []
-        self._open_candles: list[Candle] = []
+        self._waiting_trades: deque[Trade] = deque(maxlen=MAX_WAITING)
+        self._waiting_quotes: deque[BestQuote] = deque(maxlen=MAX_WAITING)
+        self._waiting_open: deque[Candle] = deque(maxlen=MAX_WAITING)
+        self._waiting_candles: deque[Candle] = deque()
+        self._open_candle: Candle | None = None
         self._candles = CandleSeries()
         self._trades = TradeWindow()
         self._forget()
@@ -101,7 +110,7 @@ class FeatureEngine:
 
     def add_candle(self, candle: Candle) -> None:
         """Take a candle, closed or still open; a closed one is never changed by a later row."""
-        (self._waiting_candles if candle.is_closed else self._open_candles).append(candle)
+        (self._waiting_candles if candle.is_closed else self._waiting_open).append(candle)
 
     def add_quote(self, quote: BestQuote) -> None:
         """Take a row of the price track; used by the view v2 only."""
@@ -125,6 +134,7 @@ class FeatureEngine:
         self._state = state
         self._take_trades(state)
         self._take_candles(state)
+        self._take_open_candle(state)
         self._take_quotes(state)
         self._update(state)
 
@@ -185,10 +195,10 @@ class FeatureEngine:
     def _restart(self, start_ms: int) -> None:
         self._forget()
         self._trades.restart(start_ms)
-        self._waiting_quotes = [quote for quote in self._waiting_quotes if quote.time_ms > start_ms]
-        self._open_candles = [
-            candle for candle in self._open_candles if candle.received_ns > start_ms * NS_PER_MS
-        ]
+        admitted(self._waiting_quotes, lambda quote: quote.time_ms <= start_ms)
+        admitted(self._waiting_open, lambda candle: candle.received_ns <= start_ms * NS_PER_MS)
+        if self._open_candle is not None and self._open_candle.received_ns <= start_ms * NS_PER_MS:
+            self._open_candle = None
 
     def _take_trades(self, state: BookState) -> None:
         usable = admitted(
@@ -206,6 +216,16 @@ class FeatureEngine:
         n_new = sum(self._candles.add(candle) for candle in usable)
         if n_new:
             self._use_candles()
+
+    def _take_open_candle(self, state: BookState) -> None:
+        """Hold the newest usable row of the current minute."""
+        minute_ms = state.time_ms // CANDLE_MS * CANDLE_MS
+        limit_ns = min(state.time_ms * NS_PER_MS, state.closed_ns - GRACE_MS * NS_PER_MS)
+        usable = admitted(self._waiting_open, lambda candle: candle.received_ns <= limit_ns)
+        if self._open_candle is not None:
+            usable.append(self._open_candle)
+        current = [candle for candle in usable if candle.start_ms == minute_ms and is_consistent(candle)]
+        self._open_candle = max(current, key=lambda candle: (candle.received_ns, candle.volume), default=None)
 
     def _use_candles(self) -> None:
         """Recompute what depends on closed candles alone."""
@@ -235,7 +255,7 @@ class FeatureEngine:
 
     def _forming(self, state: BookState, mid: float) -> list[float]:
         """Shape of the candle still open at the tick, and its age in seconds; NaN where it is not known."""
-        candle = self._open_candle(state)
+        candle = self._open_candle
         if candle is None:
             return [nan] * 14
         window = self._candles.window()
@@ -244,18 +264,6 @@ class FeatureEngine:
         shape = shape_of_candle(candle.open, candle.high, candle.low, candle.close, candle.volume, before)
         age_s = (state.time_ms - candle.start_ms) / 1000
         return [*self._stationary.candle(np.array(shape), mid).tolist(), age_s]
-
-    def _open_candle(self, state: BookState) -> Candle | None:
-        """The newest usable row of the current minute; rows of earlier minutes are dropped."""
-        minute_ms = state.time_ms // CANDLE_MS * CANDLE_MS
-        limit_ns = min(state.time_ms * NS_PER_MS, state.closed_ns - GRACE_MS * NS_PER_MS)
-        self._open_candles = [candle for candle in self._open_candles if candle.start_ms >= minute_ms]
-        usable = [
-            candle
-            for candle in self._open_candles
-            if candle.start_ms == minute_ms and candle.received_ns <= limit_ns and is_consistent(candle)
-        ]
-        return max(usable, key=lambda candle: (candle.received_ns, candle.volume), default=None)
 
 
 def prepare_kernels() -> None:

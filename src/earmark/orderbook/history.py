@@ -83,6 +83,12 @@ def history_features(states: npt.NDArray[np.float64], recent: int, history: int,
     )
 
 
+@compiled
+def mean_and_deviation(x: Vector) -> tuple[float, float]:
+    """Mean and population deviation."""
+    return x.mean(), x.std()
+
+
 @dataclass(eq=False)
 class BookHistory:
     """The book of one symbol at the last ticks; a new one begins after a gap."""
@@ -130,7 +136,7 @@ class BookHistory:
             states, RECENT, HISTORY, STEP_MS / 1000
         )
         bid_5, ask_5, spread_share = book[8], book[9], book[1] / 100
-        life = np.array(self._lives) if self._lives else np.zeros(1)
+        life_mean, life_std = mean_and_deviation(np.array(self._lives or (0.0,)))
         out = np.empty(BOOK_WIDTH)
         out[:35] = book
         out[35:43] = (
@@ -143,5 +149,5 @@ class BookHistory:
             roll,
             book[15],
         )
-        out[43:] = life.mean(), life.std(), volatility, frequency, frequency, np.nan, spread_volatility
+        out[43:] = life_mean, life_std, volatility, frequency, frequency, np.nan, spread_volatility
         return out

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import nan
 
 import numpy as np
@@ -100,21 +101,52 @@ class TradeWindow:
         return n / window_s
 
 
-def toxicity(
-    time_ms: npt.NDArray[np.int64],
-    price: npt.NDArray[np.float64],
-    signed: npt.NDArray[np.float64],
-    now_ms: int,
-    window_s: int,
-) -> float:
+@dataclass(frozen=True, slots=True, eq=False)
+class Tape:
+    """Trades as arrays of shape (n,), in order of time; `side` is 1 for a buy, -1 for a sell, 0 where unknown."""
+
+    time_ms: npt.NDArray[np.int64]
+    price: npt.NDArray[np.float64]
+    quantity: npt.NDArray[np.float64]
+    side: npt.NDArray[np.int64]
+    is_block: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, trades: Sequence[Trade]) -> Tape:
+        """The tape of some trades."""
+        return cls(
+            np.array([trade.time_ms for trade in trades], np.int64),
+            np.array([trade.price for trade in trades], np.float64),
+            np.array([trade.quantity for trade in trades], np.float64),
+            np.array([SIDES[trade.is_buy] for trade in trades], np.int64),
+            np.array([trade.is_block for trade in trades], np.bool_),
+        )
+
+    def since(self, now_ms: int, window_s: int) -> Tape:
+        """The trades of a window."""
+        first = int(np.searchsorted(self.time_ms, now_ms - 1000 * window_s, side="right"))
+        return Tape(
+            self.time_ms[first:],
+            self.price[first:],
+            self.quantity[first:],
+            self.side[first:],
+            self.is_block[first:],
+        )
+
+
+SIDES = {True: 1, False: -1, None: 0}
+
+
+def toxicity(tape: Tape, now_ms: int, window_s: int) -> float:
     """Correlation over 10-second spans of volume imbalance with the price's move; 0 where it is undefined."""
     n_spans = 1000 * window_s // BUCKET_MS
-    span = n_spans - 1 - (now_ms - time_ms) // BUCKET_MS
+    span = n_spans - 1 - (now_ms - tape.time_ms) // BUCKET_MS
+    signed = tape.side * tape.quantity
     net = np.bincount(span, signed, n_spans)
     total = np.bincount(span, np.abs(signed), n_spans)
     present = np.flatnonzero(total > 0)
     last = np.searchsorted(span, present, side="right") - 1
-    moves = np.diff(price[last])
+    moves = np.diff(tape.price[last])
     imbalance = (net[present] / total[present])[1:]
     if len(moves) < 2 or np.ptp(moves) == 0 or np.ptp(imbalance) == 0:
         return 0.0
@@ -122,29 +154,22 @@ def toxicity(
 
 
 def window_statistics(
-    trades: Sequence[Trade], rate: float, now_ms: int, window_s: int, mid: float, depth: float
+    tape: Tape, rate: float, now_ms: int, window_s: int, mid: float, depth: float
 ) -> list[float]:
     """Statistics of one covered window, in the order of the catalogue."""
-    size = np.array([trade.quantity for trade in trades], np.float64)
-    price = np.array([trade.price for trade in trades], np.float64)
-    side = np.array([0 if t.is_buy is None else 1 if t.is_buy else -1 for t in trades], np.int64)
-    block = np.array([trade.is_block for trade in trades], np.bool_)
+    size, side = tape.quantity, tape.side
     bought, sold, total = size[side > 0].sum(), size[side < 0].sum(), size.sum()
-
-    def scaled(quantity: float) -> float:
-        return float(np.log1p(quantity / depth)) if depth > 0 else 0.0
-
+    blocks = size[tape.is_block]
     sizes = (size.mean(), np.median(size), size.max()) if len(size) else (0.0, 0.0, 0.0)
-    traded = (size * price).sum() / total if total > 0 else mid
-    values = [float(len(trades)), rate, scaled(bought), scaled(sold)]
-    values.append(float(bought / sold) if sold > 0 else NO_SELLS)
-    values.extend(scaled(float(value)) for value in sizes)
-    values.extend(
-        (float(block.sum()), scaled(size[block].sum()), (traded / mid - 1) * 1e4 if mid > 0 else 0.0)
-    )
+    traded = (size * tape.price).sum() / total if total > 0 else mid
+    volumes = np.array((bought, sold, *sizes, blocks.sum()))
+    buys, sells, *typical, block_volume = (np.log1p(volumes / depth) if depth > 0 else 0 * volumes).tolist()
+    values = [
+        *(float(len(size)), rate, buys, sells, float(bought / sold) if sold > 0 else NO_SELLS),
+        *(*typical, float(len(blocks)), block_volume, (traded / mid - 1) * 1e4 if mid > 0 else 0.0),
+    ]
     if window_s in TOXICITY_WINDOWS_S:
-        times = np.array([trade.time_ms for trade in trades], np.int64)
-        values.append(toxicity(times, price, side * size, now_ms, window_s))
+        values.append(toxicity(tape, now_ms, window_s))
     return values
 
 
@@ -162,11 +187,12 @@ def trade_statistics(window: TradeWindow, now_ms: int, mid: float, depth: float)
     depth : float
         Quantity to which volumes are compared: ln(1 + volume / depth).
     """
+    tape = Tape.of(window.since(now_ms, max(TRADE_WINDOWS_S)))
     values: list[float] = []
     for window_s in TRADE_WINDOWS_S:
         if window.covers(now_ms, window_s):
-            trades, rate = window.since(now_ms, window_s), window.rate(now_ms, window_s)
-            values.extend(window_statistics(trades, rate, now_ms, window_s, mid, depth))
+            rate = window.rate(now_ms, window_s)
+            values.extend(window_statistics(tape.since(now_ms, window_s), rate, now_ms, window_s, mid, depth))
         else:
             values.extend([nan] * (N_STATISTICS + (window_s in TOXICITY_WINDOWS_S)))
     return values
