@@ -15,7 +15,7 @@ from urllib.request import urlopen
 from earmark.errors import UsageError
 from earmark.tasks.market.collect.clock import AcceleratedClock
 
-__all__ = ["SimulatedExchange", "simulated_exchange"]
+__all__ = ["SimulatedExchange", "clock_of", "simulated_exchange"]
 
 _STOP_S = 10.0
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
@@ -59,7 +59,7 @@ def simulated_exchange(
                 said = child.stderr.read().strip().splitlines()
                 raise UsageError(f"the simulated exchange did not start: {said[-1] if said else 'no reason'}")
             urls = json.loads(line)
-            yield SimulatedExchange(urls["websocket_url"], urls["rest_url"], _clock(urls["rest_url"]))
+            yield SimulatedExchange(urls["websocket_url"], urls["rest_url"], clock_of(urls["rest_url"]))
         finally:
             child.terminate()
             try:
@@ -73,7 +73,8 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _clock(rest_url: str) -> AcceleratedClock:
+def clock_of(rest_url: str) -> AcceleratedClock:
+    """The clock that a simulated exchange serves."""
     with urlopen(f"{rest_url}/simulator/clock", timeout=_STOP_S) as answer:
         read = json.load(answer)
     return AcceleratedClock(read["speed"], int(read["exchange_origin_ns"]), int(read["wall_origin_ns"]))
