@@ -90,14 +90,20 @@ class Scaler:
             )
         return ScaledWindows(windows.table, windows.ends, windows.length, self, self._rows_of(windows))
 
-    def transform(self, X: npt.NDArray[Any], row: npt.NDArray[np.int64]) -> Floats:
-        """Scaled values, float32, of X with shape (k, n_columns) or (k, length, n_columns).
+    def transform(self, X: Floats, row: npt.NDArray[np.int64]) -> Floats:
+        """X, shape (k, n_columns) or (k, length, n_columns), scaled in place.
 
-        `row` holds the row of the arrays that applies to each of the k.
+        `row` holds the row of the arrays that applies to each of the k. The arithmetic is that of float32: its error
+        is no more than that with which X was stored.
         """
         index = row if X.ndim == 2 else row[:, None]
-        filled = np.where(np.isfinite(X), X, self.fill[index])
-        return np.asarray((filled - self.center[index]) / self.scale[index], dtype=np.float32)
+        center, scale, fill = (part.astype(np.float32) for part in (self.center, self.scale, self.fill))
+        finite = np.isfinite(X)
+        if not finite.all():
+            np.copyto(X, fill[index], where=~finite)
+        X -= center[index]
+        X /= scale[index]
+        return X
 
     def _rows_of(self, windows: Windows) -> npt.NDArray[np.int64]:
         """Row of the arrays for each symbol of the table."""
