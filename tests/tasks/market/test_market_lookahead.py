@@ -92,11 +92,11 @@ def test_an_honest_trailing_column_passes(recording):
 def test_stored_rows_equal_recomputation_or_are_named(recording):
     whole = all_features(recording)
     names = whole.names[:112]
-    values = np.ascontiguousarray(whole.values[::10, :112])
-    assert not leaking(check_stored(recording, Columns(names, whole.time_ms[::10], values)))
+    values = np.ascontiguousarray(whole.values[80::10, :112])
+    assert not leaking(check_stored(recording, Columns(names, whole.time_ms[80::10], values)))
     changed = values.copy()
     changed[3, 7] += 1
-    planted = Columns((*names, "future_direction_60s"), whole.time_ms[::10], np.c_[changed, changed[:, 0]])
+    planted = Columns((*names, "future_direction_60s"), whole.time_ms[80::10], np.c_[changed, changed[:, 0]])
     found = leaking(check_stored(recording, planted))
     assert set(found) == {names[7], "future_direction_60s"}
     assert found["future_direction_60s"].by == "no raw data"

@@ -63,6 +63,10 @@ class Recording:
             [quote for quote in self.quotes if _is_past(quote, tick)],
         )
 
+    def since(self, place: int) -> Recording:
+        """The recording from its tick number `place` on, with all candles and trades."""
+        return replace(self, states=self.states[place:])
+
     def replaced_after(self, tick: BookState, rng: np.random.Generator) -> Recording:
         """The same times, with other prices and quantities in all that `until` leaves out."""
         return Recording(
@@ -169,22 +173,25 @@ def check_stored(
 ) -> list[LookaheadRow]:
     """Compare stored rows with features computed again from raw rows: what was added later is not among them.
 
+    Some features remember far back, such as for how long levels have been there. A value that still depends on where
+    the recording begins, as a later beginning shows, is not compared.
+
     Parameters
     ----------
     recording : Recording
     stored : Columns
         Rows of the feature store whose times are ticks of the recording; columns by the names of `compute`.
     """
-    computed = compute(recording)
+    computed, younger = compute(recording), compute(recording.since(len(recording.states) // 4))
     unknown = sorted(set(stored.names) - set(computed.names))
     columns = [computed.names.index(name) for name in stored.names if name not in unknown]
-    known = [stored.names.index(name) for name in stored.names if name not in unknown]
-    again = Columns(
-        tuple(stored.names[j] for j in known),
-        computed.time_ms,
-        np.ascontiguousarray(computed.values[:, columns]),
+    names = tuple(computed.names[j] for j in columns)
+    again, young = (
+        Columns(names, found.time_ms, np.ascontiguousarray(found.values[:, columns]))
+        for found in (computed, younger)
     )
-    kept = Columns(again.names, stored.time_ms, np.ascontiguousarray(stored.values[:, known]))
+    known = [stored.names.index(name) for name in names]
+    kept = _where_settled(Columns(names, stored.time_ms, stored.values[:, known]), again, young)
     findings = _Findings(again)
     findings.compare(kept, int(computed.time_ms.max(initial=0)), "recomputation")
     not_made = [
@@ -278,8 +285,7 @@ class _Findings:
         """Note which values up to an instant are not the same bits; a NaN equals a NaN."""
         _, ours, theirs = np.intersect1d(self.whole.time_ms, part.time_ms, return_indices=True)
         ours, theirs = (index[self.whole.time_ms[ours] <= until_ms] for index in (ours, theirs))
-        a, b = self.whole.values[ours], part.values[theirs]
-        differs = (a.view(np.uint32) != b.view(np.uint32)) & ~(np.isnan(a) & np.isnan(b))
+        differs = ~_same_bits(self.whole.values[ours], part.values[theirs])
         self.compared += len(ours)
         self.changed += differs.sum(axis=0)
         for column in np.flatnonzero(differs.any(axis=0)).tolist():
@@ -293,6 +299,20 @@ class _Findings:
             LookaheadRow(name, self.compared, int(n), ", ".join(sorted(by)), int(first) if n else None)
             for name, n, by, first in zip(self.whole.names, self.changed, self.by, self.first, strict=True)
         ]
+
+
+def _where_settled(stored: Columns, again: Columns, young: Columns) -> Columns:
+    """The stored values, but the recomputed ones where those depend on the beginning of the recording."""
+    times, at, of = np.intersect1d(again.time_ms, young.time_ms, return_indices=True)
+    settled = _same_bits(again.values[at], young.values[of])
+    _, rows, where = np.intersect1d(stored.time_ms, times, return_indices=True)
+    values = np.where(settled[where], stored.values[rows], again.values[at][where])
+    return Columns(stored.names, times[where], np.ascontiguousarray(values))
+
+
+def _same_bits(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    same: npt.NDArray[np.bool_] = (a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))
+    return same
 
 
 def _is_past(row: Trade | Candle | BestQuote, tick: BookState) -> bool:
