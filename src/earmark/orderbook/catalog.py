@@ -5,7 +5,7 @@ The number of a feature is its position in this table, from 1. Legacy files are 
 Symbols of the formulas: b_i, a_i = i-th best bid and ask price; B_n, A_n = quantity of the best n levels; B, A = of
 all 50; m = mid; s = spread; H = the last 20 states of the feature clock; o, h, l, c, v = the last closed one-minute
 candle; c1, v1 = the one before; L = the last 20, W = the last 200 closed candles; px = quote currency, qty = base
-coin. A division by zero gives 0 unless stated.
+coin, 1 = no unit. A division by zero gives 0 unless stated.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ _TABLE: dict[str, tuple[tuple[str, str, Scale, str], ...]] = {
         ("book_depth_ratio", "1", "ratio", "B / A; 1 if A = 0"),
     ),
     "lob_pressure": (
-        ("imbalance_5", "-1..1", "plain", "(B5 - A5) / (B5 + A5)"),
-        ("imbalance_10", "-1..1", "plain", "(B10 - A10) / (B10 + A10)"),
-        ("imbalance_total", "-1..1", "plain", "(B - A) / (B + A)"),
+        ("imbalance_5", "1", "plain", "(B5 - A5) / (B5 + A5)"),
+        ("imbalance_10", "1", "plain", "(B10 - A10) / (B10 + A10)"),
+        ("imbalance_total", "1", "plain", "(B - A) / (B + A)"),
         ("price_pressure", "px", "difference", "(B5 a1 - A5 b1) / (B5 + A5)"),
         ("volume_delta_5", "qty", "signed_quantity", "B5 - A5, less that of the state before"),
         (
@@ -110,8 +110,8 @@ _TABLE: dict[str, tuple[tuple[str, str, Scale, str], ...]] = {
             "first price of the biggest ask cluster, levels within 0.1 % of it",
         ),
         ("largest_ask_cluster_volume", "qty", "quantity", "its quantity"),
-        ("num_bid_clusters", "count", "plain", "number of bid clusters"),
-        ("num_ask_clusters", "count", "plain", "number of ask clusters"),
+        ("num_bid_clusters", "1", "plain", "number of bid clusters"),
+        ("num_ask_clusters", "1", "plain", "number of ask clusters"),
         ("support_level_1", "px", "level", "largest_bid_cluster_price, else b1"),
         ("resistance_level_1", "px", "level", "largest_ask_cluster_price, else a1"),
         ("distance_to_support", "%", "plain", "(m - support_level_1) / m x 100"),
@@ -140,7 +140,7 @@ _TABLE: dict[str, tuple[tuple[str, str, Scale, str], ...]] = {
             "difference",
             "2 sqrt(-cov(dm, dm before)) over 20 states, 0 if cov >= 0; s when shorter",
         ),
-        ("depth_imbalance_ratio", "-1..1", "plain", "(B5 - A5) / (B5 + A5)"),
+        ("depth_imbalance_ratio", "1", "plain", "(B5 - A5) / (B5 + A5)"),
     ),
     "lob_temporal": (
         ("level_ttl_avg", "s", "plain", "mean life of the last 50 vanished levels"),
@@ -164,9 +164,9 @@ _TABLE: dict[str, tuple[tuple[str, str, Scale, str], ...]] = {
         ("log_returns", "1", "plain", "ln(c / c1)"),
         ("high_low_range", "1", "plain", "(h - l) / c"),
         ("close_open_diff", "1", "plain", "(c - o) / o"),
-        ("upper_shadow", "0..1", "plain", "(h - max(o, c)) / (h - l)"),
-        ("lower_shadow", "0..1", "plain", "(min(o, c) - l) / (h - l)"),
-        ("body_size", "0..1", "plain", "abs(c - o) / (h - l)"),
+        ("upper_shadow", "1", "plain", "(h - max(o, c)) / (h - l)"),
+        ("lower_shadow", "1", "plain", "(min(o, c) - l) / (h - l)"),
+        ("body_size", "1", "plain", "abs(c - o) / (h - l)"),
     ),
     "candle_volatility": (
         ("realized_volatility", "1", "plain", "standard deviation of returns over L"),
@@ -186,8 +186,8 @@ _TABLE: dict[str, tuple[tuple[str, str, Scale, str], ...]] = {
         ("money_flow", "px qty", "quantity", "typical price x volume"),
     ),
     "candle_pattern": (
-        ("doji_strength", "0..1", "plain", "1 - body_size"),
-        ("hammer_strength", "0..1", "plain", "lower_shadow (1 - body_size)"),
+        ("doji_strength", "1", "plain", "1 - body_size"),
+        ("hammer_strength", "1", "plain", "lower_shadow (1 - body_size)"),
         (
             "engulfing_strength",
             "1",
@@ -206,20 +206,20 @@ _TABLE: dict[str, tuple[tuple[str, str, Scale, str], ...]] = {
         ("macd", "px", "difference", "EMA 12 - EMA 26"),
         ("macd_signal", "px", "difference", "EMA 9 of macd"),
         ("macd_histogram", "px", "difference", "macd - macd_signal"),
-        ("adx", "0..100", "oscillator", "average directional index, Wilder 14"),
-        ("plus_di", "0..100", "oscillator", "plus directional indicator, Wilder 14"),
-        ("minus_di", "0..100", "oscillator", "minus directional indicator, Wilder 14"),
+        ("adx", "1", "oscillator", "average directional index, Wilder 14"),
+        ("plus_di", "1", "oscillator", "plus directional indicator, Wilder 14"),
+        ("minus_di", "1", "oscillator", "minus directional indicator, Wilder 14"),
     ),
     "indicator_momentum": (
-        ("rsi_14", "0..100", "oscillator", "relative strength index, Wilder 14; 100 without a loss"),
-        ("rsi_28", "0..100", "oscillator", "relative strength index, Wilder 28; 100 without a loss"),
-        ("stochastic_k", "0..100", "oscillator", "place of c in the range of 14 candles; 50 if flat"),
-        ("stochastic_d", "0..100", "oscillator", "mean of the last 3 stochastic_k"),
-        ("williams_r", "-100..0", "negative_oscillator", "stochastic_k - 100"),
+        ("rsi_14", "1", "oscillator", "relative strength index, Wilder 14; 100 without a loss"),
+        ("rsi_28", "1", "oscillator", "relative strength index, Wilder 28; 100 without a loss"),
+        ("stochastic_k", "1", "oscillator", "place of c in the range of 14 candles; 50 if flat"),
+        ("stochastic_d", "1", "oscillator", "mean of the last 3 stochastic_k"),
+        ("williams_r", "1", "negative_oscillator", "stochastic_k - 100"),
         ("cci", "1", "plain", "(tp - SMA 20 of tp) / (0.015 mean absolute deviation)"),
         ("momentum_10", "1", "plain", "c / close 9 bars ago - 1"),
         ("roc", "%", "plain", "(c / close 11 bars ago - 1) x 100"),
-        ("mfi", "0..100", "oscillator", "money flow index, 14; 50 without flow"),
+        ("mfi", "1", "oscillator", "money flow index, 14; 50 without flow"),
     ),
     "indicator_volatility": (
         ("bollinger_upper", "px", "level", "SMA 20 + 2 sigma"),
@@ -235,13 +235,13 @@ _TABLE: dict[str, tuple[tuple[str, str, Scale, str], ...]] = {
         ("obv", "qty", "running", "running sum of volume with the sign of the return, over W"),
         ("vwap", "px", "level", "volume_weighted_price"),
         ("ad_line", "qty", "running", "running ((c - l) - (h - c)) / (h - l) x v over W"),
-        ("cmf", "-1..1", "plain", "the same over 20 candles / their volume"),
+        ("cmf", "1", "plain", "the same over 20 candles / their volume"),
         ("vpt", "qty", "running", "price_volume_trend"),
         ("nvi", "1", "running", "1000, x (1 + return) when volume falls, over W"),
     ),
     "indicator_aroon": (
-        ("aroon_up", "0..100", "oscillator", "(25 - bars since the 25-bar high) / 25 x 100"),
-        ("aroon_down", "0..100", "oscillator", "(25 - bars since the 25-bar low) / 25 x 100"),
+        ("aroon_up", "1", "oscillator", "(25 - bars since the 25-bar high) / 25 x 100"),
+        ("aroon_down", "1", "oscillator", "(25 - bars since the 25-bar low) / 25 x 100"),
     ),
 }
 
@@ -289,7 +289,7 @@ TOXICITY_WINDOWS_S = (30, 60, 300)
 
 def _trade_names(window_s: int) -> tuple[str, ...]:
     statistics = (
-        *("count", "rate", "buy_volume", "sell_volume", "buy_sell_ratio"),
+        *("1", "rate", "buy_volume", "sell_volume", "buy_sell_ratio"),
         *("mean_size", "median_size", "max_size", "block_count", "block_volume", "vwap"),
         *(("toxicity",) if window_s in TOXICITY_WINDOWS_S else ()),
     )
