@@ -76,8 +76,11 @@ class Socket:
 
     async def room(self) -> None:
         """Wait until the queue has room; a client that does not read is put out."""
+        if self._has_room.is_set():
+            return
         try:
-            await asyncio.wait_for(self._has_room.wait(), _PATIENCE_S)
+            async with asyncio.timeout(_PATIENCE_S):  # `wait_for` of Python 3.11 can lose a cancellation
+                await self._has_room.wait()
         except TimeoutError:
             self._ledger.sockets["put_out"] += 1
             self._has_room.set()
