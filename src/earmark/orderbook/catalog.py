@@ -289,7 +289,7 @@ TOXICITY_WINDOWS_S = (30, 60, 300)
 
 def _trade_names(window_s: int) -> tuple[str, ...]:
     statistics = (
-        *("1", "rate", "buy_volume", "sell_volume", "buy_sell_ratio"),
+        *("count", "rate", "buy_volume", "sell_volume", "buy_sell_ratio"),
         *("mean_size", "median_size", "max_size", "block_count", "block_volume", "vwap"),
         *(("toxicity",) if window_s in TOXICITY_WINDOWS_S else ()),
     )

@@ -39,6 +39,11 @@ def by_time(trade: Trade) -> tuple[int, int, str]:
     return trade.time_ms, trade.received_ns, trade.trade_id
 
 
+def follows(trade: Trade, other: Trade) -> bool:
+    """Whether a trade comes after another; mostly the times tell."""
+    return trade.time_ms > other.time_ms or by_time(trade) > by_time(other)
+
+
 def time_of(trade: Trade) -> int:
     """Exchange time."""
     return trade.time_ms
@@ -63,10 +68,10 @@ class TradeWindow:
         known_from = self._known_from_ms
         if trade.trade_id in self._ids or (known_from is not None and trade.time_ms <= known_from):
             return False
-        if self._trades and by_time(trade) < by_time(self._trades[-1]):
-            insort(self._trades, trade, key=by_time)
-        else:
+        if not self._trades or follows(trade, self._trades[-1]):
             self._trades.append(trade)
+        else:
+            insort(self._trades, trade, key=by_time)
         self._ids.add(trade.trade_id)
         return True
 
