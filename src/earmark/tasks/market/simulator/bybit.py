@@ -8,7 +8,15 @@ from typing import Any
 
 from earmark.orderbook.events import BookUpdate, Candle
 from earmark.tasks.market.simulator.channel import BookMessage
-from earmark.tasks.market.simulator.dialect import Request, RestSource, Topic, decimal_text, scaled_text
+from earmark.tasks.market.simulator.dialect import (
+    Request,
+    RestSource,
+    Topic,
+    decimal_text,
+    level_texts,
+    rows_of,
+    scaled_text,
+)
 from earmark.tasks.market.simulator.ledger import Tally
 from earmark.tasks.market.simulator.market import MINUTE_MS, CandleRow, Fill, SyntheticMarket
 from earmark.tasks.market.venues.bybit import DEPTHS, Bybit
@@ -76,8 +84,7 @@ class BybitDialect:
     def book(self, topic: Topic, message: BookMessage, market: SyntheticMarket, sent_ms: int) -> str:
         """Snapshot or delta."""
         kind = "snapshot" if message.is_snapshot else "delta"
-        bids = _levels(sorted(message.bids.items(), reverse=True), market)
-        asks = _levels(sorted(message.asks.items()), market)
+        bids, asks = level_texts(message, market)
         return (
             f'{{"topic":"orderbook.{topic.depth}.{topic.symbol}","type":"{kind}","ts":{sent_ms},'
             f'"data":{{"s":"{topic.symbol}","b":[{bids}],"a":[{asks}],"u":{message.update_id},'
@@ -132,14 +139,6 @@ class BybitDialect:
         return 200, {"retCode": 10000, "retMsg": "Server Timeout", "result": {}, "time": 0}
 
 
-def _levels(rows: Sequence[tuple[int, int]], market: SyntheticMarket) -> str:
-    price, quantity = market.price_decimals, market.quantity_decimals
-    return ",".join(
-        f'["{scaled_text(tick, price)}","{scaled_text(lots, quantity) if lots else "0"}"]'
-        for tick, lots in rows
-    )
-
-
 _Result = Callable[[RestSource, Mapping[str, str], int], dict[str, Any]]
 
 
@@ -186,8 +185,7 @@ def _orderbook(source: RestSource, parameters: Mapping[str, str], now_ns: int) -
 
 
 def _sides(book: BookUpdate) -> dict[str, list[list[str]]]:
-    sides = {"b": book.bids.tolist(), "a": book.asks.tolist()}
-    return {side: [[decimal_text(number) for number in row] for row in rows] for side, rows in sides.items()}
+    return {"b": rows_of(book.bids), "a": rows_of(book.asks)}
 
 
 def _recent_trade(source: RestSource, parameters: Mapping[str, str], now_ns: int) -> dict[str, Any]:

@@ -9,13 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from earmark.orderbook.events import BookUpdate, Candle, Trade
+from earmark.orderbook.events import BookUpdate, Candle, Levels, Trade
 from earmark.tasks.market.simulator.channel import BookMessage
 from earmark.tasks.market.simulator.ledger import Tally
 from earmark.tasks.market.simulator.market import CandleRow, Fill, SyntheticMarket
 from earmark.tasks.market.venues.base import Instrument, Venue
 
-__all__ = ["NEVER_MS", "Dialect", "Frame", "Request", "RestSource", "Topic", "decimal_text", "scaled_text"]
+__all__ = [
+    "NEVER_MS",
+    "Dialect",
+    "Frame",
+    "Request",
+    "RestSource",
+    "Topic",
+    "decimal_text",
+    "level_texts",
+    "rows_of",
+    "scaled_text",
+]
 
 NEVER_MS = 2**53
 """When a source has nothing more to send."""
@@ -130,3 +141,22 @@ def decimal_text(value: float) -> str:
     """A float as decimal text without an exponent."""
     text = f"{value:.10f}".rstrip("0")
     return text.removesuffix(".")
+
+
+def rows_of(levels: Levels) -> list[list[str]]:
+    """Levels as pairs of text."""
+    return [[decimal_text(number) for number in row] for row in levels.tolist()]
+
+
+def level_texts(message: BookMessage, market: SyntheticMarket) -> tuple[str, str]:
+    """Both sides of a message, best first, as the inside of JSON arrays: ``["price","quantity"],...``."""
+    bids, asks = sorted(message.bids.items(), reverse=True), sorted(message.asks.items())
+    return _level_text(bids, market), _level_text(asks, market)
+
+
+def _level_text(rows: Sequence[tuple[int, int]], market: SyntheticMarket) -> str:
+    price, quantity = market.price_decimals, market.quantity_decimals
+    return ",".join(
+        f'["{scaled_text(tick, price)}","{scaled_text(lots, quantity) if lots else "0"}"]'
+        for tick, lots in rows
+    )

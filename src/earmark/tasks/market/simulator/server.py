@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from earmark.errors import UsageError
+from earmark.tasks.market.simulator.binance import BinanceDialect
 from earmark.tasks.market.simulator.bybit import BybitDialect
 from earmark.tasks.market.simulator.clock import ExchangeClock
 from earmark.tasks.market.simulator.dialect import NEVER_MS, Dialect, Frame, RestSource, Topic
@@ -193,7 +194,8 @@ class ExchangeSimulator:
                 socket.topics.clear()
                 socket.end()
             elif fault.kind == "server_ping":
-                socket.put(self._dialect.server_ping)
+                if self._dialect.server_ping:
+                    socket.put(self._dialect.server_ping)
             else:
                 symbol = fault.symbol or self._source.symbols[0]
                 half = f'{{"topic":"orderbook.200.{symbol}","type":"delta","data":{{"s":"{symbol}","b":[["1'
@@ -338,6 +340,10 @@ class ExchangeSimulator:
 
 
 def _dialect(venue: str) -> Dialect:
-    if venue == "bybit":
-        return BybitDialect()
-    raise UsageError(f"the exchange `{venue}` cannot be simulated. Known are bybit.")
+    known: dict[str, type[BybitDialect] | type[BinanceDialect]] = {
+        "bybit": BybitDialect,
+        "binance": BinanceDialect,
+    }
+    if venue not in known:
+        raise UsageError(f"the exchange `{venue}` cannot be simulated. Known are {', '.join(known)}.")
+    return known[venue]()
