@@ -193,6 +193,14 @@ def test_changed_data_are_noticed(project):
         load_prepared(project)
 
 
+def test_another_schema_is_another_dataset(project):
+    prepare(project, SMALL)
+    path = project / "data/market/dataset.json"
+    path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0'))
+    with pytest.raises(UsageError, match="under the schema market/1"):
+        load_prepared(project)
+
+
 def test_every_missing_step_is_named_with_the_command_that_does_it(tmp_path):
     with pytest.raises(UsageError, match="earmark label market"):
         prepare(tmp_path, SMALL)

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
+from earmark.data.timeline import split
+from earmark.data.windows import SeriesTable, make_windows
 from earmark.errors import UsageError
 from earmark.orderbook.catalog import FEATURE_NAMES
 from earmark.store.raw import RawStore
@@ -19,6 +22,7 @@ from earmark.tasks.market.lookahead import (
     check_labels,
     check_stored,
     read_recording,
+    shifted_labels,
 )
 
 
@@ -150,6 +154,40 @@ def test_a_recording_comes_back_from_the_raw_store(recording, tmp_path):
     assert len(read_recording(tmp_path, recording.symbol, max_ticks=50).states) == 50
     with pytest.raises(UsageError, match="earmark collect market"):
         read_recording(tmp_path, "NONE", max_ticks=50)
+
+
+def test_a_model_of_shifted_labels_is_not_better():
+    """Features that know the present part of a movement: labels in their place are learnt best."""
+    n, ahead = 6000, 4
+    rng = np.random.default_rng(4)
+    signal = rng.standard_normal(n + ahead)
+    time_ms = np.arange(n, dtype=np.int64) * 30_000
+    movement = (np.convolve(signal, np.ones(ahead), "valid")[1:] + rng.standard_normal(n)).astype(np.float32)
+    table = SeriesTable(
+        symbols=("A",),
+        symbol=np.zeros(n, np.int32),
+        time_ms=time_ms,
+        X=np.stack([signal[k + 1 : n + k + 1] for k in range(ahead)], axis=1).astype(np.float32),
+        columns=("a", "b", "c", "d"),
+        y=np.digitize(movement, [-1, 1]).astype(np.int8),
+        movement=movement,
+        label_end_ms=time_ms + ahead * 30_000,
+        price=np.ones(n),
+        interval_ms=30_000,
+    )
+
+    def score(shift):
+        windows = make_windows(shifted_labels(table, shift), 1)
+        division = split(windows, embargo=0)
+        model = LogisticRegression().fit(division.train.last_rows(), division.train.y)
+        test = division.test.ends
+        return model.score(table.X[test], table.y[test])
+
+    in_place = score(0)
+    assert in_place > 0.6
+    assert in_place > max(score(ahead), score(-ahead), score(1), score(-1)) + 0.02
+    shifted = shifted_labels(table, ahead)
+    assert shifted.y[:-ahead].tolist() == table.y[ahead:].tolist() and (shifted.y[-ahead:] == -1).all()
 
 
 def test_too_short_a_recording_proves_nothing():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from earmark.data.windows import SeriesTable
 from earmark.errors import UsageError
 from earmark.orderbook.events import BestQuote, Candle, Trade
 from earmark.orderbook.state import STEP_MS, BookState
@@ -35,6 +36,7 @@ __all__ = [
     "check_labels",
     "check_stored",
     "read_recording",
+    "shifted_labels",
 ]
 
 MINUTE_MS = 60_000
@@ -235,6 +237,27 @@ def check_labels(
         _label_row("label_end_ms", ahead, samples, compared),
         _label_row("label_past", behind, samples, compared),
     ]
+
+
+def shifted_labels(table: SeriesTable, rows: int) -> SeriesTable:
+    """The series with each row given the label of the row `rows` later of its gap-free stretch, or earlier if negative.
+
+    A model that is trained on labels shifted by a horizon and scored on those that are not must not be better than one
+    trained on labels in their place: if it is, rows and labels are not joined as they say, or a feature tells of the
+    future. Where no such row is, the label is unknown.
+    """
+    at = np.arange(len(table)) + rows
+    inside = (at >= 0) & (at < len(table))
+    at = np.clip(at, 0, len(table) - 1)
+    inside &= table.segment[at] == table.segment
+    return replace(
+        table,
+        y=np.where(inside, table.y[at], np.int8(-1)),
+        movement=np.where(inside, table.movement[at], np.float32(np.nan)),
+        label_end_ms=np.where(
+            inside, np.maximum(table.label_end_ms[at], table.label_end_ms), table.label_end_ms
+        ),
+    )
 
 
 def read_recording(

@@ -43,7 +43,9 @@ __all__ = [
     "export_sealed",
     "load_prepared",
     "load_sealed",
+    "part_row",
     "prepare",
+    "symbol_rows",
 ]
 
 CLASSES = ("DOWN", "NEUTRAL", "UP")
@@ -307,11 +309,9 @@ def _record(
     table: SeriesTable,
     division: timeline.Division,
 ) -> dict[str, Any]:
-    from earmark.tasks.market.schema import SCHEMA
-
     return {
         "format": FORMAT,
-        "schema": {"id": SCHEMA.id, "sha256": SCHEMA.sha256},
+        "schema": _schema(),
         "source": source.to_json(),
         "columns": list(table.columns),
         "symbols": list(table.symbols),
@@ -376,7 +376,18 @@ def _read_record(data: Path) -> dict[str, Any]:
         raise UsageError(f"`{path}` is not JSON ({error}). {_AGAIN}") from error
     if record.get("format") != FORMAT:
         raise UsageError(f"`{path}` has the format {record.get('format')!r}, expected {FORMAT!r}. {_AGAIN}")
+    if record["schema"] != _schema():
+        raise UsageError(
+            f"`{path}` was prepared under the schema {record['schema']['id']} "
+            f"({record['schema']['sha256'][:8]}), this program has {_schema()['id']} ({_schema()['sha256'][:8]}). {_AGAIN}"
+        )
     return record
+
+
+def _schema() -> dict[str, str]:
+    from earmark.tasks.market.schema import SCHEMA
+
+    return {"id": SCHEMA.id, "sha256": SCHEMA.sha256}
 
 
 def _recorded_source(data: Path, record: Mapping[str, Any]) -> SeriesSource:
