@@ -64,6 +64,13 @@ def test_sample_weights_follow_the_windows_that_are_left():
     assert said.probabilities[:, 2].max() < 0.05
 
 
+def test_an_unfitted_classifier_says_so(tmp_path):
+    with pytest.raises(UsageError, match="not fitted"):
+        classifier().predict(windows(n=20))
+    with pytest.raises(UsageError, match="nothing to save"):
+        classifier().save(tmp_path)
+
+
 def test_wrong_columns_and_unknown_symbols_are_named():
     found = windows(n=50)
     model = classifier(form="per_symbol").fit(found)

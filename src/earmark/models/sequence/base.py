@@ -191,7 +191,7 @@ class SequenceEstimator(ABC):
         self.columns, self.window, self.n_classes = train.table.columns, train.length, n_classes
         self.present, self.history = np.unique(train.y), []
         if validation is not None and len(validation):
-            self._check_width(validation)
+            self.check_width(validation)
             _check_labels(validation, n_classes)
         else:
             validation = None
@@ -209,9 +209,7 @@ class SequenceEstimator(ABC):
         SchemaError
             If rows or columns of a window are not those of the training windows.
         """
-        if not self.n_classes:
-            raise UsageError(f"Model `{self.name}` is not fitted. Call fit, or load a saved one.")
-        self._check_width(windows)
+        self.check_width(windows)
         if not len(windows):
             empty = np.empty(0, np.float32)
             return SequencePrediction(np.empty((0, self.n_classes), np.float32), empty, empty)
@@ -293,7 +291,10 @@ class SequenceEstimator(ABC):
             ) from error
         return found
 
-    def _check_width(self, windows: Windows) -> None:
+    def check_width(self, windows: Windows) -> None:
+        """Refuse windows of other rows or columns than the fit's; raises as `predict` does."""
+        if not self.n_classes:
+            raise UsageError(f"Model `{self.name}` is not fitted. Call fit, or load a saved one.")
         columns = windows.table.columns
         if columns == self.columns and windows.length == self.window:
             return

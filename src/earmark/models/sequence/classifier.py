@@ -152,8 +152,7 @@ class SequenceClassifier:
 
     def scaled(self, windows: Windows) -> Windows:
         """The windows as the model reads them."""
-        if windows.table.columns != self.columns or windows.length != self.estimator.window:
-            self.estimator._check_width(windows)
+        self.estimator.check_width(windows)
         return self._scaled(self._normalised(windows))
 
     def usable(self, windows: Windows) -> np.ndarray[Any, np.dtype[np.bool_]]:

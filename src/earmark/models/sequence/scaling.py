@@ -148,6 +148,8 @@ def fit_scaler(windows: Windows, *, per_symbol: bool = False, missing: str = "dr
         A row of statistics per symbol instead of one for all.
     missing : {"drop", "zero", "median"}
     """
+    if missing not in MISSING_POLICIES:
+        raise UsageError(f"The policy for missing values is {missing!r}, expected one of {MISSING_POLICIES}.")
     table, rows = windows.table, used_rows(windows)
     if per_symbol:
         present = np.unique(table.symbol[rows])
@@ -264,9 +266,3 @@ _BY_KIND: dict[str, Callable[[Doubles], tuple[float, float]]] = {
     "robust": _robust,
     "minmax": _minmax,
 }
-
-
-def check_missing(missing: str) -> None:
-    """Refuse an unknown policy for missing values."""
-    if missing not in MISSING_POLICIES:
-        raise UsageError(f"The policy for missing values is {missing!r}, expected one of {MISSING_POLICIES}.")
