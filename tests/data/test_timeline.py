@@ -113,7 +113,7 @@ def test_cpcv_purges_at_every_border(windows, n_groups, k, embargo):
 def test_fifty_symbols_are_cut_at_the_same_instants():
     rng = np.random.default_rng(5)
     times = {f"S{i:02d}": times_of([False] * 599, start_ms=int(rng.integers(0, 50)) * 250) for i in range(50)}
-    windows = make_windows(table_of(times, horizon_ms=7 * MINUTE), 10)
+    windows = make_windows(table_of(times, horizon_ms=7 * MINUTE), 10, stride=10)
     division = split(windows)
     wait = embargo_ms(windows)
     assert wait == 60 * MINUTE == division.embargo_ms

@@ -376,10 +376,11 @@ def _read_record(data: Path) -> dict[str, Any]:
         raise UsageError(f"`{path}` is not JSON ({error}). {_AGAIN}") from error
     if record.get("format") != FORMAT:
         raise UsageError(f"`{path}` has the format {record.get('format')!r}, expected {FORMAT!r}. {_AGAIN}")
-    if record["schema"] != _schema():
+    then, now = record["schema"], _schema()
+    if then != now:
         raise UsageError(
-            f"`{path}` was prepared under the schema {record['schema']['id']} "
-            f"({record['schema']['sha256'][:8]}), this program has {_schema()['id']} ({_schema()['sha256'][:8]}). {_AGAIN}"
+            f"`{path}` was prepared under the schema {then['id']} ({then['sha256'][:8]}), this program has {now['id']} "
+            f"({now['sha256'][:8]}). {_AGAIN}"
         )
     return record
 
