@@ -48,8 +48,9 @@ class Storage:
         if self.folder is not None:
             write_atomic(self.folder / path, data, sync=False)
             return
-        with self._files.open_output_stream(path) as stream:
-            stream.write(data)
+        stream = self._files.open_output_stream(path, None)
+        stream.write(data)
+        stream.close()
 
     def sync(self, folders: Iterable[str]) -> None:
         """Flush the names of files in `folders` of this table to the disk."""
@@ -63,9 +64,8 @@ class Storage:
         """The bytes of a file."""
         if self.folder is not None:
             return (self.folder / path).read_bytes()
-        with self._files.open_input_file(path) as file:
-            data: bytes = file.read()
-        return data
+        file = self._files.open_input_file(path)
+        return bytes(file.read(file.size()))
 
     def source(self, path: str) -> str:
         """What polars opens."""
@@ -101,11 +101,10 @@ class Storage:
 
     @cached_property
     def _files(self) -> Any:
-        from deltalake.fs import DeltaStorageHandler
-        from pyarrow.fs import PyFileSystem
+        """Delta Lake's own client; its wrapper for pyarrow hands on buffers that the client does not take."""
+        from deltalake._internal import DeltaFileSystemHandler
 
-        options = dict(self.options) if self.options else None
-        return PyFileSystem(DeltaStorageHandler(self.uri, options=options))
+        return DeltaFileSystemHandler(self.uri, dict(self.options) if self.options else None)
 
 
 def storage_of(uri: str | Path, options: Mapping[str, str] | None) -> Storage:
