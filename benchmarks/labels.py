@@ -27,6 +27,7 @@ SYMBOLS = ("4USDT", "BTCUSDT", "ETHUSDT")
 HORIZONS = (10, 30, 60)
 STEP_MS = 30_000
 TRACK_MS = 1_000
+DAY_MS = 86_400_000
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def main() -> int:
     arguments = parser.parse_args()
     data = _data(arguments.samples)
     sides = _sides(data)
-    found = {name: side() for name, side in sides.items()}  # warms up: compilation, page cache
+    found = {name: _in_order(side()) for name, side in sides.items()}  # warms up: compilation, page cache
     for name, prices in found.items():
         assert np.array_equal(prices, found["sorted look-up"]), f"{name} gives other prices"
     best = dict.fromkeys(sides, float("inf"))
@@ -74,7 +75,7 @@ def _data(n: int) -> list[tuple[Samples, PricePath]]:
     return found
 
 
-def _sides(data: list[tuple[Samples, PricePath]]) -> dict[str, Callable[[], np.ndarray]]:
+def _sides(data: list[tuple[Samples, PricePath]]) -> dict[str, Callable[[], Any]]:
     sides = {"sorted look-up": lambda: _look_up(data), "numpy searchsorted": lambda: _searchsorted(data)}
     queries = pl.concat(
         [
@@ -112,28 +113,23 @@ def _searchsorted(data: list[tuple[Samples, PricePath]]) -> np.ndarray:
     )
 
 
-def _polars(queries: list[pl.DataFrame], tracks: pl.DataFrame) -> np.ndarray:
-    joined = [
+def _polars(queries: list[pl.DataFrame], tracks: pl.DataFrame) -> list[pl.DataFrame]:
+    return [
         q.join_asof(tracks, on="time_ms", by="symbol", strategy="backward", check_sortedness=False)
         for q in queries
     ]
-    return _in_order(joined)
 
 
-def _pandas_side(queries: list[pl.DataFrame], tracks: pl.DataFrame) -> dict[str, Callable[[], np.ndarray]]:
+def _pandas_side(queries: list[pl.DataFrame], tracks: pl.DataFrame) -> dict[str, Callable[[], Any]]:
     try:
         import pandas as pd
     except ModuleNotFoundError:
         return {}
     left, right = [q.to_pandas() for q in queries], tracks.to_pandas()
-    return {
-        "pandas merge_asof": lambda: _in_order(
-            [pl.from_pandas(pd.merge_asof(q, right, on="time_ms", by="symbol")) for q in left]
-        )
-    }
+    return {"pandas merge_asof": lambda: [pd.merge_asof(q, right, on="time_ms", by="symbol") for q in left]}
 
 
-def _duckdb_side(queries: list[pl.DataFrame], tracks: pl.DataFrame) -> dict[str, Callable[[], np.ndarray]]:
+def _duckdb_side(queries: list[pl.DataFrame], tracks: pl.DataFrame) -> dict[str, Callable[[], Any]]:
     try:
         import duckdb
     except ModuleNotFoundError:
@@ -141,19 +137,23 @@ def _duckdb_side(queries: list[pl.DataFrame], tracks: pl.DataFrame) -> dict[str,
     connection = duckdb.connect()
     connection.register("tracks", tracks.to_arrow())
 
-    def join() -> np.ndarray:
+    def join() -> list[pl.DataFrame]:
         joined = []
         for query in queries:
             connection.register("query", query.to_arrow())
             sql = "select q.symbol, q.time_ms, price from query q asof join tracks t on q.symbol = t.symbol"
             joined.append(connection.sql(f"{sql} and q.time_ms >= t.time_ms").pl())
-        return _in_order(joined)
+        return joined
 
     return {"DuckDB asof join": join}
 
 
-def _in_order(joined: list[pl.DataFrame]) -> np.ndarray:
-    return np.concatenate([one.sort("symbol", "time_ms")["price"].to_numpy() for one in joined])
+def _in_order(result: Any) -> np.ndarray:
+    """Prices by horizon, symbol and time, of whatever kind a side gave."""
+    if isinstance(result, np.ndarray):
+        return result
+    tables = [one if isinstance(one, pl.DataFrame) else pl.DataFrame(dict(one)) for one in result]
+    return np.concatenate([one.sort("symbol", "time_ms")["price"].to_numpy() for one in tables])
 
 
 def _labels(data: list[tuple[Samples, PricePath]]) -> Any:
@@ -161,8 +161,15 @@ def _labels(data: list[tuple[Samples, PricePath]]) -> Any:
 
 
 def _barriers(data: list[tuple[Samples, PricePath]]) -> Any:
+    """Day by day, as the command does."""
     rule, horizon = TripleBarrier(), Horizon(1440)
-    return [first_barrier(s, p, rule.barriers(s, horizon)) for s, p in data]
+    for samples, path in data:
+        for first in range(0, int(samples.time_ms[-1]), DAY_MS):
+            rows = slice(*np.searchsorted(samples.time_ms, [first, first + DAY_MS]))
+            near = slice(*np.searchsorted(path.time_ms, [first - 2_000, first + DAY_MS + horizon.ms]))
+            day = Samples(samples.symbol, samples.time_ms[rows], samples.price[rows], atr=samples.atr[rows])
+            part = PricePath(path.symbol, path.time_ms[near], path.price[near], path.max_gap_ms)
+            first_barrier(day, part, rule.barriers(day, horizon))
 
 
 def _seconds(job: Callable[[], Any]) -> float:

@@ -17,8 +17,8 @@ __all__ = ["first_after", "first_at_or_after", "last_at_or_before", "nearest_aft
 Int64 = npt.NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-SPARSE = 12
-"""Where a series has more rows per instant than this, bisecting it is cheaper than walking over it."""
+SPARSE = 100
+"""Where a series has more rows per instant than this, bisecting it is as fast as walking over it."""
 
 
 def last_at_or_before(times: Int64, instants: Int64) -> Int64:
