@@ -21,6 +21,7 @@ from earmark.tasks.market.labels.label import LabelRequest, label_group, set_id_
 from earmark.tasks.market.labels.rules import Fixed, TripleBarrier, Volatility
 from earmark.tasks.market.labels.series import Horizon
 from earmark.tasks.market.legacy.writer import LegacyWriter
+from earmark.tasks.market.schema import SCHEMA
 
 START = 1_735_689_000_000  # ten minutes before 2025-01-01T00:00:00Z
 N = 60

@@ -42,6 +42,15 @@ PARAMETERS = {
 }
 """Option -> parameter of a rule."""
 
+_ONLY_OF_GROUPS = (
+    "feature_group",
+    "start_date",
+    "end_date",
+    "price_source",
+    "max_staleness_s",
+    "drop_flat",
+)
+
 
 @command("label")
 @click.option(
@@ -135,11 +144,17 @@ def label(invocation: Invocation, /, **given: Any) -> int:
       earmark label market --price-source samples --tolerance-s 10    # migrated data
       earmark label market --legacy --output data/labelled
     """
-    if given["legacy"]:
-        return _label_legacy(invocation, given)
     from earmark.cli.exclusive import refuse_beside
+    from earmark.errors import UsageError
 
-    refuse_beside("labels of a group", tuple(set(given) - {"source", "output", "in_place", "coding"}))
+    if given["legacy"]:
+        refuse_beside("--legacy", set(given) - set(_ONLY_OF_GROUPS))
+        return _label_legacy(invocation, given)
+    for name in ("source", "output", "in_place"):
+        if given[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no effect without --legacy. Add that, or leave it out."
+            )
     return _label_group(invocation, given)
 
 

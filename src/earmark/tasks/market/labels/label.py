@@ -30,6 +30,7 @@ from earmark.tasks.market.labels.sources import (
     read_track,
     recorded_until,
 )
+from earmark.tasks.market.schema import SCHEMA
 
 if TYPE_CHECKING:
     import polars as pl
@@ -201,12 +202,15 @@ def label_group(
     record = {
         "name": request.rule.name,
         "group": request.group,
+        "schema": {"id": SCHEMA.id, "sha256": SCHEMA.sha256},
         "parameters": request.parameters(),
         "sources": sources,
         "dropped_flat": dropped,
     }
     set_id = set_id_of(request)
-    written = None if dry_run or not len(table) else LabelSets(store).write(set_id, table, record)
+    written = None
+    if not dry_run and len(table):
+        written = LabelSets(store).write(set_id, table, record, footer=SCHEMA.footer)
     return LabelReport(set_id, len(table), coverage(table), tuple(dropped), tuple(missing), written)
 
 

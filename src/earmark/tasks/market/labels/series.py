@@ -192,26 +192,22 @@ class Outcome:
         """Columns of a label set, null where unknown: ``future_direction_60s`` and so on."""
         import polars as pl
 
-        known = pl.Series(self.status == OK)
-        values = {
-            "future_direction": pl.Series(self.direction, dtype=pl.Int8),
-            "future_movement": pl.Series(self.movement, dtype=pl.Float64),
-            "label_lag_ms": pl.Series(self.lag_ms, dtype=pl.Int64),
-            "label_end_ms": pl.Series(self.end_ms, dtype=pl.Int64),
-            **{name: pl.Series(array) for name, array in self.extra.items()},
-        }
-        nulled = {
-            f"{name}_{horizon}": column.zip_with(
-                known, pl.Series([None], dtype=column.dtype).extend_constant(None, len(column) - 1)
-            )
-            if len(column)
-            else column
-            for name, column in values.items()
-        }
-        status = pl.Series(self.status, dtype=pl.Int8).replace_strict(
+        table = pl.DataFrame(
+            {
+                "future_direction": pl.Series(self.direction, dtype=pl.Int8),
+                "future_movement": pl.Series(self.movement, dtype=pl.Float64),
+                "label_lag_ms": pl.Series(self.lag_ms, dtype=pl.Int64),
+                "label_end_ms": pl.Series(self.end_ms, dtype=pl.Int64),
+                **{name: pl.Series(array) for name, array in self.extra.items()},
+            }
+        )
+        status = pl.Series(self.status).replace_strict(
             list(range(len(STATUSES))), list(STATUSES), return_dtype=pl.String
         )
-        return {**nulled, f"label_status_{horizon}": status}
+        known = table.select(
+            pl.when(pl.lit(status == STATUSES[OK])).then(pl.all()).name.suffix(f"_{horizon}")
+        )
+        return {**known.to_dict(), f"label_status_{horizon}": status}
 
 
 def direction_of(movement: Float64, threshold: float | Float64) -> Int8:

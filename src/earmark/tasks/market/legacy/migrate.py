@@ -22,6 +22,7 @@ from earmark.features.progress import Progress
 from earmark.tasks.market.legacy.layout import BatchFiles, find_batches
 from earmark.tasks.market.legacy.reader import Batch, batch_hash, check_coding, read_batch
 from earmark.tasks.market.legacy.writer import json_bytes
+from earmark.tasks.market.schema import SCHEMA
 
 if TYPE_CHECKING:
     import polars as pl
@@ -214,6 +215,8 @@ class _Migration:
                 "group": self.report.group,
                 "parameters": {"coding": self.report.coding},
             }
-            self.sets.write(LABEL_SET, unique, {**record, "sources": {"folder": self.report.source}})
+            record["schema"] = {"id": SCHEMA.id, "sha256": SCHEMA.sha256}
+            record["sources"] = {"folder": self.report.source}
+            self.sets.write(LABEL_SET, unique, record, footer=SCHEMA.footer)
         self.journal.add(self._entries)
         self._labels, self._entries = [], []
