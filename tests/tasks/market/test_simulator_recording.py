@@ -19,7 +19,13 @@ SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
 def _record(path, *, faults: str = "") -> int:
     async def scenario() -> int:
-        exchange = ExchangeSimulator(SYMBOLS, speed=20, faults=faults, parameters=MarketParameters(levels=60))
+        exchange = ExchangeSimulator(
+            SYMBOLS,
+            speed=20,
+            faults=faults,
+            parameters=MarketParameters(levels=60),
+            wait_for_subscription=True,
+        )
         async with exchange:
             now_ns = exchange.clock.now_ns
             return await record_session(path, exchange.venue(), SYMBOLS, duration_s=2.0, now_ns=now_ns)

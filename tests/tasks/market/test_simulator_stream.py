@@ -24,7 +24,7 @@ SMALL = MarketParameters(levels=60, history_minutes=250)
 
 
 def _exchange(faults: str = "", symbols: tuple[str, ...] = ("BTCUSDT",), **options) -> ExchangeSimulator:
-    given = {"speed": 40, "start_ms": START_MS, "parameters": SMALL} | options
+    given = {"speed": 40, "start_ms": START_MS, "parameters": SMALL, "wait_for_subscription": True} | options
     return ExchangeSimulator(symbols, faults=faults, **given)
 
 
@@ -86,7 +86,8 @@ def test_times_and_order_of_a_healthy_stream():
                                    "delay@3+4", "malformed@3", "server_ping@3", "late_candle@3+5"])  # fmt: skip
 def test_each_fault_shows_in_the_stream_and_in_the_ledger(fault):
     kind = fault.partition("@")[0]
-    heard, ledger = _hear(f"{fault}:BTCUSDT,close@68", ("BTCUSDT",), speed=60)
+    last = 68 if kind == "late_candle" else 12
+    heard, ledger = _hear(f"{fault}:BTCUSDT,close@{last}", ("BTCUSDT",))
     account = ledger["symbols"]["BTCUSDT"]
     assert account["faults"] == {kind: 1}
     _check_counts(heard, account, "BTCUSDT")
@@ -179,9 +180,9 @@ def test_book_rebuilt_from_the_stream_equals_the_one_of_rest(depth):
 
 def test_subscriptions_are_granted_or_refused_as_a_whole():
     async def scenario() -> list[str]:
-        async with _exchange("refuse_subscription@0") as exchange, aiohttp.ClientSession() as session:
+        async with _exchange() as exchange, aiohttp.ClientSession() as session:
             venue, kinds = exchange.venue(), []
-            await asyncio.sleep(0.05)
+            exchange.inject(Fault(0.0, "refuse_subscription"))
             async with session.ws_connect(exchange.websocket_url) as socket:
                 for topics in (["kline.1.BTCUSDT"], ["kline.1.XUSDT"], ["kline.5.BTCUSDT"], ["kline.1.BTCUSDT"],
                                ["kline.1.BTCUSDT"]):  # fmt: skip
@@ -207,11 +208,12 @@ def test_subscriptions_are_granted_or_refused_as_a_whole():
 
 def test_connections_are_refused_for_a_while():
     async def scenario() -> None:
-        async with _exchange() as exchange, aiohttp.ClientSession() as session:
+        async with _exchange(wait_for_subscription=False) as exchange, aiohttp.ClientSession() as session:
             exchange.inject(Fault(0.0, "refuse", duration_s=8.0))
             with pytest.raises(aiohttp.WSServerHandshakeError):
                 await session.ws_connect(exchange.websocket_url)
-            await asyncio.sleep(0.4)
+            while exchange.clock.now_ms() - exchange.lag_ms < START_MS + 9_000:
+                await asyncio.sleep(0.05)
             await (await session.ws_connect(exchange.websocket_url)).close()
             assert exchange.ledger.sockets["refused"] == 1
 

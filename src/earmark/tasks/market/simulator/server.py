@@ -78,8 +78,11 @@ class ExchangeSimulator:
     parameters : MarketParameters
     faults : str or sequence of Fault
     recording : str or Path, optional
-        A file of `earmark.tasks.market.simulator.recording`: replayed in place of synthetic markets, from the first
-        subscription on. Faults of sockets and requests befall it; those of the stream do not.
+        A file of `earmark.tasks.market.simulator.recording`: replayed in place of synthetic markets. Faults of sockets
+        and requests befall it; those of the stream do not.
+    wait_for_subscription : bool, optional
+        Hold the market until the first subscription, so that a client sees it from its first message; the clock
+        runs on, and the market then catches up as fast as it can. The default holds recordings alone.
     host, port : str, int
         Port 0 takes one that is free.
 
@@ -106,6 +109,7 @@ class ExchangeSimulator:
         parameters: MarketParameters | None = None,
         faults: str | Sequence[Fault] = "",
         recording: str | Path | None = None,
+        wait_for_subscription: bool | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -118,6 +122,7 @@ class ExchangeSimulator:
         self._parameters = parameters or MarketParameters()
         self._faults = FaultPlan.parse(faults, self.symbols) if isinstance(faults, str) else FaultPlan(faults)
         self._recording = recording
+        self._waits = recording is not None if wait_for_subscription is None else wait_for_subscription
         self._host, self._port = host, port
         self._sockets: set[Socket] = set()
         self._rest_faults: Counter[str] = Counter()
@@ -221,7 +226,7 @@ class ExchangeSimulator:
         )
 
     def _replay(self, path: Path) -> Source:
-        """A recording as source; its clock starts anew with the first subscription."""
+        """A recording as source; the clock starts at its first message."""
         from earmark.tasks.market.simulator.replay import ReplaySource
 
         source = ReplaySource(path, self.venue(), self._dialect, self.ledger)
@@ -232,9 +237,8 @@ class ExchangeSimulator:
 
     async def _run(self) -> None:
         """Step the market whenever its clock says so, as far as sockets have room."""
-        if self._recording is not None:
+        if self._waits:
             await self._first_subscription.wait()
-            self._clock_starts()
         while self._source.next_ms < NEVER_MS:
             wait_s = self._exchange_clock.wall_s_until(self._source.next_ms)
             await asyncio.sleep(wait_s)
