@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare"]
 
-_DAY_MS = 86_400_000
-
 
 @command("prepare")
 @click.option(
@@ -159,15 +157,21 @@ def _document(prepared: Prepared) -> dict[str, Any]:
 
 
 def _sentences(prepared: Prepared) -> list[str]:
-    from earmark.store.times import utc_date
+    from earmark.cli.output import format_seconds
 
     record = prepared.record
     seal, split, source = record["seal"], record["split"], record["source"]
-    days = (seal["last_ms"] - seal["first_ms"]) / _DAY_MS
+    hours = (seal["last_ms"] - seal["first_ms"]) / 3_600_000
     return [
         f"{len(record['symbols'])} symbols, {len(record['columns'])} columns ({source['view']}), windows of "
         f"{record['sequence_length']} rows, labels {source['label_set']} at {source['horizon_s']} s.",
-        f"Sealed: {utc_date(seal['first_ms'])} to {utc_date(seal['last_ms'])}, {days:.1f} days. "
-        f"Embargo after each border: {split['embargo_ms'] / 60_000:g} min.",
+        f"Sealed: {_utc(seal['first_ms'])} to {_utc(seal['last_ms'])} UTC, {hours / 24:.1f} days ({hours:.1f} h). "
+        f"Embargo after each border: {format_seconds(split['embargo_ms'] / 1000)}.",
         "Next: earmark train market",
     ]
+
+
+def _utc(ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
