@@ -88,6 +88,8 @@ def test_labels_are_the_prices_of_the_track_and_features_keep_every_byte(project
         now, then = price_at(t, symbol), price_at(t + 60_000, symbol)
         assert movement == pytest.approx((then - now) / now, rel=1e-9)
         assert direction == (2 if movement > 0.001 else 0 if movement < -0.001 else 1)
+    one = next((project / "data/feature_store/labels").rglob("*.parquet"))
+    assert pl.read_parquet_metadata(one)["earmark.schema_sha256"] == SCHEMA.sha256
     days = sorted(
         path.name for path in (project / "data/feature_store/labels" / report.set_id).glob("date=*")
     )

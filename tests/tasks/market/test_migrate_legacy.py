@@ -144,12 +144,12 @@ migrate_legacy(sys.argv[1], FeatureStore(sys.argv[2], schemas={"training_feature
 
 def test_a_killed_run_goes_on_and_doubles_nothing(tmp_path):
     source, root = tmp_path / "in", tmp_path / "store"
-    for i in range(30):
+    for i in range(18):
         rows = samples(5, START + i * 150_000)
         for row in rows:
             row["future_direction_10s"] = i % 3
         LegacyWriter(source).write("A" if i % 2 else "B", features(5, seed=i), rows)
-    for until in (3, 20):
+    for until in (3, 12):
         run = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(source), str(root)], stdout=subprocess.PIPE, text=True
         )
@@ -164,10 +164,10 @@ def test_a_killed_run_goes_on_and_doubles_nothing(tmp_path):
     store = FeatureStore(root, schemas={"training_features": SCHEMA})
     migrate_legacy(source, store)
     rows = store.read_offline_features("training_features", labels=None)
-    assert len(rows) == rows.select("symbol", "timestamp").n_unique() == 150
-    assert len(store.label_sets.scan("legacy").collect()) == 150
+    assert len(rows) == rows.select("symbol", "timestamp").n_unique() == 90
+    assert len(store.label_sets.scan("legacy").collect()) == 90
     migrated = sum(map(len, (pl.read_parquet(p, columns=["symbol"]) for p in _live_files(store))))
-    assert migrated == 150
+    assert migrated == 90
 
 
 def _live_files(store) -> list[Path]:
