@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from itertools import pairwise
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from earmark.tasks.market.simulator import ExchangeSimulator
 from earmark.tasks.market.simulator.faults import Fault
 from earmark.tasks.market.simulator.market import MarketParameters
 from earmark.tasks.market.venues import venue as venue_named
+from earmark.tasks.market.venues.joining import SnapshotJoin
 
 START_MS = 1_700_000_000_000 // 60_000 * 60_000
 SMALL = MarketParameters(levels=60, history_minutes=250)
@@ -244,3 +246,32 @@ def test_what_cannot_be_simulated_is_refused():
     for wrong in ({"speed": 0}, {"venue": "kraken"}, {"faults": "explode@1"}):
         with pytest.raises(UsageError):
             _exchange(**wrong)
+
+
+def test_binance_book_joined_to_a_rest_snapshot_follows_without_a_gap():
+    async def scenario() -> None:
+        async with _exchange(speed=5, venue="binance") as exchange, aiohttp.ClientSession() as session:
+            venue, join, heard = exchange.venue(), SnapshotJoin(), Heard()
+            rest = venue.rest(session, exchange.clock.now_ns)
+            books, _ = venue.connections(["BTCUSDT"], 200)
+            async with session.ws_connect(books.url) as socket:
+                await socket.send_str(venue.subscribe_message(books.topics, "1"))
+                while len(heard.books) < 10:
+                    heard.take(venue, await socket.receive_str())
+                snapshot = await rest.book("BTCUSDT", 1000)
+                while heard.books[-1].update_id < snapshot.update_id + 20:
+                    heard.take(venue, await socket.receive_str())
+                for update in heard.books:
+                    join.hold(update)
+                joined, last = join.join(snapshot), await rest.book("BTCUSDT", 1000)
+                while heard.books[-1].update_id < last.update_id:
+                    heard.take(venue, await socket.receive_str())
+            joined += [update for update in heard.books if update.update_id > joined[-1].update_id]
+            assert all(venue.follows(one.update_id, two) for one, two in pairwise(joined))
+            book = NaiveBook()
+            for update in joined:
+                if update.update_id <= last.update_id:
+                    book.apply(update)
+            assert book.sides == tuple(dict(map(tuple, rows.tolist())) for rows in (last.bids, last.asks))
+
+    asyncio.run(scenario())
