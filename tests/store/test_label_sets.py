@@ -45,10 +45,12 @@ def test_written_rows_are_read_by_an_independent_reader(tmp_path):
 
 def test_known_labels_stay_and_unknown_ones_are_completed(tmp_path):
     sets = LabelSets(tmp_path)
-    sets.write("fixed-1", table([1, 2, 3], ["ok", "horizon_not_reached", "gap"], directions=[0, 0, 0]), {})
+    early = table([1, 2, 3], ["ok", "horizon_not_reached", "gap"], directions=[0, 0, 0])
+    sets.write("fixed-1", early, {"sources": {"A": 1, "B": 1}})
     later = table([1, 2, 3, 4], ["ok", "ok", "gap", "ok"], directions=[2, 2, 2, 2])
-    written = sets.write("fixed-1", later, {})
+    written = sets.write("fixed-1", later, {"sources": {"B": 2}})
     assert (written.version, written.added, written.completed, written.unchanged) == (2, 1, 1, 2)
+    assert sets.record("fixed-1")["sources"] == {"A": 1, "B": 2}
     assert sets.scan("fixed-1").collect()["future_direction_10s"].to_list() == [0, 2, None, 2]
     assert sets.scan("fixed-1", version=1).collect()["future_direction_10s"].to_list() == [0, None, None]
 

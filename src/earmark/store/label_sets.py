@@ -139,7 +139,8 @@ class LabelSets:
         table : polars.DataFrame
             Unique by key; at least one ``label_status_<horizon>`` column.
         record : mapping
-            What the set is: rule, parameters, sources; JSON. Kept as of this version.
+            What the set is: rule, parameters; JSON. Kept as of this version, but ``sources`` of symbols that this
+            version does not touch stay.
         footer : mapping of str to str, optional
             Metadata of the files.
 
@@ -235,6 +236,7 @@ class LabelSets:
         document = {
             "id": set_id,
             **record,
+            "sources": {**before.get("sources", {}), **record.get("sources", {})},
             "written": written,
             "coverage": coverage_of_files(paths),
             "versions": [*before["versions"], entry],
