@@ -116,6 +116,7 @@ class KeyedTable:
         self._table: DeltaTable | None = None
         self._files: tuple[int, pl.DataFrame] | None = None
         self._lock = threading.RLock()
+        self._dtypes: pl.Schema | None = None
         self._held = False
         self._upkept = 0
         self._adoption = Adoption(self)
@@ -158,8 +159,9 @@ class KeyedTable:
         """
         if not rows.height:
             return Written(0, 0, ())
-        rows = prepared(self, rows)
         with self._lock:
+            with self._holding_version():
+                rows = prepared(self, rows)
             written = self._retrying(lambda: self._append_once(rows, batch))
             self._upkeep()
         return written
@@ -281,9 +283,13 @@ class KeyedTable:
         if table is None:
             columns = () if self.schema is None else self.schema.stored
             return pl.Schema({column.name: column.polars_dtype for column in columns})
+        if self._dtypes is not None:
+            return self._dtypes
         arrow = pa.schema(table.schema().to_arrow())
         found = pl.DataFrame(arrow.empty_table()).schema
-        return pl.Schema({name: dtype for name, dtype in found.items() if name != "date"})
+        # Columns of a table never change: a new schema is a new version of the schema, and a new table.
+        self._dtypes = pl.Schema({name: dtype for name, dtype in found.items() if name != "date"})
+        return self._dtypes
 
     @property
     def columns(self) -> list[str]:

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 from market_rows import START_MS, labels_of, market_rows, market_store
 
-from earmark.cli.main import main
 from earmark.cli.store import store as store_group
 from earmark.errors import EarmarkError
 from earmark.tasks.market.schema import SCHEMA
@@ -24,7 +23,6 @@ NOW_MS = START_MS + 40 * 86_400_000
 
 
 def _run(folder: Path, *arguments: str) -> Result:
-    assert main is not None
     return CliRunner().invoke(
         store_group, [arguments[0], "-C", str(folder), *arguments[1:]], standalone_mode=False
     )
