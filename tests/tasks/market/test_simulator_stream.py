@@ -275,3 +275,26 @@ def test_binance_book_joined_to_a_rest_snapshot_follows_without_a_gap():
             assert book.sides == tuple(dict(map(tuple, rows.tolist())) for rows in (last.bids, last.asks))
 
     asyncio.run(scenario())
+
+
+def test_random_faults_and_reconnections_reconcile_exactly():
+    symbols = ("BTCUSDT", "4USDT")
+
+    async def scenario() -> tuple[Heard, list[dict], dict]:
+        heard = Heard()
+        async with _exchange("random:7/2", symbols, speed=60) as exchange:
+            while exchange.ledger.sockets["closed_by_fault"] < 4:
+                part = await listen(exchange.venue(), list(symbols))
+                heard.books += part.books
+                heard.trades += part.trades
+                heard.n_malformed += part.n_malformed
+            ledger = exchange.ledger.to_dict()
+        return heard, [ledger["symbols"][symbol] for symbol in symbols], ledger["sockets"]
+
+    heard, accounts, sockets = asyncio.run(scenario())
+    sent = [account["sent"] for account in accounts]
+    assert len(heard.books) == sum(each["book_snapshots"] + each["book_deltas"] for each in sent)
+    assert len(heard.trades) == sum(each["trades"] for each in sent)
+    assert heard.n_malformed == sum(each.get("malformed", 0) for each in sent)
+    assert sockets["opened"] == sockets["closed_by_fault"]
+    assert sum(sum(account["faults"].values()) for account in accounts) > 10

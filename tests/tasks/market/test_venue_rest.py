@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +11,7 @@ import aiohttp
 import numpy as np
 import pytest
 
+from earmark.errors import MissingExtraError
 from earmark.tasks.market.simulator import ExchangeSimulator
 from earmark.tasks.market.simulator.faults import Fault
 from earmark.tasks.market.simulator.market import MarketParameters
@@ -22,6 +24,7 @@ from earmark.tasks.market.venues.base import (
     UnreachableError,
     VenueRest,
 )
+from earmark.tasks.market.venues.rest import require_aiohttp
 
 NAMES = ["bybit", "binance"]
 
@@ -123,3 +126,9 @@ def test_nobody_there():
                 await rest.server_time()
 
     asyncio.run(scenario())
+
+
+def test_without_aiohttp_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(MissingExtraError, match=r"earmark\[live\]"):
+        require_aiohttp("a simulated exchange")
