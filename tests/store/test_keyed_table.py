@@ -247,6 +247,26 @@ def test_upkeep_keeps_files_few_and_changes_no_row(tmp_path: Path) -> None:
     assert_frame_equal(KeyedTable(tmp_path / "t").scan().collect(), before)
 
 
+def test_vacuum_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    table = KeyedTable(tmp_path / "t")
+    folder = tmp_path / "t" / "date=2025-01-01"
+    for number in range(3):
+        table.append(feature_rows("A", 10 * (number + 1)))
+    feature_rows("B", 3).write_parquet(folder / "features_120000.parquet")
+    feature_rows("A", 3).rename({"x0": "feature_000"}).write_parquet(folder / "features_120001.parquet")
+    bad = next(folder.glob("features_A*"))
+    bad.write_bytes(b"")
+    table.compact()
+    aside = {
+        path for name in ("_quarantine", "_adopted") for path in (tmp_path / "t" / name).rglob("*.parquet")
+    }
+    assert table.vacuum(retention_hours=0, dry_run=False)
+    assert table.scan(symbols="B").collect().height == 3
+    assert (folder / "features_120001.parquet").is_file()
+    assert len(aside) == 1 and all(path.is_file() for path in aside)
+    assert (tmp_path / "t" / "_adopted" / "date=2025-01-01" / "features_120000.parquet").is_file()
+
+
 def test_an_independent_reader_sees_the_same_rows(tmp_path: Path) -> None:
     from deltalake import DeltaTable
 

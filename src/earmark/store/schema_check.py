@@ -73,14 +73,21 @@ def _ranges(schema: TableSchema, table: pl.DataFrame) -> Iterator[Problem]:
         values = pl.col(column.name)
         outside = values.is_infinite() if table.schema[column.name].is_float() else pl.lit(False)
         if column.low is not None:
-            outside = outside | (values < column.low)
+            outside = outside | (values < column.low - _slack(column.low))
         if column.high is not None:
-            outside = outside | ((values > column.high) & _is_number(table, column.name))
+            outside = outside | (
+                (values > column.high + _slack(column.high)) & _is_number(table, column.name)
+            )
         count = table.select(outside.sum()).item() if table.height else 0
         if count:
             low, high = table.select(values.min(), values.max().alias("max")).row(0)
             text = f"`{column.name}` has {count} values outside {_interval(column)} (it spans {low:g} .. {high:g})"
             yield Problem("range", column.name, text)
+
+
+def _slack(bound: float) -> float:
+    """What rounding to float32 may add to a value at its bound."""
+    return 1e-5 * max(1.0, abs(bound)) if bound else 1e-9
 
 
 def _is_number(table: pl.DataFrame, name: str) -> pl.Expr:

@@ -56,12 +56,18 @@ def _merged(table: KeyedTable, files: pl.DataFrame, date: str) -> delta_log.Adde
 
 
 def vacuum(table: KeyedTable, *, retention_hours: float, dry_run: bool) -> list[str]:
-    """Paths that were deleted, or would be."""
+    """Paths that were deleted, or would be.
+
+    Files of somebody else that were not taken in are kept: while there are any, only files that were once part of the
+    table go.
+    """
     opened = table._writable()
+    foreign = table.adopt()
+    opened.update_incremental()
     deleted: list[str] = opened.vacuum(
         retention_hours=int(retention_hours),
         dry_run=dry_run,
         enforce_retention_duration=retention_hours >= 168,
-        full=True,
+        full=not foreign,
     )
     return deleted
