@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,27 +26,53 @@ def options(folder: Path, symbols: tuple[str, ...], **changes: Any) -> CollectOp
     return replace(made, **changes)
 
 
-async def collect_from(exchange: ExchangeSimulator, chosen: CollectOptions) -> tuple[Collector, Finished]:
+Condition = Callable[[Collector], bool]
+LONGEST_S = 90  # of the wall, for a machine that is busy with other things
+
+
+def reached(seconds: float) -> Condition:
+    """Whether every book has come so far, in seconds of exchange time since the start."""
+    return lambda collector: all(
+        pipeline.book.event_ms >= START_MS + 1000 * seconds for pipeline in collector.pipelines.values()
+    )
+
+
+def all_live(collector: Collector) -> bool:
+    """Whether every symbol is whole."""
+    return all(health.state == "live" for health in collector.health.values())
+
+
+def collect(
+    chosen: CollectOptions, until: Condition, *, speed: float = 30, start_ms: int = START_MS, **simulated: Any
+) -> tuple[Collector, Finished, dict[str, Any]]:
+    """Collect until a condition holds; the collector, what it did, the exchange's ledger."""
+
+    async def run() -> tuple[Collector, Finished, dict[str, Any]]:
+        exchange = ExchangeSimulator(chosen.symbols, speed=speed, start_ms=start_ms, **simulated)
+        async with exchange:
+            collector = collector_of(exchange, chosen)
+            watcher = asyncio.create_task(stop_when(collector, until))
+            finished = await collector.run()
+            await watcher
+            return collector, finished, exchange.ledger.to_dict()
+
+    return asyncio.run(run())
+
+
+def collector_of(exchange: ExchangeSimulator, chosen: CollectOptions) -> Collector:
+    """A collector that keeps the exchange's time."""
     clock = exchange.clock
-    collector = Collector(
+    return Collector(
         exchange.venue(),
         chosen,
         clock=AcceleratedClock(clock.speed, clock.exchange_origin_ns, clock.wall_origin_ns),
     )
-    return collector, await collector.run()
 
 
-def collect(
-    chosen: CollectOptions, *, speed: float = 30, faults: str = "", start_ms: int = START_MS, **simulated: Any
-) -> tuple[Collector, Finished, dict[str, Any]]:
-    """Run both until the collector's duration has passed; collector, what it did, the exchange's ledger."""
-
-    async def run() -> tuple[Collector, Finished, dict[str, Any]]:
-        exchange = ExchangeSimulator(
-            chosen.symbols, speed=speed, faults=faults, start_ms=start_ms, **simulated
-        )
-        async with exchange:
-            collector, finished = await collect_from(exchange, chosen)
-            return collector, finished, exchange.ledger.to_dict()
-
-    return asyncio.run(run())
+async def stop_when(collector: Collector, until: Condition) -> None:
+    """Stop the collector once the condition holds, or after `LONGEST_S`, which the test will notice."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LONGEST_S
+    while not until(collector) and loop.time() < deadline:
+        await asyncio.sleep(0.02)
+    collector.stop()

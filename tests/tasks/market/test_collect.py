@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("aiohttp")
 import aiohttp.web  # noqa: F401  (the simulator takes it from the package)
-from collecting import START_MS, collect, options
+from collecting import START_MS, all_live, collect, collector_of, options, reached
 
 from earmark.errors import UsageError
 from earmark.orderbook.catalog import FEATURE_NAMES, V2_NAMES
@@ -31,9 +31,12 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """Three minutes with faults of every kind that passes by itself."""
+    """Minutes with faults of every kind that passes by itself."""
     folder = tmp_path_factory.mktemp("session")
-    collector, finished, ledger = collect(options(folder, SYMBOLS, duration_s=180), faults=FAULTS)
+    until = reached(150)
+    collector, finished, ledger = collect(
+        options(folder, SYMBOLS), lambda c: until(c) and all_live(c), speed=20, faults=FAULTS
+    )
     return folder / "data", collector, finished, ledger
 
 
@@ -106,17 +109,14 @@ def test_both_logs_are_empty_at_the_end(session):
     assert unwritten_samples(data / "collector" / "samples") == {}
 
 
-async def _cut_off(exchange, chosen, seconds):
+async def _cut_off(exchange, chosen, until):
     """Run a collector and cancel it: what its logs hold is what a crash leaves."""
-    from earmark.tasks.market.collect.clock import AcceleratedClock
-
     async with exchange:
-        clock = AcceleratedClock(
-            exchange.clock.speed, exchange.clock.exchange_origin_ns, exchange.clock.wall_origin_ns
-        )
-        collector = Collector(exchange.venue(), chosen, clock=clock)
+        collector = collector_of(exchange, chosen)
         running = asyncio.create_task(collector.run())
-        await asyncio.sleep(seconds)
+        deadline = asyncio.get_running_loop().time() + 60
+        while not until(collector) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     return collector
@@ -127,7 +127,7 @@ def test_a_journal_gives_what_live_gave_and_the_next_start_recovers_it(tmp_path)
     exchange = ExchangeSimulator(
         SYMBOLS, speed=30, start_ms=START_MS, faults="drop@15:BTCUSDT,close@40:4USDT"
     )
-    collector = asyncio.run(_cut_off(exchange, chosen, 5))
+    collector = asyncio.run(_cut_off(exchange, chosen, lambda c: c.buffers.total >= 6))
     live = collector.buffers.take()
     again = replay_journal(chosen.places.journal)
     assert len(again.samples) == sum(map(len, live.values())) > 0
@@ -142,7 +142,7 @@ def test_a_journal_gives_what_live_gave_and_the_next_start_recovers_it(tmp_path)
         for stream, table in tables.items():
             assert rows_to_table(stream, symbol, getattr(again.rows[symbol], stream)).equals(table)
 
-    after, finished, _ = collect(options(tmp_path, SYMBOLS, duration_s=40), start_ms=START_MS + 200_000)
+    after, finished, _ = collect(options(tmp_path, SYMBOLS), reached(230), start_ms=START_MS + 200_000)
     assert finished.recovered_samples == len(again.samples)
     assert finished.recovered_rows == sum(map(len, again.rows.values()))
     assert after.pipelines["4USDT"].counts["duplicate_trades"] == 0
@@ -163,8 +163,8 @@ def test_a_forced_limit_writes_files_while_it_runs(tmp_path):
     from earmark.tasks.market.collect.buffers import PROFILES
 
     limits = replace(PROFILES["guide"], max_samples_per_file=2, use_legacy_format=True)
-    chosen = options(tmp_path, ("BTCUSDT",), limits=limits, collection_interval=1, duration_s=60)
-    collector, finished, _ = collect(chosen, speed=20)
+    chosen = options(tmp_path, ("BTCUSDT",), limits=limits, collection_interval=1)
+    collector, finished, _ = collect(chosen, lambda c: c.buffers.total >= 10, speed=20)
     assert collector.counts["written_samples"] == finished.n_samples >= 10
     batches = sorted((tmp_path / "data/ml_training/BTCUSDT/features").glob("*.npy"))
     assert sum(len(np.load(path, allow_pickle=False)) for path in batches) == finished.n_samples
@@ -176,8 +176,8 @@ def test_a_forced_limit_writes_files_while_it_runs(tmp_path):
 def test_windows_of_the_raw_book(tmp_path):
     from earmark.tasks.market.collect.raw_lob import RawLobOptions
 
-    chosen = options(tmp_path, ("BTCUSDT",), raw_lob=RawLobOptions(20, 1000), duration_s=40)
-    collector, _, _ = collect(chosen, speed=20)
+    chosen = options(tmp_path, ("BTCUSDT",), raw_lob=RawLobOptions(20, 1000))
+    collector, _, _ = collect(chosen, lambda c: c.raw_lob_counts.get("collected", 0) > 20, speed=20)
     (path,) = (tmp_path / "data/raw_lob/BTCUSDT").glob("date=*/BTCUSDT_*.parquet")
     rows = pl.read_parquet(path)
     assert rows.columns[:5] == ["symbol", "timestamp", "mid_price", "spread", "bid_price_0"]
@@ -188,9 +188,14 @@ def test_windows_of_the_raw_book(tmp_path):
 
 
 def test_a_second_collector_is_refused(tmp_path):
-    chosen = options(tmp_path, ("BTCUSDT",), duration_s=1)
+    chosen = options(tmp_path, ("BTCUSDT",))
+
+    async def run():
+        async with ExchangeSimulator(("BTCUSDT",), start_ms=START_MS) as exchange:
+            await Collector(exchange.venue(), chosen).run()
+
     with Journal(chosen.places.journal), pytest.raises(UsageError, match="being written by process"):
-        collect(chosen)
+        asyncio.run(run())
 
 
 def test_an_unknown_symbol_is_named(tmp_path):
