@@ -1,0 +1,1 @@
+"""Training of market models: configuration, the verb `train`, the gate of promotion, tracking."""
