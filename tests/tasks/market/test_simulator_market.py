@@ -63,7 +63,7 @@ def test_imbalance_predicts_the_next_move_as_strongly_as_asked(strength):
     correlations, shares = [], []
     for seed in range(3):
         market = _market(seed, levels=20, signal_strength=strength, history_minutes=60)
-        rows = np.array([_mid_and_imbalance(market) for _ in range(9_000)])
+        rows = np.array([_mid_and_imbalance(market) for _ in range(6_000)])
         returns = rows[100:, 0] / rows[:-100, 0] - 1
         correlations.append(np.corrcoef(returns, rows[:-100, 1])[0, 1])
         shares.append([np.mean(returns < -0.001), np.mean(returns > 0.001)])
