@@ -31,6 +31,7 @@ from earmark.errors import SchemaError, UsageError
 from earmark.store import delta_log
 from earmark.store.adoption import Adoption
 from earmark.store.delta_log import AddedFile, CommitConflictError
+from earmark.store.listing import commit_row, file_columns, holding, is_ordered
 from earmark.store.part_files import COMPRESSION, encode
 from earmark.store.prepare import DAY, REPEATED, prepared
 from earmark.store.storage import Storage, storage_of
@@ -198,7 +199,7 @@ class KeyedTable:
         rows = rows if wanted is None else rows.filter(symbol.is_in(wanted))
         rows = rows if first is None else rows.filter(at >= first)
         rows = rows if last is None else rows.filter(at <= last)
-        return (rows if _is_ordered(files, self.key) else rows.sort(self.key)).select(names)
+        return (rows if is_ordered(files, self.key) else rows.sort(self.key)).select(names)
 
     def adopt(self, first_ms: int | None = None, last_ms: int | None = None) -> dict[str, str]:
         """Take in files that somebody else put into partitions; path -> why not, for those that do not fit."""
@@ -230,10 +231,10 @@ class KeyedTable:
 
         table = self._opened()
         if table is None:
-            return pl.DataFrame(schema=self._file_schema())
+            return pl.DataFrame(schema=file_columns(self.key))
         if self._files is None or self._files[0] != table.version():
             listed = delta_log.active_files(table)
-            listed = listed if listed.height else pl.DataFrame(schema=self._file_schema())
+            listed = listed if listed.height else pl.DataFrame(schema=file_columns(self.key))
             self._files = (
                 table.version(),
                 listed.sort("date", f"min.{self.key[0]}", f"min.{self.time_column}"),
@@ -243,7 +244,7 @@ class KeyedTable:
     def versions(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Commits, newest first: version, time, operation, note, batch, rows and files."""
         table = self._opened()
-        return [] if table is None else [_commit_row(entry) for entry in table.history(limit)]
+        return [] if table is None else [commit_row(entry) for entry in table.history(limit)]
 
     def restore(self, version: int | str | datetime) -> None:
         """Make an earlier version the newest one; the later ones stay in the history."""
@@ -300,20 +301,7 @@ class KeyedTable:
         self, first_ms: int | None, last_ms: int | None, symbols: Sequence[str] | None = None
     ) -> pl.DataFrame:
         """Those of `files` that can hold rows of a range, both ends included, and of these symbols."""
-        import polars as pl
-
-        symbol, at = self.key[0], self.time_column
-        condition = pl.lit(True)
-        if first_ms is not None:
-            condition &= pl.col(f"max.{at}") >= first_ms
-        if last_ms is not None:
-            condition &= pl.col(f"min.{at}") <= last_ms
-        files = self.files().filter(condition)
-        if symbols is None:
-            return files
-        names = pl.Series(sorted(set(symbols)), dtype=pl.String)
-        low, high = files[f"min.{symbol}"], files[f"max.{symbol}"]
-        return files.filter(names.search_sorted(high, "right") > names.search_sorted(low, "left"))
+        return holding(self.files(), self.key, first_ms, last_ms, symbols)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -490,40 +478,3 @@ class KeyedTable:
                 f"`{self.uri}` has no column {', '.join(map(repr, unknown))}. Expected some of its {len(self.columns)} "
                 f"columns: {', '.join(self.columns[:8])}, ... Correct the names."
             )
-
-    def _file_schema(self) -> dict[str, Any]:
-        import polars as pl
-
-        symbol, at = self.key
-        return {
-            "path": pl.String,
-            "size_bytes": pl.Int64,
-            "num_records": pl.Int64,
-            f"min.{symbol}": pl.String,
-            f"min.{at}": pl.Int64,
-            f"max.{symbol}": pl.String,
-            f"max.{at}": pl.Int64,
-            "date": pl.String,
-        }
-
-
-def _is_ordered(files: pl.DataFrame, key: tuple[str, ...]) -> bool:
-    """Whether files, one after another as they are listed, give rows in the order of the key."""
-    symbol, at = key
-    one = (
-        files[f"min.{symbol}"].n_unique() == 1 and (files[f"max.{symbol}"] == files[f"min.{symbol}"][0]).all()
-    )
-    return one and bool((files[f"min.{at}"].slice(1) > files[f"max.{at}"].slice(0, files.height - 1)).all())
-
-
-def _commit_row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    ours = entry.get("earmark") or {}
-    files = ours.get("files", [])
-    return {
-        "version": entry["version"],
-        "time_ms": entry["timestamp"],
-        "operation": ours.get("note") or entry["operation"].lower(),
-        "batch": ours.get("batch"),
-        "rows": sum(file["rows"] for file in files),
-        "files": files,
-    }
