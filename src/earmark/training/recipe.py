@@ -118,11 +118,14 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def code_hash() -> str:
-    """Hash of the code that decides a training's numbers, without comments, docstrings and layout."""
+@lru_cache(maxsize=2)
+def code_hash(parts: tuple[str, ...] = _CODE) -> str:
+    """Hash of the code that decides a training's numbers, without comments, docstrings and layout.
+
+    `parts` are folders, without those below them, and files of the package; default those of training on rows.
+    """
     package = Path(__file__).parents[1]
-    files = [path for part in _CODE for path in (sorted((package / part).glob("*.py")) or [package / part])]
+    files = [path for part in parts for path in (sorted((package / part).glob("*.py")) or [package / part])]
     return digest([[path.name, _normal_form(path)] for path in files])
 
 

@@ -12,6 +12,16 @@ Layout: ``<root>/<task>/<YYYYMMDD-HHMMSS>-<slug>/`` (UTC) with
 ``auxiliary_out_of_fold.parquet``  (where there is a second source) the same of rows that are not scored
 ====================== =====================================================================================
 
+A run on windows of a series (``kind = "series"`` in ``run.toml``) has parts of time in place of folds:
+
+====================== =====================================================================================
+``classifier.json``    with ``scaler.npz`` and ``model/``: a `SequenceClassifier`; ``model.onnx`` where exported
+``validation.parquet`` symbol, timestamp, label, a probability per class, confidence, expected_return, movement,
+``test.parquet``       label_end_ms of every window of the part; timestamps and ends are ms since 1970 UTC
+``best_metrics.json``  scores of the test part (``metrics``) and of the part that chose the epoch (``validation``)
+``checkpoints/``       weights of the best epochs; ``report/``: the report; ``loss_curve.png``, ``.svg``
+====================== =====================================================================================
+
 A run is written under a hidden temporary name and renamed when complete, so a folder with a run's name is a
 finished run. Leftovers of killed processes are ignored and removed by age.
 """
@@ -44,6 +54,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from earmark.models.classifier import Classifier
+    from earmark.models.sequence.classifier import SequenceClassifier
 
 __all__ = [
     "Comparison",
@@ -66,6 +77,7 @@ RUN_FILE = "run.toml"
 METRICS_FILE = "best_metrics.json"
 OUT_OF_FOLD_FILE = "out_of_fold.parquet"
 AUXILIARY_FILE = "auxiliary_out_of_fold.parquet"
+SERIES_PARTS = ("validation", "test")
 PARTIAL_PREFIX = ".partial-"
 PARTIAL_AGE_S = 24 * 3600.0
 """Age after which an unfinished folder is taken for a dead process's."""
@@ -133,11 +145,40 @@ class Run:
         found: dict[str, Any] = json.loads((self.path / METRICS_FILE).read_text(encoding="utf-8"))
         return found
 
-    def classifier(self) -> Classifier:
-        """The final model."""
+    @property
+    def is_series(self) -> bool:
+        """Whether it was trained on windows of a series; it then has parts of time in place of folds."""
+        return self.config.get("kind") == "series"
+
+    @cached_property
+    def validation_metrics(self) -> dict[str, dict[str, Any]]:
+        """Of a series: scores of the part that chose the epoch; empty for other runs."""
+        found: dict[str, dict[str, Any]] = self._metrics_file().get("validation") or {}
+        return found
+
+    def classifier(self) -> Any:
+        """The final model: a `Classifier`, of a series a `SequenceClassifier`."""
         from earmark.models.classifier import Classifier
 
-        return Classifier.load(self.path)
+        return self.series_classifier() if self.is_series else Classifier.load(self.path)
+
+    def series_classifier(self) -> SequenceClassifier:
+        """The final model, of a run on windows of a series."""
+        from earmark.models.sequence.classifier import SequenceClassifier
+
+        if not self.is_series:
+            raise RunError(f"`{self.name}` was trained on rows, not on windows. Name a run of a series.")
+        return SequenceClassifier.load(self.path)
+
+    def part(self, name: str) -> pl.DataFrame:
+        """Of a series: predictions of the part ``validation`` or ``test``; columns as in the module."""
+        import polars as pl
+
+        if not self.is_series or name not in SERIES_PARTS:
+            raise RunError(
+                f"`{self.name}` has no part `{name}`; runs on series have {', '.join(SERIES_PARTS)}."
+            )
+        return pl.read_parquet(self.path / f"{name}.parquet")
 
     def fold_classifiers(self) -> dict[int, Classifier]:
         """Fold -> the classifier that did not see it."""
@@ -208,14 +249,22 @@ class RunWriter:
         metrics: Mapping[str, Mapping[str, Any]],
         lines: Iterable[Mapping[str, Any]],
         auxiliary: Mapping[str, Mapping[str, Any]] | None = None,
+        validation: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write ``best_metrics.json`` and ``metrics.jsonl``; `auxiliary` are scores of another source."""
-        beside = {} if auxiliary is None else {"auxiliary": auxiliary}
+        """Write ``best_metrics.json`` and ``metrics.jsonl``; `auxiliary` are scores of another source, `validation`
+        those of a series' validation part.
+        """
+        given = {"auxiliary": auxiliary, "validation": validation}
+        beside = {name: scores for name, scores in given.items() if scores is not None}
         text = json.dumps({"metrics": metrics} | beside, indent=1)
         (self.path / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
         (self.path / "metrics.jsonl").write_text(
             "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
         )
+
+    def write_part(self, name: str, table: pl.DataFrame) -> None:
+        """Write the predictions of a part of a series."""
+        table.write_parquet(self.path / f"{name}.parquet")
 
     def write_out_of_fold(self, table: pl.DataFrame) -> None:
         """Write ``out_of_fold.parquet``."""

@@ -10,11 +10,9 @@ are missing.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +30,7 @@ from earmark.training.fit import final_length, fit_final
 from earmark.training.ranking import Metrics, pick
 from earmark.training.recipe import Recipe, code_hash, digest
 from earmark.training.runs import Run, RunWriter, clean_partial, find_run
+from earmark.training.work import WORK_AGE_S, locked, work_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from earmark.data.dataset import Dataset
 
 __all__ = ["Trained", "train"]
-
-WORK_AGE_S = 30 * 24 * 3600.0
-"""Age after which an unfinished training is given up: its data or code have most likely moved on."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +150,8 @@ class _Training:
         return {"dataset": self.dataset.hash} | other
 
     def run(self, *, resume: bool, reuse: bool) -> Run:
-        work, start = self.root / self.task / ".work" / self.key, perf_counter()
-        with _locked(work.with_suffix(".lock")):
+        work, start = work_folder(self.root, self.task, self.key), perf_counter()
+        with locked(work.with_suffix(".lock")):
             if not resume:
                 shutil.rmtree(work, ignore_errors=True)
             # The process that held the lock a moment ago may have finished this very training.
@@ -297,22 +293,6 @@ def _slug(recipe: Recipe) -> str:
     return (
         f"{recipe.algorithm} {recipe.strategy.label}" if recipe.strategy.uses_auxiliary else recipe.algorithm
     )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an advisory lock, which the system drops with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"Another process is training the same configuration (`{path}` is locked). Wait for it, "
-                "or stop it and resume."
-            ) from error
-        yield
-        path.unlink(missing_ok=True)
 
 
 def _joined(members: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
