@@ -283,7 +283,7 @@ def test_random_faults_and_reconnections_reconcile_exactly():
     async def scenario() -> tuple[Heard, list[dict], dict]:
         heard = Heard()
         async with _exchange("random:7/2", symbols, speed=60) as exchange:
-            while exchange.ledger.sockets["closed_by_fault"] < 4:
+            while exchange.ledger.sockets["closed_by_fault"] < 2:
                 part = await listen(exchange.venue(), list(symbols))
                 heard.books += part.books
                 heard.trades += part.trades
@@ -297,4 +297,4 @@ def test_random_faults_and_reconnections_reconcile_exactly():
     assert len(heard.trades) == sum(each["trades"] for each in sent)
     assert heard.n_malformed == sum(each.get("malformed", 0) for each in sent)
     assert sockets["opened"] == sockets["closed_by_fault"]
-    assert sum(sum(account["faults"].values()) for account in accounts) > 10
+    assert sum(sum(account["faults"].values()) for account in accounts) > 5
