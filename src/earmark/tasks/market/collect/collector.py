@@ -109,6 +109,8 @@ class Collector:
         Default: this machine's.
     on_status : callable, optional
         Told the statistics about once a second.
+    on_samples : callable, optional
+        Given the samples of each tick once they are on the disk; it runs in the event loop and has to be quick.
 
     Examples
     --------
@@ -125,6 +127,7 @@ class Collector:
         *,
         clock: Clock | None = None,
         on_status: Callable[[dict[str, Any]], None] | None = None,
+        on_samples: Callable[[Sequence[Sample]], None] | None = None,
     ) -> None:
         self.venue = venue
         self.options = options
@@ -158,6 +161,7 @@ class Collector:
         self._writes: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._failure: EarmarkError | None = None
+        self._on_samples = on_samples
 
     @property
     def buffers(self) -> SampleBuffers:
@@ -440,6 +444,8 @@ class Collector:
         self._due.update(self._buffers.due(now_s))
         if self._due:
             self._is_due.set()
+        if self._on_samples is not None:
+            self._on_samples(samples)
 
     async def _run_flushes(self) -> None:
         """Write the buffers that are due, beside the clock: a slow store delays no tick."""
