@@ -74,7 +74,7 @@ def ended(child: subprocess.Popen[str]) -> dict[str, Any]:
 
 def stored_samples(folder: Path) -> list[Key]:
     table = FeatureStore(folder / "data" / "feature_store").table("training_features")
-    return table.scan().select("symbol", "timestamp").collect().rows() if table.exists else []
+    return table.scan().select("symbol", "sample_time_ms").collect().rows() if table.exists else []
 
 
 def logged_samples(folder: Path) -> set[Key]:

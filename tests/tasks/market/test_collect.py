@@ -21,6 +21,7 @@ from earmark.store.raw import STREAMS, RawStore, rows_to_table
 from earmark.tasks.market.collect.collector import Collector
 from earmark.tasks.market.collect.replay import replay_journal
 from earmark.tasks.market.collect.stores import unwritten_samples
+from earmark.tasks.market.schema import SCHEMA
 from earmark.tasks.market.simulator.server import ExchangeSimulator
 
 SYMBOLS = ("BTCUSDT", "4USDT")
@@ -64,11 +65,14 @@ def test_samples_lie_on_the_clock_and_are_healthy(session):
     data, _, finished, _ = session
     rows = FeatureStore(data / "feature_store").table("training_features").scan().collect()
     assert len(rows) == finished.n_samples >= 2 * 3
-    assert (rows["timestamp"] % 30_000 == 0).all()
+    assert (rows["sample_time_ms"] % 30_000 == 0).all()
     assert rows.select("symbol", "timestamp").is_unique().all()
     assert (rows["spread"] > 0).all()
     assert rows["current_imbalance"].is_between(0, 1).all()
     assert set(rows["origin"]) == {"live"}
+    assert (rows["sample_time_ms"] - rows["timestamp"]).is_between(0, 10_000).all()
+    SCHEMA.validate_dataframe(rows, strict=False)
+    assert len(FeatureStore(data / "feature_store").registry.list_features()) == 112
 
 
 def test_stored_rows_give_the_stored_features_bit_for_bit(session):
@@ -82,7 +86,7 @@ def test_stored_rows_give_the_stored_features_bit_for_bit(session):
             ("training_features_v2", V2_NAMES, again.v2),
         ):
             kept = store.table(group).scan(symbols=[symbol]).collect()
-            places = np.searchsorted(again.time_ms, kept["timestamp"].to_numpy())
+            places = np.searchsorted(again.time_ms, kept["sample_time_ms"].to_numpy())
             assert kept.select(names).to_numpy().tobytes() == values[places].tobytes()
 
 

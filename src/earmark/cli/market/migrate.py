@@ -1,4 +1,4 @@
-"""`earmark migrate market`: files of earlier programs into the feature store, and columns under their schema names."""
+"""`earmark migrate market`: files of earlier programs and recorded markets into the stores, columns under their names."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def migrate() -> None:
     Examples:
       earmark migrate market legacy --dry-run
       earmark migrate market columns --backup
+      earmark migrate market recording lean/equity/usa/second
     """
 
 
@@ -123,3 +124,60 @@ def columns(
     changed = sum(one.columns > 0 for one in results)
     note(invocation, f"{changed} of {len(results)} files {'would change' if dry_run else 'renamed'}.")
     return 1 if any(one.reason for one in results) else 0
+
+
+@migrate.command("recording", cls=EarmarkCommand)
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--symbols", help="Names with commas between; all by default.")
+@click.option("--feature-group", default="training_features", help="Group of the feature store.")
+@click.option(
+    "--collection-interval",
+    default=10,
+    type=click.IntRange(min=1),
+    help="A sample every so many steps of 3 s.",
+)
+@click.option("--all-hours", is_flag=True, help="Samples of US equities outside 9:30-16:00 New York too.")
+@click.option("--dry-run", is_flag=True, help="Do all but write.")
+@click.pass_obj
+def recording(
+    invocation: Invocation,
+    source: Path,
+    symbols: str | None,
+    feature_group: str,
+    collection_interval: int,
+    all_hours: bool,
+    dry_run: bool,
+) -> int:
+    """Bring a recorded market into the stores: zips of LEAN, databases of OKCoin, tables of SGX A50.
+
+    Books, trades and candles pass the order book and the feature clock as if they came from an exchange. May be run
+    again: what is there stays once.
+
+    \b
+    Examples:
+      earmark migrate market recording lean/equity/usa/second --symbols SPY,AIG --collection-interval 1
+      earmark migrate market recording okcoin_2016 --dry-run
+    """
+    from earmark.cli.output import emit, note
+    from earmark.cli.progress import progress
+    from earmark.tasks.market.importers.sources import read_source
+    from earmark.tasks.market.importers.to_store import import_recordings
+
+    with progress(invocation) as tell:
+        imported = import_recordings(
+            read_source(source),
+            invocation.folder / "data",
+            symbols=[name.strip() for name in (symbols or "").split(",") if name.strip()],
+            group=feature_group,
+            interval=collection_interval,
+            all_hours=all_hours,
+            dry_run=dry_run,
+            tell=tell,
+        )
+    emit(invocation, [one.to_row() for one in imported], document=[one.to_json() for one in imported])
+    for one in imported:
+        for said in one.notes:
+            note(invocation, f"{one.symbol}: {said}")
+        for reason, n in one.skipped.items():
+            note(invocation, f"{one.symbol}: {n} samples were not taken: {reason}")
+    return 0

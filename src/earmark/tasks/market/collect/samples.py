@@ -1,7 +1,9 @@
 """Samples on their way to the stores: as bytes for the write-ahead log, as rows for the tables.
 
-A row's `timestamp` is the tick of the feature clock to which its features belong, `sample_time_ms` the time of the
-newest update in its book. `quality` is a sum of `FOLLOWS_GAP` and `LATE_UPDATES`, 0 for a sample without blemish.
+A row's `timestamp` is the time of the newest update in its book, `sample_time_ms` the tick of the feature clock to
+which its features belong, `recv_ns` this machine's clock when the tick was closed. `quality` names what was unusual,
+`FOLLOWS_GAP` and `LATE_UPDATES`, and is empty for a sample without blemish. Columns and types are those of
+`earmark.tasks.market.schema`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ __all__ = [
 SAMPLE, WRITTEN = 1, 2
 """Kinds of records in the sample log: a sample; JSON symbol -> tick up to which its samples are in the stores."""
 
-FOLLOWS_GAP, LATE_UPDATES = 1, 2
+FOLLOWS_GAP, LATE_UPDATES = "follows_gap", "late_updates"
 
 V2_GROUP_SUFFIX = "_v2"
 """The dimensionless features of group ``g`` are in group ``g_v2``."""
@@ -77,39 +79,24 @@ def v2_table(samples: Sequence[Sample]) -> pl.DataFrame:
 def _table(samples: Sequence[Sample], names: Sequence[str], values: Any) -> pl.DataFrame:
     import polars as pl
 
-    n = len(samples)
-    key = pl.DataFrame(
-        {"symbol": [s.symbol for s in samples], "timestamp": [s.time_ms for s in samples]},
-        schema={"symbol": pl.String, "timestamp": pl.Int64},
-    )
+    from earmark.tasks.market.schema import SCHEMA
+
+    facts = {
+        "symbol": [s.symbol for s in samples],
+        "timestamp": [s.book_ms for s in samples],
+        "current_mid_price": [s.mid for s in samples],
+        "current_imbalance": [s.imbalance for s in samples],
+        "spread": [s.spread for s in samples],
+        **{name: [None] * len(samples) for name in _SIGNALS},
+        "sample_time_ms": [s.time_ms for s in samples],
+        "recv_ns": [s.closed_ns for s in samples],
+        "quality": [_quality(s) for s in samples],
+        "origin": ["live"] * len(samples),
+    }
+    record = pl.DataFrame(facts, schema={name: SCHEMA.by_name[name].polars_dtype for name in facts})
     features = pl.from_numpy(values, schema=dict.fromkeys(names, pl.Float32))
-    record = pl.DataFrame(
-        {
-            "current_mid_price": [s.mid for s in samples],
-            "current_imbalance": [s.imbalance for s in samples],
-            "spread": [s.spread for s in samples],
-            "signal_type": [None] * n,
-            "signal_confidence": [None] * n,
-            "signal_strength": [None] * n,
-            "sample_time_ms": [s.book_ms for s in samples],
-            "recv_ns": [s.closed_ns for s in samples],
-            "quality": [_quality(s) for s in samples],
-            "origin": ["live"] * n,
-        },
-        schema={
-            "current_mid_price": pl.Float64,
-            "current_imbalance": pl.Float64,
-            "spread": pl.Float64,
-            "signal_type": pl.String,
-            "signal_confidence": pl.Float64,
-            "signal_strength": pl.Float64,
-            "sample_time_ms": pl.Int64,
-            "recv_ns": pl.Int64,
-            "quality": pl.Int32,
-            "origin": pl.String,
-        },
-    )
-    return pl.concat([key, features, record], how="horizontal").sort("symbol", "timestamp")
+    key, rest = record.select("symbol", "timestamp"), record.drop("symbol", "timestamp")
+    return pl.concat([key, features, rest], how="horizontal").sort("symbol", "timestamp")
 
 
 def legacy_rows(samples: Sequence[Sample]) -> tuple[Any, list[dict[str, Any]]]:
@@ -131,5 +118,6 @@ def legacy_rows(samples: Sequence[Sample]) -> tuple[Any, list[dict[str, Any]]]:
     return np.stack([sample.features for sample in samples]), rows
 
 
-def _quality(sample: Sample) -> int:
-    return FOLLOWS_GAP * sample.follows_gap + LATE_UPDATES * (sample.n_late > 0)
+def _quality(sample: Sample) -> str:
+    blemishes = {FOLLOWS_GAP: sample.follows_gap, LATE_UPDATES: sample.n_late > 0}
+    return ",".join(name for name, is_so in blemishes.items() if is_so)

@@ -7,9 +7,11 @@ lets its segments go. The feature store takes a key once, so a flush may be repe
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from earmark.orderbook.events import Candle
 from earmark.store.journal import read_journal
@@ -27,10 +29,16 @@ from earmark.tasks.market.collect.samples import (
     v2_table,
 )
 
+if TYPE_CHECKING:
+    import polars as pl
+
+    from earmark.store.offline import FeatureStore
+
 __all__ = ["Places", "Stores"]
 
 _log = logging.getLogger(__name__)
 
+_REGISTER_S = 3600.0
 _CANDLES_MS = 6 * 3_600_000
 """Closed candles of so long are read back at the start: more than the features look at."""
 
@@ -83,6 +91,7 @@ class Stores:
         self.limits = limits
         self.raw = RawStore(places.data / "raw")
         self.n_files = 0
+        self._registered_s = -_REGISTER_S
 
     def write_rows(self, rows: Mapping[str, Rows], messages: Mapping[str, Sequence[Message]]) -> int:
         """Append to the raw store; the number of rows."""
@@ -125,12 +134,25 @@ class Stores:
 
     def _write_features(self, samples: Sequence[Sample]) -> None:
         from earmark.store.offline import FeatureStore
+        from earmark.tasks.market.schema import SCHEMA, V2_SCHEMA
 
-        store = FeatureStore(self.places.data / "feature_store")
         group = self.places.group
-        store.write_offline_features(group, sample_table(samples))
-        store.write_offline_features(group + V2_GROUP_SUFFIX, v2_table(samples))
-        self.n_files += 2
+        groups = {group: (SCHEMA, sample_table), group + V2_GROUP_SUFFIX: (V2_SCHEMA, v2_table)}
+        store = FeatureStore(
+            self.places.data / "feature_store", schemas={name: schema for name, (schema, _) in groups.items()}
+        )
+        for name, (_, table_of) in groups.items():
+            self.n_files += len(store.write_offline_features(name, table_of(samples)).files)
+        self._register(store, sample_table(samples))
+
+    def _register(self, store: FeatureStore, table: pl.DataFrame) -> None:
+        """Tell the registry of features what values there are, now and then: it is a file per feature."""
+        from earmark.tasks.market.schema import SCHEMA
+
+        now_s = time.monotonic()
+        if now_s >= self._registered_s + _REGISTER_S:
+            self._registered_s = now_s
+            store.registry.update_from(SCHEMA, table, source="collect")
 
     def _write_legacy(self, samples: Mapping[str, Sequence[Sample]]) -> None:
         from earmark.tasks.market.legacy.writer import LegacyWriter
