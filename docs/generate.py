@@ -145,6 +145,9 @@ def features_page() -> str:
     ]
     for name in BUILT_IN:
         task = load_task(name)
+        if task.is_series:
+            lines += _series_features(name)
+            continue
         lines += [
             f"## {name}: feature sets\n",
             "| set | columns | groups | description |",
@@ -158,6 +161,34 @@ def features_page() -> str:
         for group in task.all_groups:
             lines += _group(group, meanings)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _series_features(name: str) -> list[str]:
+    """Views and columns of a task whose rows are a series; `market` is the one so far."""
+    from earmark.orderbook.catalog import FEATURES
+    from earmark.orderbook.views import DEFAULT_VIEW, VIEWS
+
+    lines = [
+        f"## {name}: views\n",
+        "A view is the list of columns that a model is given. b_i and a_i are the i-th best bid and ask price, B_n and",
+        "A_n the quantity of the best n levels, m the mid, s the spread, N = B_5 - A_5, H the last 20 book states, L the",
+        "last 20 closed candles, W the last 200; o h l c v of the last closed candle, index 1 the one before.\n",
+        "| view | columns |",
+        "|---|---|",
+    ]
+    for view, columns in VIEWS.items():
+        lines.append(f"| `{view}`{' (default)' if view == DEFAULT_VIEW else ''} | {len(columns)} |")
+    for group in dict.fromkeys(feature.group for feature in FEATURES):
+        lines += [f"\n### {name}.{group}\n", "| number | column | unit | formula |", "|---|---|---|---|"]
+        lines += [
+            f"| {f.number} | `{f.name}` | {f.unit} | {f.formula.replace('|', chr(92) + '|')} |"
+            for f in FEATURES
+            if f.group == group
+        ]
+    for view in ("v1_187", "v2"):
+        own = [column for column in VIEWS[view] if column not in {feature.name for feature in FEATURES}]
+        lines += [f"\n### {name}: columns of `{view}` alone\n", ", ".join(f"`{column}`" for column in own)]
+    return [*lines, ""]
 
 
 def _group(group: object, meanings: list[tuple[str, str]]) -> list[str]:
