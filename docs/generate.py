@@ -170,8 +170,8 @@ def _series_features(name: str) -> list[str]:
 
     lines = [
         f"## {name}: views\n",
-        "A view is the list of columns that a model is given. b_i and a_i are the i-th best bid and ask price, B_n and",
-        "A_n the quantity of the best n levels, m the mid, s the spread, N = B_5 - A_5, H the last 20 book states, L the",
+        "A view is the list of columns that a model is given. b1 and a1 are the best bid and ask price, B5 and A5 the",
+        "quantity of the best 5 levels, m the mid, s the spread, H the last 20 book states, L the",
         "last 20 closed candles, W the last 200; o h l c v of the last closed candle, index 1 the one before.\n",
         "| view | columns |",
         "|---|---|",
