@@ -10,12 +10,12 @@ from market_rows import market_rows
 
 from earmark.errors import SchemaError
 from earmark.orderbook.catalog import FEATURE_GROUPS, FEATURE_NAMES
-from earmark.tasks.market.feature_facts import FEATURE_FACTS
+from earmark.tasks.market.feature_ranges import FEATURE_RANGES
 from earmark.tasks.market.schema import SCHEMA
 
 
 def test_facts_groups_and_inputs_are_those_of_the_catalogue() -> None:
-    assert tuple(FEATURE_FACTS) == FEATURE_NAMES == SCHEMA.inputs
+    assert tuple(FEATURE_RANGES) == FEATURE_NAMES == SCHEMA.inputs
     assert SCHEMA.get_feature_groups() == FEATURE_GROUPS
     assert SCHEMA.names[:114] == ("symbol", "timestamp", *FEATURE_NAMES)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from earmark.orderbook.catalog import FEATURE_GROUPS, FEATURE_NAMES, NULLABLE_FEATURES, V2_NAMES
+from earmark.orderbook.catalog import FEATURE_NAMES, FEATURES, V2_NAMES, Feature
 from earmark.store.schema import Column, TableSchema
-from earmark.tasks.market.feature_facts import FEATURE_FACTS
+from earmark.tasks.market.feature_ranges import FEATURE_RANGES
 
 __all__ = ["GROUP", "HORIZONS_S", "SCHEMA", "V2_GROUP", "V2_SCHEMA", "market_store_schemas"]
 
@@ -65,10 +65,10 @@ _RECORD = (
 )
 
 
-def _feature(group: str, name: str) -> Column:
-    fact = FEATURE_FACTS[name]
+def _column(feature: Feature) -> Column:
+    low, high = FEATURE_RANGES[feature.name]
     return Column(
-        name, "float32", fact.unit, fact.low, fact.high, name in NULLABLE_FEATURES, group, fact.formula
+        feature.name, "float32", feature.unit, low, high, feature.nullable, feature.group, feature.formula
     )
 
 
@@ -109,7 +109,7 @@ SCHEMA = TableSchema(
     version=1,
     columns=(
         *_META,
-        *(_feature(group, name) for group, names in FEATURE_GROUPS.items() for name in names),
+        *(_column(feature) for feature in FEATURES),
         *_grouped("label", _labels()),
         *_grouped("optional", _OPTIONAL),
         *_grouped("record", _RECORD),
