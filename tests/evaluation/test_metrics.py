@@ -51,6 +51,8 @@ def test_agrees_with_scikit_learn(seed, k):
         "balanced_accuracy": oracle.balanced_accuracy_score(y, predicted),
         "macro_f1": oracle.f1_score(y, predicted, average="macro"),
         "weighted_f1": oracle.f1_score(y, predicted, average="weighted"),
+        "macro_precision": oracle.precision_score(y, predicted, average="macro"),
+        "mcc": oracle.matthews_corrcoef(y, predicted),
         "quadratic_kappa": oracle.cohen_kappa_score(y, predicted, weights="quadratic"),
         "log_loss": oracle.log_loss(y, p, labels=range(k)),
         "brier": ((np.eye(k)[y] - p) ** 2).sum(axis=1).mean(),
@@ -167,7 +169,7 @@ def test_scores_stay_in_their_range(case):
     top = {"ordinal_cost": k - 1, "brier": 2.0, "log_loss": 36.1}
     for name, metric in METRICS.items():
         value = float(metric.function(y, p))
-        low = -1.0 if name == "quadratic_kappa" else 0.0
+        low = -1.0 if name in ("quadratic_kappa", "mcc") else 0.0
         assert np.isnan(value) or low - 1e-12 <= value <= top.get(name, 1.0) + 1e-12, name
 
 

@@ -96,6 +96,7 @@ def words_of(metric: str) -> str:
         "macro_f1": "macro F1",
         "weighted_f1": "weighted F1",
         "f1": "F1",
+        "mcc": "Matthews correlation",
         "ece": "ECE",
         "brier": "Brier score",
     }

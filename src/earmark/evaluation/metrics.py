@@ -16,6 +16,7 @@ Decided cases. A ratio 0/0 is undefined and is ``nan``; a mean over classes leav
 * nothing to score (no items, or all weights 0): every metric is ``nan``;
 * one class in ``y``: balanced accuracy is that class's recall; macro F1 averages the classes that are true or
   predicted somewhere; quadratic kappa is ``nan`` if truth and prediction are the same single class;
+* truth or prediction of one class only: Matthews correlation is ``nan``, nothing varies together;
 * a class never predicted: its precision is ``nan``, its F1 is 0 as long as it has items;
 * a class without items: its recall is ``nan``.
 
@@ -27,7 +28,10 @@ name                   direction what it measures
 ``accuracy``           higher    share of items predicted right
 ``balanced_accuracy``  higher    mean recall of the classes: chance is 1/n_classes whatever their shares [1]
 ``macro_f1``           higher    mean F1 of the classes
+``macro_precision``    higher    mean precision of the classes that are predicted; mean recall is
+                                 ``balanced_accuracy``
 ``weighted_f1``        higher    mean F1 of the classes, weighted by how many items each has
+``mcc``                higher    Matthews correlation of truth and prediction, -1 to 1; chance is 0 [6]
 ``quadratic_kappa``    higher    agreement beyond chance of ordered classes, squared distances [2]
 ``ordinal_cost``       lower     mean cost of the errors; by default the distance in class order
 ``log_loss``           lower     mean negative natural logarithm of the truth's probability, nats
@@ -43,6 +47,8 @@ References
 .. [3] Brier. Verification of forecasts expressed in terms of probability. Monthly Weather Review 78(1), 1950.
 .. [4] Guo, Pleiss, Sun, Weinberger. On calibration of modern neural networks. ICML 2017.
 .. [5] Geifman, El-Yaniv. Selective classification for deep neural networks. NeurIPS 2017.
+.. [6] Gorodkin. Comparing two K-category assignments by a K-category correlation coefficient. Computational Biology
+   and Chemistry 28, 2004.
 """
 
 from __future__ import annotations
@@ -74,6 +80,8 @@ __all__ = [
     "f1_per_class",
     "log_loss",
     "macro_f1",
+    "macro_precision",
+    "mcc",
     "ordinal_cost",
     "precision_per_class",
     "quadratic_kappa",
@@ -224,6 +232,24 @@ def macro_f1(y: ArrayLike, p: ArrayLike, *, weights: ArrayLike | None = None) ->
     return _mean_defined(f1_per_class(y, p, weights=weights))
 
 
+def macro_precision(y: ArrayLike, p: ArrayLike, *, weights: ArrayLike | None = None) -> Score:
+    """Mean precision of the classes that are predicted somewhere, 0 to 1; ``nan`` without items."""
+    return _mean_defined(precision_per_class(y, p, weights=weights))
+
+
+def mcc(y: ArrayLike, p: ArrayLike, *, weights: ArrayLike | None = None) -> Score:
+    """Matthews correlation of truth and prediction over the classes, -1 to 1 [6].
+
+    ``nan`` without items, and where truth or prediction is one class only.
+    """
+    matrix = confusion_matrix(y, p, weights=weights)
+    total = matrix.sum(axis=(-2, -1))
+    true, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    covariance = _diagonal(matrix).sum(axis=-1) * total - (true * said).sum(axis=-1)
+    spread = (total**2 - (true**2).sum(axis=-1)) * (total**2 - (said**2).sum(axis=-1))
+    return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
+
+
 def weighted_f1(y: ArrayLike, p: ArrayLike, *, weights: ArrayLike | None = None) -> Score:
     """Mean F1 of the classes weighted by their number of items, 0 to 1; ``nan`` without items."""
     matrix = confusion_matrix(y, p, weights=weights)
@@ -360,6 +386,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "balanced_accuracy": Metric(balanced_accuracy, "higher"),
         "macro_f1": Metric(macro_f1, "higher"),
         "weighted_f1": Metric(weighted_f1, "higher"),
+        "macro_precision": Metric(macro_precision, "higher"),
+        "mcc": Metric(mcc, "higher"),
         "quadratic_kappa": Metric(quadratic_kappa, "higher"),
         "ordinal_cost": Metric(ordinal_cost, "lower"),
         "log_loss": Metric(log_loss, "lower"),

@@ -35,6 +35,7 @@ __all__ = [
     "confusion_figure",
     "coverage_figure",
     "importance_figure",
+    "loss_figure",
     "plane_figure",
     "probability_figure",
     "reliability_figure",
@@ -165,6 +166,26 @@ def importance_figure(importance: Sequence[Importance], metric: str, *, top: int
     axes.set_yticks(place, [row.feature for row in shown])
     axes.set(xlabel=f"drop of {metric} when scrambled (mean ± s.d.)", ylim=(-0.6, len(shown) - 0.4))
     _tidy(axes, grid="x")
+    return figure
+
+
+def loss_figure(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
+    """Draw the losses of training and validation over the epochs of a fit, and mark the epoch that was kept."""
+    figure = _figure(5.0, 3.4)
+    axes = figure.subplots()
+    for key, label, colour in (
+        ("training_loss", "training", _MUTED),
+        ("validation_loss", "validation", _ACCENT),
+    ):
+        points = [(entry["epoch"], entry[key]) for entry in history if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, color=colour, linewidth=1.8, marker=".")
+    if best_epoch is not None:
+        axes.axvline(best_epoch, linestyle="--", color=_INK, linewidth=1, label="kept")
+    axes.set(xlabel="epoch", ylabel="loss")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
+    _tidy(axes)
     return figure
 
 

@@ -213,6 +213,8 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _split_words(evaluation: Evaluation) -> str:
+    if evaluation.scored_on:
+        return evaluation.scored_words
     if evaluation.split == "test":
         return f"Scored on the sealed test set: {evaluation.n} {evaluation.item_noun} that no training step could read."
     return (

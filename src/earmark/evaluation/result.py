@@ -137,6 +137,10 @@ class Evaluation:
         ``#RRGGBB`` per class, for figures.
     item_noun : str
         What one item is called, in the plural.
+    scored_on : str
+        Title of the rows, e.g. ``newest part``, in place of what the split says of items that are drawn.
+    scored_words : str
+        One sentence for readers that says which rows were scored, where `scored_on` is given.
     created : str
         Date and time, ISO 8601; given by the caller, so that the same inputs make the same bytes.
     seed : int
@@ -170,6 +174,8 @@ class Evaluation:
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     class_colours: Mapping[str, str] = field(default_factory=dict)
     item_noun: str = "items"
+    scored_on: str = ""
+    scored_words: str = ""
     created: str = ""
     seed: int = 42
     warnings: tuple[str, ...] = ()
