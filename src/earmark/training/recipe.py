@@ -22,7 +22,7 @@ from earmark.models.classifier import Classifier
 from earmark.models.registry import canonical_name, estimator_class, make
 from earmark.training.strategy import Strategy
 
-__all__ = ["Recipe", "code_hash", "digest", "library_versions"]
+__all__ = ["Recipe", "code_hash", "digest", "distribution_versions", "library_versions"]
 
 _CODE = (
     "models",
@@ -131,9 +131,15 @@ def code_hash(parts: tuple[str, ...] = _CODE) -> str:
 
 def library_versions(*algorithms: str) -> dict[str, str]:
     """Versions of Python, earmark and the distributions that the algorithms' numbers depend on."""
+    return distribution_versions(
+        *(name for algorithm in algorithms for name in estimator_class(algorithm).distributions)
+    )
+
+
+def distribution_versions(*names: str) -> dict[str, str]:
+    """Versions of Python, earmark, NumPy and of distributions; ``a|b`` is the first that is installed."""
     found = {"python": platform.python_version(), "earmark": metadata.version("earmark")}
-    named = [name for algorithm in algorithms for name in estimator_class(algorithm).distributions]
-    for name in ("numpy", *dict.fromkeys(named)):
+    for name in ("numpy", *dict.fromkeys(names)):
         for candidate in name.split("|"):
             try:
                 found[candidate] = metadata.version(candidate)

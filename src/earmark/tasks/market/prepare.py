@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,8 @@ class PrepareOptions:
     group : str or None
     allow_mixed_origin : bool
     reseal_reason : str or None
+    by : str
+        Command that asks: what `train` prepared for itself is not what a user prepared for every training.
     """
 
     view: str = "v1_112"
@@ -98,6 +100,7 @@ class PrepareOptions:
     group: str | None = None
     allow_mixed_origin: bool = False
     reseal_reason: str | None = None
+    by: str = "prepare"
 
 
 @dataclass(frozen=True, eq=False)
