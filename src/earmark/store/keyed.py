@@ -35,7 +35,7 @@ from earmark.store.listing import commit_row, file_columns, holding, is_ordered
 from earmark.store.part_files import COMPRESSION, encode
 from earmark.store.prepare import DAY, REPEATED, prepared
 from earmark.store.storage import Storage, storage_of
-from earmark.store.times import Instant, range_ms
+from earmark.store.times import EARLIEST_MS, Instant, range_ms
 
 if TYPE_CHECKING:
     import polars as pl
@@ -138,7 +138,9 @@ class KeyedTable:
         table = self._opened()
         return None if table is None else table.version()
 
-    def append(self, rows: pl.DataFrame, *, batch: str | None = None) -> Written:
+    def append(
+        self, rows: pl.DataFrame, *, batch: str | None = None, earliest_ms: int = EARLIEST_MS
+    ) -> Written:
         """Write rows whose keys are not there yet.
 
         Parameters
@@ -146,6 +148,8 @@ class KeyedTable:
         rows : polars.DataFrame
         batch : str, optional
             A name for these rows. A batch of this name that was written within 30 days is not written again.
+        earliest_ms : int
+            Rows before it are refused.
 
         Returns
         -------
@@ -162,7 +166,7 @@ class KeyedTable:
             return Written(0, 0, ())
         with self._lock:
             with self._holding_version():
-                rows = prepared(self, rows)
+                rows = prepared(self, rows, earliest_ms=earliest_ms)
             written = self._retrying(lambda: self._append_once(rows, batch))
             self._upkeep()
         return written

@@ -23,7 +23,7 @@ from earmark.store.keyed import KeyedTable, Written
 from earmark.store.label_sets import LabelSets
 from earmark.store.online import TTL_S, OnlineStore
 from earmark.store.storage import storage_of
-from earmark.store.times import Instant, milliseconds
+from earmark.store.times import EARLIEST_MS, RECORDED_SINCE_MS, Instant, milliseconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +118,13 @@ class FeatureStore:
         return self._tables[group]
 
     def write_offline_features(
-        self, group: str, df: Any, timestamp_column: str = "timestamp", *, batch: str | None = None
+        self,
+        group: str,
+        df: Any,
+        timestamp_column: str = "timestamp",
+        *,
+        batch: str | None = None,
+        earliest_ms: int = EARLIEST_MS,
     ) -> Written:
         """Write rows whose (symbol, timestamp) is not there yet.
 
@@ -130,11 +136,13 @@ class FeatureStore:
             Stored as ``timestamp``; numbers above 1e10 are ms, others s.
         batch : str, optional
             See `KeyedTable.append`.
+        earliest_ms : int
+            Rows before it are refused; `RECORDED_SINCE_MS` for a recorded market.
 
         Raises
         ------
         UsageError
-            A time is missing, zero or before 2020, or labels are given: they belong in a label set.
+            A time is missing, zero or too early, or labels are given: they belong in a label set.
         SchemaError
             Columns do not fit.
         """
@@ -145,7 +153,7 @@ class FeatureStore:
                     f"There is no column `{timestamp_column}`. Expected the times in it. Columns: {rows.columns[:8]}."
                 )
             rows = rows.drop("timestamp", strict=False).rename({timestamp_column: "timestamp"})
-        return self.table(group).append(rows, batch=batch)
+        return self.table(group).append(rows, batch=batch, earliest_ms=earliest_ms)
 
     def read_offline_features(
         self,
@@ -239,7 +247,9 @@ class FeatureStore:
         import polars as pl
 
         rows = _as_polars(left)
-        rows = rows.with_columns(milliseconds(rows["timestamp"]).alias("timestamp")).with_row_index("_row")
+        rows = rows.with_columns(
+            milliseconds(rows["timestamp"], earliest_ms=RECORDED_SINCE_MS).alias("timestamp")
+        ).with_row_index("_row")
         if rows.is_empty():
             start = end = None
         else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from earmark.errors import SchemaError, UsageError
 from earmark.store.part_files import check_symbol
-from earmark.store.times import milliseconds
+from earmark.store.times import EARLIEST_MS, milliseconds
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +21,7 @@ REPEATED = "_repeated"
 """Added column: how many rows repeated a key, the same in every row."""
 
 
-def prepared(table: KeyedTable, rows: pl.DataFrame) -> pl.DataFrame:
+def prepared(table: KeyedTable, rows: pl.DataFrame, *, earliest_ms: int = EARLIEST_MS) -> pl.DataFrame:
     """`rows` as `table` stores them, with `DAY` and `REPEATED`; of rows with one key the last.
 
     Raises
@@ -32,7 +32,7 @@ def prepared(table: KeyedTable, rows: pl.DataFrame) -> pl.DataFrame:
 
     at = table.time_column
     _check_keys(table, rows)
-    rows = _fitted(table, rows.with_columns(milliseconds(rows[at]).alias(at)))
+    rows = _fitted(table, rows.with_columns(milliseconds(rows[at], earliest_ms=earliest_ms).alias(at)))
     unique = rows.unique(table.key, keep="last", maintain_order=True).sort(table.key)
     if table.schema is not None:
         table.schema.validate_dataframe(unique, strict=False)

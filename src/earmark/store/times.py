@@ -2,7 +2,7 @@
 
 A number above 1e10 counts milliseconds, one below seconds: 1e10 s is the year 2286, 1e10 ms is April 1970. Zero, NaN
 and whatever is before 2020 is refused, because no venue that the store knows has such data and all of them are
-mistakes.
+mistakes. Recorded markets may be older: whoever imports one says so (`RECORDED_SINCE_MS`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from earmark.errors import UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["DAY_MS", "EARLIEST_MS", "Instant", "milliseconds", "range_ms", "utc_date"]
+__all__ = ["DAY_MS", "EARLIEST_MS", "RECORDED_SINCE_MS", "Instant", "milliseconds", "range_ms", "utc_date"]
 
 DAY_MS = 86_400_000
 EARLIEST_MS = 1_577_836_800_000
 """2020-01-01T00:00:00Z."""
+
+RECORDED_SINCE_MS = 315_532_800_000
+"""1980-01-01T00:00:00Z: before it no market was recorded electronically; zero and its neighbours stay refused."""
 
 _MILLISECONDS_ABOVE = 1e10
 
@@ -27,18 +30,20 @@ Instant: TypeAlias = date | datetime | str | int | float
 """A date (the whole UTC day), a datetime, ISO text of either, or a number by the rule above."""
 
 
-def milliseconds(times: pl.Series) -> pl.Series:
+def milliseconds(times: pl.Series, *, earliest_ms: int = EARLIEST_MS) -> pl.Series:
     """The times of a column in milliseconds, int64.
 
     Parameters
     ----------
     times : polars.Series
         Integers or floats by the rule of the module, or datetimes; those without a zone are UTC.
+    earliest_ms : int
+        What is before it is refused.
 
     Raises
     ------
     UsageError
-        A value is missing, NaN, zero or before 2020; the first such row is named.
+        A value is missing, NaN, zero or too early; the first such row is named.
     """
     import polars as pl
 
@@ -56,11 +61,11 @@ def milliseconds(times: pl.Series) -> pl.Series:
             f"The column `{times.name}` holds {times.dtype}; expected times as numbers (s or ms since 1970 UTC) or "
             "datetimes. Convert it first."
         )
-    wrong = (ms < EARLIEST_MS).fill_null(True)
+    wrong = (ms < earliest_ms).fill_null(True)
     if wrong.any():
         row = int(wrong.arg_max() or 0)
         raise UsageError(
-            f"Row {row} of `{times.name}` is {times[row]!r}, which is no time since 2020-01-01 "
+            f"Row {row} of `{times.name}` is {times[row]!r}, which is no time since {utc_date(earliest_ms)} "
             f"({int(wrong.sum())} such rows). Expected s or ms since 1970 UTC. Correct or remove these rows."
         )
     return ms.alias(times.name)

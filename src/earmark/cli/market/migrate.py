@@ -1,4 +1,4 @@
-"""`earmark migrate market`: files of earlier programs and recorded markets into the stores, columns under their names."""
+"""`earmark migrate market`: earlier programs' files and recorded markets into the stores, columns by name."""
 
 from __future__ import annotations
 
