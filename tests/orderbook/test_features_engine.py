@@ -12,7 +12,7 @@ from restated_features import restated_book, restated_candles
 
 from earmark.errors import UsageError
 from earmark.orderbook.catalog import FEATURE_NAMES, NULLABLE_FEATURES, V2_NAMES
-from earmark.orderbook.engine import MAX_WAITING, FeatureEngine
+from earmark.orderbook.engine import MAX_WAITING, NOT_READY, FeatureEngine
 from earmark.orderbook.events import Candle
 from earmark.orderbook.replay import Replayed, replay
 from earmark.orderbook.state import STEP_MS, BookState
@@ -146,26 +146,31 @@ def test_a_tick_that_is_missing_is_a_gap() -> None:
     assert replay(states, *rest).v2.tobytes() == replay(marked, *rest).v2.tobytes()
 
 
+def _says(engine: FeatureEngine, code: str, detail: str) -> bool:
+    found = engine.not_ready()
+    return found is not None and found.code == code and code in NOT_READY and detail in found.detail
+
+
 def test_not_ready_says_why() -> None:
     session = make_session(8, n_states=4, n_candles=49)
     engine = FeatureEngine(SYMBOL)
-    assert engine.not_ready() == "no state of the book yet"
+    assert engine.not_ready() == ("no_book", "no state of the book yet")
     with pytest.raises(UsageError, match="has had no step"):
         engine.features()
     engine.step(session.states[0])
-    assert "0 closed candles" in (engine.not_ready() or "")
+    assert _says(engine, "few_candles", "0 closed candles")
     assert np.isfinite(np.delete(engine.features(), FEATURE_NAMES.index("trade_arrival_rate"))).all()
     for candle in session.candles:
         engine.add_candle(candle)
     engine.step(session.states[1])
-    assert "49 closed candles" in (engine.not_ready() or "")
+    assert _says(engine, "few_candles", "49 closed candles")
     engine.step(replace(session.states[2], asks=np.empty((0, 2))))
-    assert "0 asks" in (engine.not_ready() or "")
+    assert _says(engine, "no_mid", "0 asks")
     state = session.states[3]
     engine.step(replace(state, bids=state.asks, asks=state.bids))
-    assert "not below the best ask" in (engine.not_ready() or "")
+    assert _says(engine, "no_mid", "not below the best ask")
     engine.step(replace(state, time_ms=state.time_ms + 30_000, closed_ns=state.closed_ns + 30 * 10**9))
-    assert "last updated" in (engine.not_ready() or "")
+    assert _says(engine, "stale_book", "last updated")
     with pytest.raises(UsageError, match="does not follow"):
         engine.step(state)
 

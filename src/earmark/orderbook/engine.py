@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import nan
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,15 @@ from earmark.orderbook.state import GRACE_MS, MAX_BOOK_AGE_MS, STEP_MS, BookStat
 from earmark.orderbook.stationary import RUNNING_CANDLES, Stationary
 from earmark.orderbook.trade_window import TradeWindow, trade_statistics
 
-__all__ = ["MAX_CANDLE_AGE_MS", "RATE_WINDOW_S", "FeatureEngine", "book_problem", "prepare_kernels"]
+__all__ = [
+    "MAX_CANDLE_AGE_MS",
+    "NOT_READY",
+    "RATE_WINDOW_S",
+    "FeatureEngine",
+    "NotReady",
+    "book_problem",
+    "prepare_kernels",
+]
 
 MAX_CANDLE_AGE_MS = 180_000
 """A newest closed candle that ended so long before a tick is stale."""
@@ -53,15 +61,33 @@ MID, FREQUENCY, RATE = (
 BOOK_VOLUME = [FEATURE_NAMES.index(name) for name in ("total_bid_volume", "total_ask_volume")]
 
 
-def book_problem(state: BookState) -> str | None:
+class NotReady(NamedTuple):
+    """Why there is no sample: one of `NOT_READY`, and the numbers of this case apart."""
+
+    code: str
+    detail: str
+
+
+NOT_READY: dict[str, str] = {
+    "no_book": "no state of the book, or none since a gap",
+    "no_mid": "a side of the book is empty, or its best prices cross",
+    "stale_book": "the last update lies too far back",
+    "few_candles": f"fewer than {MIN_CANDLES} closed candles without a missing minute",
+    "stale_candles": "the newest closed candle lies too far back",
+}
+"""Code -> what it means."""
+
+
+def book_problem(state: BookState) -> NotReady | None:
     """Why a state has no healthy mid; None if it has."""
     if not len(state.bids) or not len(state.asks):
-        return f"the book has {len(state.bids)} bids and {len(state.asks)} asks"
+        return NotReady("no_mid", f"the book has {len(state.bids)} bids and {len(state.asks)} asks")
     bid, ask = state.bids[0, 0], state.asks[0, 0]
     if not bid < ask:
-        return f"the best bid {bid:g} is not below the best ask {ask:g}"
+        return NotReady("no_mid", f"the best bid {bid:g} is not below the best ask {ask:g}")
     if state.time_ms - state.event_ms > MAX_BOOK_AGE_MS:
-        return f"the book was last updated {(state.time_ms - state.event_ms) / 1000:g} s before"
+        age_s = (state.time_ms - state.event_ms) / 1000
+        return NotReady("stale_book", f"the book was last updated {age_s:g} s before")
     return None
 
 
@@ -156,19 +182,21 @@ class FeatureEngine:
         rest = [*self._forming(state, mid), *self._flow.features(), *trades]
         return np.concatenate((mapped, rest)).astype(np.float32)
 
-    def not_ready(self) -> str | None:
+    def not_ready(self) -> NotReady | None:
         """Why there is no sample at the last tick; None if there is one."""
         if self._state is None:
-            return "no state of the book yet"
+            return NotReady("no_book", "no state of the book yet")
         problem = book_problem(self._state)
         if problem is not None:
             return problem
         n = self._candles.window().shape[1]
         if n < MIN_CANDLES:
-            return f"{n} closed candles without a missing minute, {MIN_CANDLES} are needed"
+            return NotReady(
+                "few_candles", f"{n} closed candles without a missing minute, {MIN_CANDLES} are needed"
+            )
         age_ms = self._state.time_ms - (self._candles.newest_end_ms or 0)
         if age_ms > MAX_CANDLE_AGE_MS:
-            return f"the newest closed candle ended {age_ms / 1000:g} s before"
+            return NotReady("stale_candles", f"the newest closed candle ended {age_ms / 1000:g} s before")
         return None
 
     def _require_step(self) -> BookState:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import aiohttp
+import numpy as np
 
+from earmark.orderbook.book import Applied, OrderBook
 from earmark.orderbook.events import BookUpdate, Candle, Trade
 from earmark.tasks.market.venues.base import Control, MessageError, Venue
 
@@ -56,10 +59,26 @@ class Heard:
             kept = {BookUpdate: self.books, Trade: self.trades, Candle: self.candles}[type(event)]
             kept.append(event)
 
-    def gaps(self, venue: Venue) -> list[tuple[int, int]]:
+    def gaps(self) -> list[tuple[int, int]]:
         """Updates that do not follow the one before: (id before, id)."""
         pairs = zip(self.books, self.books[1:], strict=False)
-        return [(one.update_id, two.update_id) for one, two in pairs if not venue.follows(one.update_id, two)]
+        return [(one.update_id, two.update_id) for one, two in pairs if not follows(one.update_id, two)]
+
+
+def follows(update_id: int, update: BookUpdate) -> bool:
+    """Whether a book whose last delta was `update_id` takes `update` as one without loss."""
+    none = np.empty((0, 2))
+    book = OrderBook(update.symbol)
+    start = BookUpdate(update.symbol, True, none, none, update_id - 1, 0, 0, 0, 0)
+    book.apply(start)
+    book.apply(replace(start, is_snapshot=False, update_id=update_id, previous_update_id=update_id - 1))
+    return update.is_snapshot or book.apply(update) is Applied.APPLIED
+
+
+def without_loss(updates: Iterable[BookUpdate], symbol: str) -> bool:
+    """Whether a book takes them all; one that repeats what is there is no loss."""
+    book = OrderBook(symbol, 1000)
+    return {book.apply(update) for update in updates} <= {Applied.SNAPSHOT, Applied.APPLIED, Applied.STALE}
 
 
 async def listen(venue: Venue, symbols: list[str], *, depth: int = 200, seconds: float = 60.0) -> Heard:

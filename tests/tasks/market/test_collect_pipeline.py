@@ -90,7 +90,7 @@ def test_a_gap_leaves_no_row_and_marks_the_next():
 def test_a_sample_that_is_not_taken_says_why():
     pipeline = SymbolPipeline("BTCUSDT")
     assert pipeline.close_tick(T0, T0 * 1_000_000, is_sample=True) is None
-    assert pipeline.skipped == {"no book": 1}
+    assert pipeline.skipped == {"no_book": 1}
 
 
 def test_the_track_has_changes_and_heartbeats_and_nothing_else():

@@ -115,6 +115,7 @@ def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[st
         invocation,
         f"Collected {finished.n_samples} samples and {finished.n_raw_rows} raw rows; {finished.n_files} files.",
     )
+    note(invocation, _accounted(finished.statistics["samples"]))
     emit(invocation, _symbol_rows(finished.statistics), document=finished.statistics)
     return 0
 
@@ -144,6 +145,7 @@ def _print_status(invocation: Invocation, settings: EffectiveSettings) -> int:
     found = read_status(places_of(settings).status)
     state = f"running (process {found['pid']})" if found["is_running"] else "not running"
     note(invocation, f"{state}; {found['total_samples']} samples, as of {found['updated']}")
+    note(invocation, _accounted(found["samples"]))
     emit(invocation, _symbol_rows(found), document=found)
     return 0
 
@@ -157,6 +159,15 @@ def _print_plan(invocation: Invocation, settings: EffectiveSettings) -> int:
     return 0
 
 
+def _accounted(samples: dict[str, Any]) -> str:
+    """Samples that were due, and what became of them."""
+    why = ", ".join(f"{n} {code}" for code, n in samples["skipped"].items())
+    n_skipped = sum(samples["skipped"].values())
+    return f"{samples['expected']} samples were due: {samples['taken']} taken, {n_skipped} skipped" + (
+        f" ({why})." if why else "."
+    )
+
+
 def _symbol_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
@@ -166,6 +177,8 @@ def _symbol_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
             "spread": row["spread"],
             "updates_per_s": row["updates_per_s"],
             "samples": row["total_samples"],
+            "expected": row["expected"],
+            "skipped": ", ".join(f"{code} {n}" for code, n in row["skipped"].items()),
             "buffer": row["buffer_size"],
             "gaps": row["counts"].get("gaps", 0),
             "age_s": row["age_s"],

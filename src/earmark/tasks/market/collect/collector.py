@@ -28,7 +28,7 @@ from earmark.tasks.market.collect.buffers import BufferLimits, SampleBuffers
 from earmark.tasks.market.collect.clock import Clock, WallClock
 from earmark.tasks.market.collect.connection import Health, Socket, Timing
 from earmark.tasks.market.collect.feature_clock import FeatureClock
-from earmark.tasks.market.collect.pipeline import Sample, SymbolPipeline
+from earmark.tasks.market.collect.pipeline import Sample, SymbolPipeline, prepare_pipelines
 from earmark.tasks.market.collect.raw_lob import SAVE_S, RawLobOptions, RawLobWindows, write_windows
 from earmark.tasks.market.collect.records import (
     BEAT,
@@ -301,6 +301,7 @@ class Collector:
     async def _prepare(self, rest: VenueRest) -> None:
         """Check the symbols, measure the clock, fill the candles."""
         self.venue.check_depth(self.options.depth)
+        await asyncio.to_thread(prepare_pipelines)
         known = await rest.instruments()
         unknown = [symbol for symbol in self.options.symbols if symbol not in known]
         if unknown:
@@ -426,6 +427,8 @@ class Collector:
             if sample is not None:
                 self.status.note_jitter(self.feature_clock.exchange_ms(closed_ns) - tick)
                 samples.append(sample)
+            elif is_sample and pipeline.last_skip is not None:
+                _log.info("no sample of %s at %d: %s (%s)", symbol, tick, *pipeline.last_skip)
             await asyncio.sleep(0)
         await self._keep(samples)
 

@@ -39,6 +39,8 @@ class FeatureClock:
         Exchange time minus this machine's.
     n_missed : int
         Ticks left out since the start.
+    n_samples_due, n_samples_missed : int
+        Samples of each symbol that were due, and those of them that lay on ticks left out.
     """
 
     interval: int = 10
@@ -46,6 +48,8 @@ class FeatureClock:
     grace_ms: int = GRACE_MS
     offset_ms: float = 0.0
     n_missed: int = 0
+    n_samples_due: int = 0
+    n_samples_missed: int = 0
     _next_ms: int | None = None
     _loops: int = 0
     _cycles_s: list[float] = field(default_factory=list)
@@ -61,12 +65,13 @@ class FeatureClock:
             self._next_ms = -(-until_ms // STEP_MS) * STEP_MS
         missed = (until_ms - self._next_ms) // STEP_MS
         if missed > _MAX_MISSED:
-            self.n_missed += missed
-            self._next_ms += missed * STEP_MS
+            self._leave_out(missed)
         while self._next_ms <= until_ms:
             tick = self._next_ms
             self._next_ms += STEP_MS
-            yield tick, self._is_sample(tick)
+            is_sample = self._is_sample(tick)
+            self.n_samples_due += is_sample
+            yield tick, is_sample
 
     def wait_ms(self, now_ns: int) -> float:
         """Milliseconds of exchange time until the next tick is due."""
@@ -77,6 +82,15 @@ class FeatureClock:
     def note_cycle(self, cycle_s: float) -> None:
         """Tell how long the last loop took, for the adaptive cadence; the median of the last five counts."""
         self._cycles_s = [*self._cycles_s[-4:], cycle_s]
+
+    def _leave_out(self, n: int) -> None:
+        assert self._next_ms is not None
+        first, self._next_ms = self._next_ms, self._next_ms + n * STEP_MS
+        distance = self.interval * STEP_MS
+        samples = 0 if self.is_adaptive else -(-self._next_ms // distance) - -(-first // distance)
+        self.n_missed += n
+        self.n_samples_missed += samples
+        self.n_samples_due += samples
 
     def _is_sample(self, tick: int) -> bool:
         if not self.is_adaptive:

@@ -15,20 +15,18 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.orderbook.book import Applied, OrderBook
 from earmark.orderbook.candles import is_consistent
+from earmark.orderbook.engine import FeatureEngine, NotReady, prepare_kernels
 from earmark.orderbook.events import BestQuote, BookUpdate, Candle, Event, Levels, Trade
 from earmark.orderbook.state import FEATURE_LEVELS, MAX_BOOK_AGE_MS, STEP_MS, BookState
 
-if TYPE_CHECKING:
-    from earmark.orderbook.engine import FeatureEngine
-
-__all__ = ["HEARTBEAT_MS", "Rows", "Sample", "SymbolPipeline"]
+__all__ = ["HEARTBEAT_MS", "Rows", "Sample", "SymbolPipeline", "prepare_pipelines"]
 
 HEARTBEAT_MS = 500
 """The price track has a row at least so often while the book is healthy."""
@@ -129,7 +127,9 @@ class SymbolPipeline:
         Events and what was refused: ``updates``, ``trades``, ``candles``, ``duplicate_trades``, ``bad_candles``,
         ``late``, ``gaps``; ``candles`` are closed ones.
     skipped : Counter
-        Reason -> samples that were due and not taken.
+        Code of `earmark.orderbook.engine.NOT_READY` -> samples that were due and not taken.
+    last_skip : NotReady or None
+        Why the newest of these was not taken.
     """
 
     def __init__(
@@ -142,6 +142,7 @@ class SymbolPipeline:
         self.rows = Rows()
         self.counts: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
+        self.last_skip: NotReady | None = None
         self._next_tick: int | None = None
         self._copies: deque[_Copy] = deque()
         self._n_updates = self._n_late = self._sequence = 0
@@ -182,7 +183,8 @@ class SymbolPipeline:
         """
         copied = self._copy_for(time_ms)
         if copied is None:
-            self._skip(is_sample, f"no book: {self.book.problem or 'one side is empty'}")
+            if is_sample:
+                self._skip(self._why_no_book())
             return None
         state = BookState(
             time_ms,
@@ -312,7 +314,7 @@ class SymbolPipeline:
         assert self.engine is not None
         reason = self.engine.not_ready()
         if reason is not None:
-            self._skip(True, reason)
+            self._skip(reason)
             return None
         (bid, _), (ask, _) = state.bids[0].tolist(), state.asks[0].tolist()
         bid_sum, ask_sum = float(state.bids[:, 1].sum()), float(state.asks[:, 1].sum())
@@ -330,9 +332,14 @@ class SymbolPipeline:
             follows_gap=state.follows_gap,
         )
 
-    def _skip(self, is_sample: bool, reason: str) -> None:
-        if is_sample:
-            self.skipped[reason.partition(":")[0]] += 1
+    def _skip(self, reason: NotReady) -> None:
+        self.skipped[reason.code] += 1
+        self.last_skip = reason
+
+    def _why_no_book(self) -> NotReady:
+        if self.book.problem is not None:
+            return NotReady("no_book", self.book.problem)
+        return NotReady("no_mid", "a side of the book is empty, or it came after the tick")
 
     def checkpoint(self) -> dict[str, Any]:
         """What another pipeline needs to go on from here (`restore`), as JSON: the book, open ticks, counters."""
@@ -402,6 +409,15 @@ class SymbolPipeline:
                 0,
             )
         )
+
+
+def prepare_pipelines() -> None:
+    """Compile, or load, all that an update and a tick need: seconds that must not be spent while a market runs."""
+    one, two = (np.array([[price, 1.0]]) for price in (1.0, 2.0))
+    pipeline = SymbolPipeline("prepared")
+    pipeline.push(BookUpdate(pipeline.symbol, True, one, two, 1, 1, 0, 0, 0))
+    pipeline.book.top(1)
+    prepare_kernels()
 
 
 def _best_of(quote: BestQuote) -> tuple[float, float, float, float]:

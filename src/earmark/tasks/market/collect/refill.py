@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from earmark.orderbook.candles import CANDLE_MS
+from earmark.orderbook.candles import CANDLE_MS, WINDOW
 from earmark.orderbook.events import Event
 from earmark.tasks.market.venues.base import VenueError, VenueRest
 
@@ -19,7 +19,9 @@ __all__ = ["Refill"]
 
 _log = logging.getLogger(__name__)
 
-START_CANDLES = 200
+START_CANDLES = WINDOW + 2
+"""All that the features look at, so that a new start smooths from the same candle; the forming one and one to spare."""
+
 POLL_S = 5.0
 LATE_MS = 15_000
 """A closed candle that the socket has not brought so long after its end is asked for."""

@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ class Status:
         """Everything, as JSON has it."""
         collector = self._collector
         buffers = collector.buffers.statistics()
-        symbols = buffers.pop("symbols")
+        symbols = {name: {**row, **self._symbol(name)} for name, row in buffers.pop("symbols").items()}
         return {
             "is_running": is_running,
             "pid": os.getpid(),
@@ -79,7 +80,8 @@ class Status:
             "rss_mb": resident_mb(),
             "counts": dict(collector.counts),
             "raw_lob": collector.raw_lob_counts,
-            "symbols": {name: {**row, **self._symbol(name)} for name, row in symbols.items()},
+            "samples": _accounted(symbols.values()),
+            "symbols": symbols,
         }
 
     async def publish(self, *, is_running: bool = True) -> None:
@@ -102,8 +104,11 @@ class Status:
         found = self.statistics()
         live = sum(row["state"] == "live" for row in found["symbols"].values())
         _log.info(
-            "collector stats: collected=%d files=%d live=%d/%d memory=%.1fMB limit=%d rss=%.0fMB lag=%.0fms",
+            "collector stats: collected=%d due=%d skipped=%s files=%d live=%d/%d memory=%.1fMB limit=%d rss=%.0fMB "
+            "lag=%.0fms",
             found["total_samples"],
+            found["samples"]["expected"],
+            ",".join(f"{code}:{n}" for code, n in found["samples"]["skipped"].items()) or "none",
             found["files_written"],
             live,
             len(found["symbols"]),
@@ -115,6 +120,8 @@ class Status:
 
     def _symbol(self, symbol: str) -> dict[str, Any]:
         pipeline, health = self._collector.pipelines[symbol], self._collector.health[symbol]
+        clock = self._collector.feature_clock
+        missed = {"paused": clock.n_samples_missed} if clock.n_samples_missed else {}
         best = pipeline.book.best()
         age_s = (self._collector.clock.now_ns() - health.updated_ns) / 1e9 if health.updated_ns else None
         return {
@@ -127,7 +134,9 @@ class Status:
             "resyncs": health.n_resyncs,
             "reconnects": health.n_reconnects,
             "counts": dict(pipeline.counts),
-            "skipped": dict(pipeline.skipped),
+            "expected": clock.n_samples_due,
+            "skipped": {**pipeline.skipped, **missed},
+            "last_skip": None if pipeline.last_skip is None else pipeline.last_skip.detail,
         }
 
     def _measure_rates(self) -> None:
@@ -137,6 +146,17 @@ class Status:
         seconds = max((now_ns - then_ns) / 1e9, 1e-9)
         self._rates = {name: (count - before.get(name, 0)) / seconds for name, count in counts.items()}
         self._last = (now_ns, counts)
+
+
+def _accounted(symbols: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Of all symbols together: samples that were due, that were taken, and why the others were not."""
+    rows = list(symbols)
+    skipped = sum((Counter(row["skipped"]) for row in rows), Counter())
+    return {
+        "expected": sum(row["expected"] for row in rows),
+        "taken": sum(row["total_samples"] for row in rows),
+        "skipped": dict(skipped),
+    }
 
 
 def read_status(path: str | Path) -> dict[str, Any]:

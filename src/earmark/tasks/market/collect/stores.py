@@ -6,12 +6,11 @@ lets its segments go. The feature store takes a key once, so a flush may be repe
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from earmark.orderbook.events import Candle
 from earmark.store.journal import read_journal
@@ -29,16 +28,10 @@ from earmark.tasks.market.collect.samples import (
     v2_table,
 )
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from earmark.store.offline import FeatureStore
-
 __all__ = ["Places", "Stores"]
 
 _log = logging.getLogger(__name__)
 
-_REGISTER_S = 3600.0
 _CANDLES_MS = 6 * 3_600_000
 """Closed candles of so long are read back at the start: more than the features look at."""
 
@@ -91,7 +84,6 @@ class Stores:
         self.limits = limits
         self.raw = RawStore(places.data / "raw")
         self.n_files = 0
-        self._registered_s = -_REGISTER_S
 
     def write_rows(self, rows: Mapping[str, Rows], messages: Mapping[str, Sequence[Message]]) -> int:
         """Append to the raw store; the number of rows."""
@@ -138,21 +130,16 @@ class Stores:
 
         group = self.places.group
         groups = {group: (SCHEMA, sample_table), group + V2_GROUP_SUFFIX: (V2_SCHEMA, v2_table)}
+        batch = batch_of(samples)
         store = FeatureStore(
             self.places.data / "feature_store", schemas={name: schema for name, (schema, _) in groups.items()}
         )
         for name, (_, table_of) in groups.items():
-            self.n_files += len(store.write_offline_features(name, table_of(samples)).files)
-        self._register(store, sample_table(samples))
-
-    def _register(self, store: FeatureStore, table: pl.DataFrame) -> None:
-        """Tell the registry of features what values there are, now and then: it is a file per feature."""
-        from earmark.tasks.market.schema import SCHEMA
-
-        now_s = time.monotonic()
-        if now_s >= self._registered_s + _REGISTER_S:
-            self._registered_s = now_s
-            store.registry.update_from(SCHEMA, table, source="collect")
+            table = table_of(samples)
+            written = store.write_offline_features(name, table, batch=batch)
+            self.n_files += len(written.files)
+            if written.rows and name == group:
+                store.registry.update_from(SCHEMA, table, source="collect")
 
     def _write_legacy(self, samples: Mapping[str, Sequence[Sample]]) -> None:
         from earmark.tasks.market.legacy.writer import LegacyWriter
@@ -173,6 +160,13 @@ class Stores:
             missing[symbol] = [sample for sample in of_symbol if sample.book_ms > last]
         self._write_legacy({symbol: rows for symbol, rows in missing.items() if rows})
         return len(every)
+
+
+def batch_of(samples: Sequence[Sample]) -> str:
+    """A name for these samples, the same whenever they are written."""
+    keys = sorted((sample.symbol, sample.time_ms) for sample in samples)
+    digest = hashlib.blake2b(repr(keys).encode(), digest_size=8).hexdigest()
+    return f"collect-{min(time_ms for _, time_ms in keys)}-{digest}"
 
 
 def unwritten_samples(folder: Path) -> dict[str, list[Sample]]:

@@ -1,8 +1,9 @@
-"""What the collector needs of a venue: its addresses, its messages, its rule of continuity and its requests.
+"""What the collector needs of a venue: its addresses, its messages and its requests.
 
 A venue turns text from the wire into `earmark.orderbook.events` and says nothing about sockets, so that the same
 parser reads the exchange, the simulator and a recording. Times are exchange milliseconds (``*_ms``) and this
-machine's nanoseconds (``received_ns``) as in `events`.
+machine's nanoseconds (``received_ns``) as in `events`. Whether an update follows the one before is for
+`earmark.orderbook.book.OrderBook.apply` to say, of every venue.
 
 ::
 
@@ -259,9 +260,6 @@ class Venue(Protocol):
 
     def parse(self, text: str | bytes, received_ns: int) -> Parsed:
         """Events of one message, or a control; a MessageError for what is neither."""
-
-    def follows(self, previous_update_id: int, update: BookUpdate) -> bool:
-        """Whether `update` goes on without loss from a book at `previous_update_id`."""
 
     def rest(
         self, session: aiohttp.ClientSession, now_ns: Callable[[], int], policies: Policies = POLICIES

@@ -125,10 +125,6 @@ class Binance:
                 "Expected: depthUpdate, aggTrade, kline, or the answer to a request."
             ) from error
 
-    def follows(self, previous_update_id: int, update: BookUpdate) -> bool:
-        """A snapshot always, a delta when its ``pu`` is the last ``u``."""
-        return update.is_snapshot or update.previous_update_id == previous_update_id
-
     def rest(
         self, session: aiohttp.ClientSession, now_ns: Callable[[], int], policies: Policies = POLICIES
     ) -> BinanceRest:

@@ -117,10 +117,6 @@ class Bybit:
                 "Expected: a topic of book, trades or candles, or the answer to a request."
             ) from error
 
-    def follows(self, previous_update_id: int, update: BookUpdate) -> bool:
-        """A snapshot always, a delta when its ``u`` is the next."""
-        return update.is_snapshot or update.update_id == previous_update_id + 1
-
     def rest(
         self, session: aiohttp.ClientSession, now_ns: Callable[[], int], policies: Policies = POLICIES
     ) -> BybitRest:

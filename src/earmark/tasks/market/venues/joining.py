@@ -33,7 +33,7 @@ class SnapshotJoin:
         """The snapshot and the held deltas that follow it, or None if it is older than what is held.
 
         None asks for another snapshot; the deltas stay. A snapshot that is newer than all deltas is given back
-        alone with them dropped: `Venue.follows` then decides about the next.
+        alone with them dropped: the book then decides about the next.
         """
         behind = [update for update in self._held if update.update_id >= snapshot.update_id]
         if not behind:
