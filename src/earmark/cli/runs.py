@@ -43,17 +43,20 @@ def list_command(invocation: Invocation, task: str | None, limit: int | None) ->
       earmark runs list zones --limit 5 --format json
     """
     from earmark.cli.output import emit
+    from earmark.training.production import stages
     from earmark.training.runs import list_runs
 
-    found = list_runs(invocation.settings().path("runs"), task)
+    root = invocation.settings().path("runs")
+    found = list_runs(root, task)
     chosen = found[-limit:] if limit else found
     names = list(dict.fromkeys(name for run in chosen for name in run.metrics))
-    rows = [_row(run) for run in chosen]
+    stage_of = {name: stages(root, name) for name in {run.task for run in chosen}}
+    rows = [_row(run, stage_of[run.task].get(run.name)) for run in chosen]
     shown = [{**{key: row[key] for key in row if key != "metrics"}, **row["metrics"]} for row in rows]
     emit(
         invocation,
         shown,
-        columns=["name", "task", "algorithm", "strategy", "created", "seconds", *names],
+        columns=["name", "task", "algorithm", "strategy", "stage", "created", "seconds", *names],
         document=rows,
     )
 
@@ -131,27 +134,35 @@ def compare_command(invocation: Invocation, first: str, second: str) -> None:
 @runs.command("promote", cls=EarmarkCommand)
 @click.argument("run")
 @click.option("--reason", default="", metavar="TEXT", help="Kept with the promotion.")
-@click.option("--force", is_flag=True, help="Also where the run is clearly worse.")
+@click.option("--force", is_flag=True, help="Also where the run is clearly worse, or failed its gate.")
+@click.option(
+    "--stage",
+    type=click.Choice(["production", "staging", "archived"]),
+    default="production",
+    help="Where the run goes; the one that was in production goes to staging.",
+)
 @click.pass_obj
-def promote_command(invocation: Invocation, run: str, reason: str, force: bool) -> None:
+def promote_command(invocation: Invocation, run: str, reason: str, force: bool, stage: str) -> None:
     """Let predictions use RUN, unless it is clearly worse than the run in use.
 
     Runs on the same rows and folds are compared item by item. Exit code 3 where the interval of the difference lies
-    on the wrong side of zero; then nothing changes.
+    on the wrong side of zero, or where training recorded that the run did not pass its gate; then nothing changes.
 
     \b
     Examples:
       earmark runs promote latest
       earmark runs promote 20260102-101500-xgboost --reason "listened to fifty"
+      earmark runs promote 20260102-101500-xgboost --stage archived
     """
     from earmark.cli.output import emit, note
     from earmark.tasks.verbs.promote import promote
 
-    promotion = promote(invocation.settings().path("runs"), run, reason=reason, force=force)
+    promotion = promote(invocation.settings().path("runs"), run, reason=reason, force=force, stage=stage)
     gap = promotion.difference
     row = {
         "task": promotion.run.task,
         "run": promotion.run.name,
+        "stage": stage,
         "before": None if promotion.before is None else promotion.before.name,
         "metric": promotion.metric,
         "difference": None if gap is None else gap.value,
@@ -161,6 +172,35 @@ def promote_command(invocation: Invocation, run: str, reason: str, force: bool) 
     emit(invocation, [row], document=row)
     if promotion.before is not None and gap is None:
         note(invocation, "Their rows or folds differ: the two runs could not be compared.")
+
+
+@runs.command("track", cls=EarmarkCommand)
+@click.argument("run")
+@click.option(
+    "--mlflow", "uri", metavar="URI", help="Default: $MLFLOW_TRACKING_URI, else data/mlflow/mlruns.db."
+)
+@click.option("--experiment", default="model_training", help="Experiment in MLflow.")
+@click.pass_obj
+def track_command(invocation: Invocation, run: str, uri: str | None, experiment: str) -> int:
+    """Log RUN in MLflow, as `train --mlflow` does: after a server was down, or for runs made without.
+
+    \b
+    Examples:
+      earmark runs track latest
+      earmark runs track latest --mlflow http://127.0.0.1:5000
+    """
+    from earmark.cli.output import complain, emit
+    from earmark.tasks.market.training.tracking import resolve_uri, track
+    from earmark.training.runs import load_run
+
+    found = load_run(run, root=invocation.settings().path("runs"))
+    where = resolve_uri(invocation.folder, uri, wanted=True)
+    tracked = track(found, str(where), experiment)
+    for warning in tracked.warnings:
+        complain(warning)
+    if tracked.run_id is not None:
+        emit(invocation, [{"run": found.name, "mlflow_run": tracked.run_id, "experiment": experiment}])
+    return 0 if tracked.run_id is not None else 1
 
 
 @runs.command("rollback", cls=EarmarkCommand)
@@ -181,13 +221,14 @@ def rollback_command(invocation: Invocation, task: str) -> None:
     emit(invocation, [row], document=row)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, stage: str | None) -> dict[str, Any]:
     scores = {name: score["value"] for name, score in run.metrics.items()}
     return {
         "name": run.name,
         "task": run.task,
         "algorithm": run.algorithm,
         "strategy": run.strategy,
+        "stage": stage,
         "created": run.config["created"],
         "seconds": run.config.get("seconds"),
         "path": str(run.path),

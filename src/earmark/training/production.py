@@ -17,7 +17,7 @@ from earmark.errors import RunError
 from earmark.models.constraints import closest
 from earmark.training.runs import Run, load_run
 
-__all__ = ["STAGES", "history", "production_run", "promote", "rollback", "stages"]
+__all__ = ["PRODUCTION", "STAGES", "history", "production_run", "promote", "rollback", "stages"]
 
 PRODUCTION, STAGING, ARCHIVED = STAGES = ("production", "staging", "archived")
 """Stages that a run can be given; one that was given none has none."""

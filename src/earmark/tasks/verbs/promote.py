@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from earmark.errors import GateError
+from earmark.evaluation.block_bootstrap import time_blocks
 from earmark.evaluation.intervals import Difference, paired_difference
 from earmark.evaluation.metrics import METRICS
-from earmark.training.production import history, production_run
+from earmark.training.production import PRODUCTION, history, production_run
 from earmark.training.production import promote as point_to
 from earmark.training.runs import Run, load_run
 
@@ -31,8 +32,10 @@ class Promotion:
     difference: Difference | None
 
 
-def promote(root: str | Path, name: str, *, reason: str = "", force: bool = False) -> Promotion:
-    """Make the run called `name` the one that predicts.
+def promote(
+    root: str | Path, name: str, *, reason: str = "", force: bool = False, stage: str = PRODUCTION
+) -> Promotion:
+    """Make the run called `name` the one that predicts, or give it another stage.
 
     Parameters
     ----------
@@ -43,14 +46,22 @@ def promote(root: str | Path, name: str, *, reason: str = "", force: bool = Fals
     reason : str
         Kept with the promotion.
     force : bool
-        Also where the run is clearly worse.
+        Also where the run is clearly worse, or did not pass the gate of its training.
+    stage : str
+        One of `earmark.training.production.STAGES`; only production is guarded by comparisons.
 
     Raises
     ------
     GateError
-        The run is clearly worse than the one in use, by the metric that ranked it.
+        The run is clearly worse than the one in use, by the metric that ranked it, or its training recorded that it
+        did not pass the gate.
     """
     run = load_run(name, root=root)
+    if stage != PRODUCTION:
+        point_to(root, run, reason=reason, stage=stage)
+        return Promotion(run, None, run.config["rank_by"], None)
+    if not force:
+        _require_gate(run)
     metric = run.config["rank_by"]
     before = production_run(root, run.task) if history(root, run.task) else None
     gap = difference(run, before, metric) if before is not None else None
@@ -66,6 +77,8 @@ def promote(root: str | Path, name: str, *, reason: str = "", force: bool = Fals
 
 def difference(first: Run, second: Run, metric: str) -> Difference | None:
     """Metric of `first` minus metric of `second` on the same items; None where rows or folds differ."""
+    if first.is_series or second.is_series:
+        return _difference_on_test_part(first, second, metric)
     a, b = first.out_of_fold(), second.out_of_fold()
     shared = ["id", "fold", "label"]
     if first.classes != second.classes or not a.select(shared).equals(b.select(shared)):
@@ -78,6 +91,30 @@ def difference(first: Run, second: Run, metric: str) -> Difference | None:
         b.select(columns).to_numpy(),
         np.asarray(a["group"].to_list()),
     )
+
+
+def _difference_on_test_part(first: Run, second: Run, metric: str) -> Difference | None:
+    """The same of two series; blocks of time are drawn."""
+    if not (first.is_series and second.is_series) or first.classes != second.classes:
+        return None
+    a, b = first.part("test"), second.part("test")
+    shared = ["symbol", "timestamp", "label"]
+    if not a.select(shared).equals(b.select(shared)):
+        return None
+    columns = [f"probability_{name}" for name in first.classes]
+    blocks = time_blocks(a["timestamp"].to_numpy(), int(first.config["data"]["source"]["interval_ms"]))
+    p, q = a.select(columns).to_numpy(), b.select(columns).to_numpy()
+    return paired_difference(METRICS[metric], a["label"].to_numpy(), p, q, blocks)
+
+
+def _require_gate(run: Run) -> None:
+    """Refuse a run whose training judged it and did not let it pass."""
+    gate = run.config.get("gate", {"passed": True})
+    if not gate["passed"]:
+        raise GateError(
+            f"`{run.name}` did not pass the gate of its training: {'; '.join(gate['reasons'])}. Train a better one, or "
+            "give --force."
+        )
 
 
 def _is_clearly_worse(gap: Difference, metric: str) -> bool:

@@ -59,7 +59,10 @@ class GateOutcome:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> GateOutcome:
         """What `to_json` gave."""
-        return cls(**{field.name: record.get(field.name) for field in fields(cls)})
+        known: dict[str, Any] = {
+            field.name: record[field.name] for field in fields(cls) if field.name in record
+        }
+        return cls(**known)
 
     def sentence(self) -> str:
         """Whether it passed, and why not."""

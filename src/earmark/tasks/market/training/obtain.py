@@ -253,14 +253,12 @@ class _Obtaining:
         self.notes.append(f"{why}: {report.rows} rows were labelled, set {report.set_id}.")
 
     def _is_behind(self, record: dict[str, Any], group: str) -> bool:
-        labelled = sum(
-            row["rows"] for row in record["coverage"] if row["horizon"] == f"{self.config.horizon}s"
-        )
         import polars as pl
 
-        return labelled < int(
-            self._table(group).scan(columns=("timestamp",)).select(pl.len()).collect().item()
-        )
+        horizon = f"{self.config.horizon}s"
+        labelled = sum(int(row["rows"]) for row in record["coverage"] if row["horizon"] == horizon)
+        stored = self._table(group).scan(columns=("timestamp",)).select(pl.len()).collect().item()
+        return labelled < int(stored)
 
     def _loaded(self, options: PrepareOptions) -> Prepared:
         try:
@@ -309,8 +307,6 @@ def _fits(record: dict[str, Any], request: LabelRequest, config: TrainConfig) ->
         return False
     if config.labeling_method == "fixed_threshold":
         return str(record.get("name")) in ("fixed", "legacy")
-    stored = record.get("parameters", {})
-    wanted = parameters_of(request.rule)
-    return bool(record.get("name") == request.rule.name) and all(
-        str(stored.get(name)) == str(value) for name, value in wanted.items() if name != "max_hold"
-    )
+    stored, wanted = record.get("parameters", {}), parameters_of(request.rule)
+    same = [str(stored.get(name)) == str(value) for name, value in wanted.items() if name != "max_hold"]
+    return bool(record.get("name") == request.rule.name and all(same))

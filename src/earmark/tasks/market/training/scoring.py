@@ -1,4 +1,4 @@
-"""What a fitted model is worth: predictions of the parts, baselines on the same windows, the evaluation of the test part.
+"""What a fitted model is worth: predictions of the parts, baselines on the same windows, evaluation of the test part.
 
 Windows that lack values are left out of a part where the model leaves them out; the counts are in the run. Baselines
 are fitted on the training windows and see each window that the model sees.
@@ -82,7 +82,7 @@ def scores_of(part: Part) -> dict[str, dict[str, Any]]:
     """Every metric of the part: ``value``, ``direction`` and no folds; None where undefined."""
     from earmark.evaluation.metrics import METRICS
 
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, metric in METRICS.items():
         value = float(metric.function(part.windows.y, part.predicted.probabilities))
         found[name] = {
@@ -131,6 +131,7 @@ def evaluation_of(
         task=task.name,
         run=run,
         split="val",
+        scored_on="test part",
         classes=classes,
         ids=tuple(f"{symbol}@{time}" for symbol, time in zip(symbols, windows.time_ms.tolist(), strict=True)),
         paths=tuple(symbols),
