@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from earmark.tasks.market.collect.clock import Clock
 from earmark.tasks.market.collect.collector import CollectOptions, Collector, Finished
 from earmark.tasks.market.collect.connection import Timing
 from earmark.tasks.market.collect.metrics import serve_metrics
+from earmark.tasks.market.collect.pipeline import Sample
 from earmark.tasks.market.collect.raw_lob import RawLobOptions
 from earmark.tasks.market.collect.simulated import simulated_exchange
 from earmark.tasks.market.collect.stores import Places
@@ -137,6 +138,8 @@ def collect(
     duration_s: float | None = None,
     simulation: Simulation | None = None,
     on_status: Callable[[dict[str, Any]], None] | None = None,
+    on_samples: Callable[[Sequence[Sample]], None] | None = None,
+    adjust: Callable[[CollectOptions], CollectOptions] = lambda options: options,
 ) -> Finished:
     """Collect until SIGINT, SIGTERM or the end of `duration_s`.
 
@@ -150,8 +153,12 @@ def collect(
         Start the shipped exchange and collect from it.
     on_status : callable, optional
         Told the statistics once a second.
+    on_samples : callable, optional
+        As of `Collector`.
+    adjust : callable, optional
+        Options in place of those of the settings.
     """
-    options, market = options_of(settings, duration_s=duration_s), settings.settings.market
+    options, market = adjust(options_of(settings, duration_s=duration_s)), settings.settings.market
     with ExitStack() as stack:
         chosen, clock = _venue_of(market), None
         chosen.check_depth(options.depth)
@@ -168,7 +175,7 @@ def collect(
             clock = exchange.clock
             chosen = venue(market.venue, websocket_url=exchange.websocket_url, rest_url=exchange.rest_url)
             options = replace(options, timing=_faster(options.timing, simulation.speed))
-        return asyncio.run(_run(chosen, options, clock, market.metrics_port, on_status))
+        return asyncio.run(_run(chosen, options, clock, market.metrics_port, on_status, on_samples))
 
 
 async def _run(
@@ -177,8 +184,9 @@ async def _run(
     clock: Clock | None,
     metrics_port: int | None,
     on_status: Callable[[dict[str, Any]], None] | None,
+    on_samples: Callable[[Sequence[Sample]], None] | None,
 ) -> Finished:
-    collector = Collector(chosen, options, clock=clock, on_status=on_status)
+    collector = Collector(chosen, options, clock=clock, on_status=on_status, on_samples=on_samples)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, collector.stop)
