@@ -134,6 +134,7 @@ class Status:
             "resyncs": health.n_resyncs,
             "reconnects": health.n_reconnects,
             "counts": dict(pipeline.counts),
+            "updates": {outcome.value: n for outcome, n in pipeline.book.counts.items()},
             "expected": clock.n_samples_due,
             "skipped": {**pipeline.skipped, **missed},
             "last_skip": None if pipeline.last_skip is None else pipeline.last_skip.detail,
