@@ -21,7 +21,7 @@ from earmark.errors import UsageError
 from earmark.models.constraints import closest
 from earmark.tasks.market.training.presets import PRESETS
 
-__all__ = ["BALANCING_SWITCHES", "TrainConfig", "describe_fields", "train_config"]
+__all__ = ["BALANCING_SWITCHES", "TrainConfig", "describe_fields", "train_config", "without_password"]
 
 BALANCING_SWITCHES = ("use_class_weights", "use_oversampling", "use_undersampling")
 """At most one is on; switching one on switches off those that were on by default."""
@@ -182,8 +182,9 @@ class TrainConfig(BaseModel):
         return frozenset(name for name in self.given if getattr(self, name) != defaults[name])
 
     def record(self) -> dict[str, Any]:
-        """All settings in force, as plain values: what a run keeps."""
-        return self.model_dump(mode="json")
+        """All settings in force, as plain values: what a run keeps, which is no place for a password."""
+        found = self.model_dump(mode="json")
+        return found | {"mlflow_uri": None if self.mlflow_uri is None else without_password(self.mlflow_uri)}
 
     def given_record(self) -> dict[str, Any]:
         """Preset and given settings: `train_config` of them is this configuration again."""
@@ -257,6 +258,12 @@ def describe_fields() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def without_password(uri: str) -> str:
+    """``postgresql://user:secret@host/db`` -> ``postgresql://...@host/db``."""
+    head, separator, tail = uri.rpartition("@")
+    return f"{head.partition('://')[0]}://...{separator}{tail}" if separator else uri
 
 
 def _nested(layer: Mapping[str, Any]) -> dict[str, Any]:

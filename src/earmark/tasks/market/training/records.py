@@ -114,7 +114,7 @@ def config_of(
     """The content of run.toml, but for what is known only at the end."""
     from earmark.tasks.market.schema import SCHEMA
 
-    estimator = classifier.estimator
+    estimator, settings = classifier.estimator, config.record()
     data = {name: value for name, value in prepared.record.items() if name not in ("columns", "hashes")}
     return {
         "format": FORMAT,
@@ -140,8 +140,8 @@ def config_of(
         "hashes": hashes(prepared) | {"code": code_hash(CODE)},
         "versions": versions(recipe),
         "data": data,
-        "settings": config.record(),
-        "given": config.given_record(),
+        "settings": settings,
+        "given": {name: settings[name] for name in ("preset", *sorted(config.given))},
     }
 
 

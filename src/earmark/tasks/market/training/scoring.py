@@ -132,6 +132,8 @@ def evaluation_of(
         run=run,
         split="val",
         scored_on="test part",
+        scored_words=f"Scored on {len(windows)} windows behind all that the model was fitted and chosen on; the "
+        "sealed period was not opened for this.",
         classes=classes,
         ids=tuple(f"{symbol}@{time}" for symbol, time in zip(symbols, windows.time_ms.tolist(), strict=True)),
         paths=tuple(symbols),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.errors import MissingExtraError
+from earmark.tasks.market.training.config import without_password
 from earmark.training.runs import Run
 
 __all__ = ["EXPERIMENTS", "Tracked", "default_uri", "flattened", "resolve_uri", "track"]
@@ -98,7 +99,7 @@ def track(run: Run, uri: str, experiment: str) -> Tracked:
         return Tracked(
             None,
             (
-                f"MLflow at {_without_password(uri)} did not take the run ({type(error).__name__}: "
+                f"MLflow at {without_password(uri)} did not take the run ({type(error).__name__}: "
                 f"{what[0][:200] if what else 'no reason given'}). The run itself is complete in `{run.path}`. Start "
                 "the server or correct mlflow_uri, then log it: earmark runs track " + run.name,
             ),
@@ -232,11 +233,6 @@ def _finite(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else "nan" if value is None else json.dumps(value, default=str)
-
-
-def _without_password(uri: str) -> str:
-    head, separator, tail = uri.rpartition("@")
-    return f"{head.partition('://')[0]}://...{separator}{tail}" if separator else uri
 
 
 @contextmanager
