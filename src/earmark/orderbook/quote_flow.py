@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from earmark.orderbook.events import BestQuote
 
-__all__ = ["FLOW_STEPS", "QuoteFlow", "contributions"]
+__all__ = ["FLOW_STEPS", "QuoteFlow", "contributions", "flow_contributions"]
 
 FLOW_STEPS = (1, 10)
 """Spans in steps of the feature clock."""
@@ -28,9 +28,17 @@ FLOW_STEPS = (1, 10)
 
 def contributions(quotes: Sequence[BestQuote]) -> npt.NDArray[np.float64]:
     """What each quote but the first contributes, shape (n - 1,): positive where buyers press."""
-    bid, bid_quantity, ask, ask_quantity = np.array(
-        [(quote.bid, quote.bid_quantity, quote.ask, quote.ask_quantity) for quote in quotes], np.float64
-    ).T
+    rows = [(quote.bid, quote.bid_quantity, quote.ask, quote.ask_quantity) for quote in quotes]
+    return flow_contributions(*np.array(rows, np.float64).T)
+
+
+def flow_contributions(
+    bid: npt.NDArray[np.float64],
+    bid_quantity: npt.NDArray[np.float64],
+    ask: npt.NDArray[np.float64],
+    ask_quantity: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """The same of columns, each of shape (n,)."""
     bought = (bid[1:] >= bid[:-1]) * bid_quantity[1:] - (bid[1:] <= bid[:-1]) * bid_quantity[:-1]
     sold = (ask[1:] <= ask[:-1]) * ask_quantity[1:] - (ask[1:] >= ask[:-1]) * ask_quantity[:-1]
     return np.asarray(bought - sold)
