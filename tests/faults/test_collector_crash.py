@@ -21,7 +21,7 @@ from earmark.store.journal import read_journal
 from earmark.store.offline import FeatureStore
 from earmark.store.raw import RawStore
 from earmark.tasks.market.collect.replay import replay_journal
-from earmark.tasks.market.collect.simulated import SimulatedExchange, simulated_exchange
+from earmark.tasks.market.collect.simulated import SimulatedExchange, clock_of, simulated_exchange
 from earmark.tasks.market.collect.stores import unwritten_samples
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "4USDT")
@@ -105,7 +105,7 @@ def stored_rows(folder: Path) -> dict[str, list[Any]]:
 def test_a_collector_killed_loses_a_tenth_of_a_second_and_no_sample(tmp_path, exchange):
     with collector(tmp_path, exchange) as child:
         wait_for_samples(child, 12)
-        killed_ns = exchange.clock.now_ns()
+        killed_ns = clock_of(exchange.rest_url).now_ns()
         child.kill()
         child.wait()
     samples, rows = logged_samples(tmp_path), journalled(tmp_path)

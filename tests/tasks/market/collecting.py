@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from earmark.tasks.market.collect.clock import AcceleratedClock
+from earmark.tasks.market.collect.clock import StreamClock
 from earmark.tasks.market.collect.collector import CollectOptions, Collector, Finished
 from earmark.tasks.market.collect.connection import Timing
 from earmark.tasks.market.collect.stores import Places
@@ -48,7 +48,9 @@ def collect(
     """Collect until a condition holds; the collector, what it did, the exchange's ledger."""
 
     async def run() -> tuple[Collector, Finished, dict[str, Any]]:
-        exchange = ExchangeSimulator(chosen.symbols, speed=speed, start_ms=start_ms, **simulated)
+        exchange = ExchangeSimulator(
+            chosen.symbols, speed=speed, start_ms=start_ms, follow_readers=True, **simulated
+        )
         async with exchange:
             collector = collector_of(exchange, chosen)
             watcher = asyncio.create_task(stop_when(collector, until))
@@ -61,11 +63,10 @@ def collect(
 
 def collector_of(exchange: ExchangeSimulator, chosen: CollectOptions) -> Collector:
     """A collector that keeps the exchange's time."""
-    clock = exchange.clock
     return Collector(
         exchange.venue(),
         chosen,
-        clock=AcceleratedClock(clock.speed, clock.exchange_origin_ns, clock.wall_origin_ns),
+        clock=StreamClock(exchange.now_ns(), exchange.clock.speed),
     )
 
 

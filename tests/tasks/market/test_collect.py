@@ -129,7 +129,7 @@ async def _cut_off(exchange, chosen, until):
 def test_a_journal_gives_what_live_gave_and_the_next_start_recovers_it(tmp_path):
     chosen = options(tmp_path, SYMBOLS, flush_raw_s=1e9)
     exchange = ExchangeSimulator(
-        SYMBOLS, speed=30, start_ms=START_MS, faults="drop@15:BTCUSDT,close@40:4USDT"
+        SYMBOLS, speed=30, start_ms=START_MS, faults="drop@15:BTCUSDT,close@40:4USDT", follow_readers=True
     )
     collector = asyncio.run(_cut_off(exchange, chosen, lambda c: c.buffers.total >= 6))
     live = collector.buffers.take()

@@ -16,7 +16,11 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 def test_a_refused_subscription_is_tried_again(tmp_path):
     collector, _, ledger = collect(
-        options(tmp_path, SYMBOLS), all_live, speed=20, faults="refuse_subscription@0=2"
+        options(tmp_path, SYMBOLS),
+        all_live,
+        speed=20,
+        faults="refuse_subscription@0=2",
+        wait_for_subscription=False,  # the fault is there before anyone has subscribed
     )
     assert collector.counts["lost_connections"] >= 1
     assert ledger["sockets"]["opened"] >= 2

@@ -1,26 +1,48 @@
-"""The collector's clock: this machine's, or one that runs as fast as a simulated exchange."""
+"""The collector's clock: this machine's, or the time that a simulated exchange's stream tells.
+
+A simulated market runs faster than this machine's clock, and as fast as it is read. No clock of this machine keeps pace
+with it, so `StreamClock` reads the time that every message carries: whatever the load, a book is as old as the market
+says, and a tick is closed when the market has passed it.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Protocol
 
-__all__ = ["AcceleratedClock", "Clock", "WallClock"]
+__all__ = ["Clock", "StreamClock", "WallClock"]
+
+_SENT = re.compile(r'"(?:ts|E)": ?(\d{13})\b')
+"""When a message left the exchange, in milliseconds, as Bybit and Binance write it."""
 
 
 class Clock(Protocol):
-    """What stamps receipts and closes ticks; `speed` is market seconds per second of this machine."""
+    """What stamps receipts and closes ticks.
+
+    Attributes
+    ----------
+    speed : float
+        Market seconds per second of this machine, where both keep up.
+    follows_stream : bool
+        Whether it shows exchange time and moves by what arrives alone.
+    """
 
     speed: float
+    follows_stream: bool
 
     def now_ns(self) -> int:
         """Nanoseconds since 1970."""
+
+    def receive_ns(self, text: str) -> int:
+        """The time at which this message came."""
 
 
 class WallClock:
     """This machine's clock. It never goes back: a correction of the system's clock holds it still for a moment."""
 
     speed = 1.0
+    follows_stream = False
 
     def __init__(self) -> None:
         self._last = 0
@@ -30,17 +52,35 @@ class WallClock:
         self._last = max(self._last, time.time_ns())
         return self._last
 
+    def receive_ns(self, text: str) -> int:
+        """Now, whatever the message says."""
+        return self.now_ns()
 
-class AcceleratedClock:
-    """A clock that showed `origin_ns` when this machine's showed `wall_origin_ns`, and runs `speed` times as fast."""
 
-    def __init__(self, speed: float, origin_ns: int | None = None, wall_origin_ns: int | None = None) -> None:
-        now_ns = time.time_ns()
+class StreamClock:
+    """The newest time that the stream has told; no two readings are equal, so what came first has the lesser time.
+
+    Parameters
+    ----------
+    origin_ns : int
+        What it shows before the first message.
+    speed : float
+    """
+
+    follows_stream = True
+
+    def __init__(self, origin_ns: int, speed: float = 1.0) -> None:
         self.speed = speed
-        self._wall_origin = now_ns if wall_origin_ns is None else wall_origin_ns
-        self._origin = now_ns if origin_ns is None else origin_ns
-        self._wall = WallClock()
+        self._last = origin_ns
 
     def now_ns(self) -> int:
-        """Nanoseconds since 1970."""
-        return self._origin + int((self._wall.now_ns() - self._wall_origin) * self.speed)
+        """Nanoseconds since 1970, more than before."""
+        self._last += 1
+        return self._last
+
+    def receive_ns(self, text: str) -> int:
+        """The time that the message carries, or the last one where it has none or an older one."""
+        found = _SENT.search(text)
+        if found is not None:
+            self._last = max(self._last, 1_000_000 * int(found[1]) - 1)
+        return self.now_ns()

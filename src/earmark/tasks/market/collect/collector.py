@@ -63,7 +63,6 @@ _WATCH_S = 1.0
 _STATISTICS_S = 300.0
 _CLOCK_S = 600.0
 _LONGEST_SLEEP_S = 0.05
-_MS_PER_SPEED = 50  # a wake-up of this machine is late by some ms, which are more of a faster exchange's
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ class Collector:
         self.feature_clock = FeatureClock(
             options.collection_interval,
             options.is_adaptive,
-            max(GRACE_MS, int(_MS_PER_SPEED * self.clock.speed)),
+            GRACE_MS,
         )
         self.stores = Stores(options.places, options.limits)
         self._raw_lob = None if options.raw_lob is None else RawLobWindows(options.symbols, options.raw_lob)
@@ -160,6 +159,9 @@ class Collector:
         self._is_due = asyncio.Event()
         self._writes: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._round = asyncio.Lock()
+        self._next_beat_ms = self._last_round_ns = 0
+        self._end_ns: int | None = None
         self._failure: EarmarkError | None = None
         self._on_samples = on_samples
 
@@ -257,7 +259,11 @@ class Collector:
         self._refill.trades_of(symbol)
 
     async def room(self) -> None:
-        """Wait until the disk has kept up; the wait is counted."""
+        """Wait until the disk has kept up, which is counted, and a clock that follows the stream with the stream."""
+        if self.clock.follows_stream:
+            await self._close_due()
+            if self._stop.is_set():
+                await asyncio.Event().wait()  # behind the end nothing is read: until this reader is cancelled
         if self._journal.has_room:
             return
         self.counts["waits_for_disk"] += 1
@@ -310,7 +316,8 @@ class Collector:
                 f"{', '.join(sorted(known)[:3])}. Correct --symbols."
             )
         self._refill = Refill(self, rest)
-        await self._refill.measure_clock()
+        if not self.clock.follows_stream:
+            await self._refill.measure_clock()
         loop = asyncio.get_running_loop()
         now_ms = self.feature_clock.exchange_ms(self.clock.now_ns())
         for symbol in self.options.symbols:
@@ -335,13 +342,12 @@ class Collector:
             )
             for connection in self.venue.connections(self.options.symbols, self.options.depth)
         ]
+        self._end_ns = self._end_of_duration()
         running = [asyncio.create_task(socket.run()) for socket in self._sockets]
         running += [asyncio.create_task(part) for part in self._duties()]
         stopping = asyncio.create_task(self._stop.wait())
         try:
-            done, _ = await asyncio.wait(
-                [*running, stopping], timeout=self._duration_s(), return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (*running, stopping):
                 task.cancel()
@@ -353,7 +359,9 @@ class Collector:
                 self._note_end(task)
 
     def _duties(self) -> list[Coroutine[Any, Any, None]]:
+        measures = [] if self.clock.follows_stream else [self._every(_CLOCK_S, self._refill.measure_clock)]
         return [
+            *measures,
             self._run_clock(),
             self._every(_WATCH_S / self.clock.speed, self._watch),
             self._every(self.options.flush_raw_s / self.clock.speed, lambda: self._whole(self._flush_raw())),
@@ -361,13 +369,12 @@ class Collector:
             self._every(_STATISTICS_S, self.status.log),
             self._every(_WATCH_S, self.status.publish),
             self._refill.poll_candles(),
-            self._every(_CLOCK_S, self._refill.measure_clock),
             self._every(SAVE_S / self.clock.speed, lambda: self._whole(self._save_raw_lob())),
         ]
 
-    def _duration_s(self) -> float | None:
+    def _end_of_duration(self) -> int | None:
         duration_s = self.options.duration_s
-        return None if duration_s is None else duration_s / self.clock.speed
+        return None if duration_s is None else self.clock.now_ns() + int(duration_s * 1e9)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         """A duty ends by an error alone: that of the disk is kept, any other is a fault of ours."""
@@ -385,26 +392,32 @@ class Collector:
             await duty()
 
     async def _run_clock(self) -> None:
-        """Close ticks when they are due, and keep the price tracks alive."""
+        """Look at the clock whenever a tick may be due, until the duration is over."""
         loop = asyncio.get_running_loop()
-        next_beat = last_round = 0.0
         while True:
-            now_ns = self.clock.now_ns()
-            exchange_ms = self.feature_clock.exchange_ms(now_ns)
-            if exchange_ms >= next_beat:
-                next_beat = exchange_ms + BEAT_MS
-                self._beat(exchange_ms - self.feature_clock.grace_ms, now_ns)
-            for tick, is_sample in self.feature_clock.due(now_ns):
-                if last_round:
-                    self._step_s = (now_ns - last_round) / 1e9
-                    self.feature_clock.note_cycle(self._step_s)
-                last_round = now_ns
-                await self._whole(self._close_tick(tick, is_sample))
+            await self._close_due()
             wait_ms = min(self.feature_clock.wait_ms(self.clock.now_ns()), BEAT_MS)
             sleep_s = min(max(wait_ms / 1000 / self.clock.speed, 0.001), _LONGEST_SLEEP_S)
             expected = loop.time() + sleep_s
             await asyncio.sleep(sleep_s)
             self.status.note_lag(loop.time() - expected)
+
+    async def _close_due(self) -> None:
+        """Close the ticks that are due, and keep the price tracks alive."""
+        async with self._round:
+            now_ns = self.clock.now_ns()
+            exchange_ms = self.feature_clock.exchange_ms(now_ns)
+            if exchange_ms >= self._next_beat_ms:
+                self._next_beat_ms = exchange_ms + BEAT_MS
+                self._beat(exchange_ms - self.feature_clock.grace_ms, now_ns)
+            for tick, is_sample in self.feature_clock.due(now_ns):
+                if self._last_round_ns:
+                    self._step_s = (now_ns - self._last_round_ns) / 1e9
+                    self.feature_clock.note_cycle(self._step_s)
+                self._last_round_ns = now_ns
+                await self._whole(self._close_tick(tick, is_sample))
+            if self._end_ns is not None and now_ns >= self._end_ns:
+                self.stop()
 
     def _beat(self, time_ms: int, now_ns: int) -> None:
         self._journal.append(BEAT, now_ns, encode_tick(time_ms))

@@ -97,7 +97,7 @@ class Sink(Protocol):
         """A book is whole again after something was missed."""
 
     async def room(self) -> None:
-        """Wait until the disk has kept up."""
+        """Wait until the collector has kept up with what it was given."""
 
 
 class Socket:
@@ -255,7 +255,7 @@ class Socket:
                 raise UnreachableError(f"{self.connection.url} closed the connection ({message.data})")
 
     async def _take(self, socket: aiohttp.ClientWebSocketResponse, text: str) -> None:
-        received_ns = self._clock.now_ns()
+        received_ns = self._clock.receive_ns(text)
         self._sink.take_message(self.connection, text, received_ns)
         try:
             parsed = self.venue.parse(text, received_ns)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.request import urlopen
 
 from earmark.errors import UsageError
-from earmark.tasks.market.collect.clock import AcceleratedClock
+from earmark.tasks.market.collect.clock import StreamClock
 
 __all__ = ["SimulatedExchange", "clock_of", "simulated_exchange"]
 
@@ -27,7 +27,7 @@ class SimulatedExchange:
 
     websocket_url: str
     rest_url: str
-    clock: AcceleratedClock
+    clock: StreamClock
 
 
 @contextmanager
@@ -43,6 +43,7 @@ def simulated_exchange(
     """
     command = [sys.executable, "-m", "earmark.tasks.market.simulator", "--symbols", ",".join(symbols)]
     command += ["--venue", venue, "--speed", str(speed), "--faults", faults, "--seed", str(seed)]
+    command += ["--follow-readers"]
     # A session of its own: Ctrl-C is for the collector, which ends the exchange when it has flushed.
     with subprocess.Popen(
         command,
@@ -73,8 +74,8 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def clock_of(rest_url: str) -> AcceleratedClock:
-    """The clock that a simulated exchange serves."""
+def clock_of(rest_url: str) -> StreamClock:
+    """A clock that goes by what comes from a simulated exchange, and begins at the time it serves."""
     with urlopen(f"{rest_url}/simulator/clock", timeout=_STOP_S) as answer:
         read = json.load(answer)
-    return AcceleratedClock(read["speed"], int(read["exchange_origin_ns"]), int(read["wall_origin_ns"]))
+    return StreamClock(int(read["now_ns"]), read["speed"])

@@ -52,6 +52,7 @@ async def _serve(given: Namespace) -> None:
         faults=given.faults,
         recording=given.recording,
         port=given.port,
+        follow_readers=given.follow_readers,
     )
     async with exchange:
         print(
@@ -75,6 +76,11 @@ def _parser() -> ArgumentParser:
         "--faults",
         default="",
         help=f"kind@seconds[+duration][:SYMBOL][=value] or random:SEED; {', '.join(KINDS)}",
+    )
+    add(
+        "--follow-readers",
+        action="store_true",
+        help="the market starts with its first reader, and its time waits for what was sent to be read",
     )
     add("--recording", help="replay this file in place of synthetic markets")
     add(

@@ -8,8 +8,9 @@
         exchange.ledger.to_dict()         # exactly what was sent
 
 Exchange time runs `speed` times as fast as the wall's; where the market cannot be made or read that fast, it falls
-behind and loses nothing. Besides the venue's own paths the server has ``/simulator/clock``, ``/simulator/ledger``
-and ``POST /simulator/faults`` (text in the form of `earmark.tasks.market.simulator.faults`).
+behind and loses nothing. With `follow_readers` its clock waits with it, so that no time passes which nobody saw.
+Besides the venue's own paths the server has ``/simulator/clock``, ``/simulator/ledger`` and ``POST
+/simulator/faults`` (text in the form of `earmark.tasks.market.simulator.faults`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 __all__ = ["ExchangeSimulator", "Source"]
+
+_MARK_MS = 250
 
 _REST_FAULTS = frozenset({"rest_429", "rest_500", "rest_timeout", "rest_code"})
 
@@ -82,7 +85,11 @@ class ExchangeSimulator:
         and requests befall it; those of the stream do not.
     wait_for_subscription : bool, optional
         Hold the market until the first subscription, so that a client sees it from its first message; the clock
-        runs on, and the market then catches up as fast as it can. The default holds recordings alone.
+        runs on, and the market then catches up as fast as it can. The default holds recordings alone, and markets
+        that follow their readers.
+    follow_readers : bool
+        The exchange's time never runs more than half a second ahead of what its clients have read (they answer pings,
+        as every client does), whatever the load of the machine; `speed` is then the most it reaches.
     host, port : str, int
         Port 0 takes one that is free.
 
@@ -110,6 +117,7 @@ class ExchangeSimulator:
         faults: str | Sequence[Fault] = "",
         recording: str | Path | None = None,
         wait_for_subscription: bool | None = None,
+        follow_readers: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -122,12 +130,17 @@ class ExchangeSimulator:
         self._parameters = parameters or MarketParameters()
         self._faults = FaultPlan.parse(faults, self.symbols) if isinstance(faults, str) else FaultPlan(faults)
         self._recording = recording
-        self._waits = recording is not None if wait_for_subscription is None else wait_for_subscription
+        self._follows = follow_readers
+        self._waits = (
+            follow_readers or recording is not None
+            if wait_for_subscription is None
+            else wait_for_subscription
+        )
         self._host, self._port = host, port
         self._sockets: set[Socket] = set()
         self._rest_faults: Counter[str] = Counter()
         self._n_refuse = 0
-        self._refused_until_ms = 0
+        self._refused_until_ms = self._next_mark_ms = 0
         self._first_subscription = asyncio.Event()
         self.finished = asyncio.Event()
 
@@ -136,7 +149,7 @@ class ExchangeSimulator:
         from aiohttp import web
 
         self._clock_starts()
-        self._origin_ms = self._exchange_clock.now_ms()
+        self._origin_ms = self._exchange_clock.exchange_origin_ns // 1_000_000
         self._source = self._make_source()
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -174,6 +187,11 @@ class ExchangeSimulator:
     def lag_ms(self) -> int:
         """How far the market is behind its clock."""
         return max(0, self._exchange_clock.now_ms() - self._source.next_ms)
+
+    def now_ns(self) -> int:
+        """Exchange time; that of a market which follows its readers does not run ahead of it."""
+        now_ns = self._exchange_clock.now_ns()
+        return min(now_ns, self._source.next_ms * 1_000_000) if self._follows else now_ns
 
     def inject(self, fault: Fault) -> None:
         """Let `fault` happen now, whatever its time."""
@@ -242,12 +260,31 @@ class ExchangeSimulator:
         while self._source.next_ms < NEVER_MS:
             wait_s = self._exchange_clock.wall_s_until(self._source.next_ms)
             await asyncio.sleep(wait_s)
+            self._wait_with_market()
             for fault in self._faults.due((self._source.next_ms - self._origin_ms) / 1_000):
                 self.inject(fault)
             self._distribute(self._source.advance(self._wanted()))
             for socket in list(self._sockets):
                 await socket.room()
+            await self._be_read()
         self.finished.set()
+
+    def _wait_with_market(self) -> None:
+        """Set the clock back by what the market is behind, where it follows its readers."""
+        lag_ms = self.lag_ms
+        if self._follows and lag_ms:
+            self.clock, self._exchange_clock = self.clock.ahead(-lag_ms), self._exchange_clock.ahead(-lag_ms)
+
+    async def _be_read(self) -> None:
+        """Every `_MARK_MS` let the clients tell what they have read, and wait for all but their last answer."""
+        if not self._follows or self._source.next_ms < self._next_mark_ms:
+            return
+        self._next_mark_ms = self._source.next_ms + _MARK_MS
+        listening = [socket for socket in self._sockets if socket.topics]
+        for socket in listening:
+            socket.mark()
+        for socket in listening:
+            await socket.read(1)
 
     def _wanted(self) -> set[Topic]:
         return {topic for socket in self._sockets for topic in socket.topics}
@@ -277,7 +314,7 @@ class ExchangeSimulator:
         if self._source.next_ms < self._refused_until_ms:
             self.ledger.sockets["refused"] += 1
             return web.Response(status=503, text="the exchange refuses connections")
-        web_socket = web.WebSocketResponse(compress=False)
+        web_socket = web.WebSocketResponse(compress=False, autoping=False)  # pongs tell what was read
         await web_socket.prepare(request)
         self.ledger.sockets["opened"] += 1
         socket = Socket(web_socket, self._dialect, self.ledger, self._source.symbols, self._open)
@@ -300,9 +337,7 @@ class ExchangeSimulator:
             from aiohttp import web
 
             self.ledger.requests["received"] += 1
-            status, payload = await self._faulty() or answer(
-                self._source, request.query, self._exchange_clock.now_ns()
-            )
+            status, payload = await self._faulty() or answer(self._source, request.query, self.now_ns())
             return web.json_response(payload, status=status)
 
         return handle
@@ -324,7 +359,7 @@ class ExchangeSimulator:
     async def _serve_clock(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
-        return web.json_response(self.clock.to_dict() | {"lag_ms": self.lag_ms})
+        return web.json_response(self.clock.to_dict() | {"now_ns": self.now_ns(), "lag_ms": self.lag_ms})
 
     async def _serve_ledger(self, request: web.Request) -> web.Response:
         from aiohttp import web

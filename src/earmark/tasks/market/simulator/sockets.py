@@ -2,12 +2,16 @@
 
 The market does not wait for a socket until its queue is full; then it waits for a while, and a client that still
 does not read is put out. A frame is counted as sent once it has been handed to the socket.
+
+A market that follows its readers asks more: `mark` puts a ping behind what is queued, and since a client answers in the
+order in which it reads, `read` knows from the pong that everything before has been read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from earmark.tasks.market.simulator.dialect import Dialect, Frame, Request, Topic
@@ -24,9 +28,17 @@ MAX_QUEUED = 2_000
 _PATIENCE_S = 10.0
 """How long a full queue may stay full."""
 
+_READ_S = 120.0
+"""How long a market that follows its readers waits for one of them."""
+
 _SYMBOLS_PER_SOCKET = 10
 
 Opening = Callable[[Topic], list[Frame]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    number: int
 
 
 class Socket:
@@ -56,9 +68,11 @@ class Socket:
         self.n_refuse = 0
         self._socket, self._dialect, self._ledger = web_socket, dialect, ledger
         self._symbols, self._opening = symbols, opening
-        self._queue: asyncio.Queue[Frame | str | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[Frame | str | _Mark | None] = asyncio.Queue()
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._n_marks = self._n_read = 0
+        self._was_read = asyncio.Event()
 
     def carries(self, symbol: str | None) -> bool:
         """Whether a topic of `symbol` is subscribed here; None: of any."""
@@ -82,28 +96,53 @@ class Socket:
             async with asyncio.timeout(_PATIENCE_S):  # `wait_for` of Python 3.11 can lose a cancellation
                 await self._has_room.wait()
         except TimeoutError:
-            self._ledger.sockets["put_out"] += 1
-            self._has_room.set()
-            self.topics.clear()
-            await self._socket.close()
+            await self._put_out()
+
+    def mark(self) -> None:
+        """Ask the client, behind what is queued, to tell when it has read so far."""
+        self._n_marks += 1
+        self._queue.put_nowait(_Mark(self._n_marks))
+
+    async def read(self, n_open: int) -> None:
+        """Wait until at most `n_open` marks are unanswered; a client that does not answer is put out."""
+        try:
+            async with asyncio.timeout(_READ_S):
+                while self.topics and self._n_marks - self._n_read > n_open:
+                    self._was_read.clear()
+                    await self._was_read.wait()
+        except TimeoutError:
+            await self._put_out()
+
+    async def _put_out(self) -> None:
+        self._ledger.sockets["put_out"] += 1
+        self._has_room.set()
+        self.topics.clear()
+        await self._socket.close()
 
     async def serve(self) -> None:
         """Read and write until either side closes."""
+        from aiohttp import WSMsgType
+
         writer = asyncio.create_task(self._write())
         try:
             async for message in self._socket:
-                if isinstance(message.data, str):
+                if message.type is WSMsgType.PING:
+                    await self._socket.pong(message.data)
+                elif message.type is WSMsgType.PONG:
+                    self._note_read(message.data)
+                elif isinstance(message.data, str):
                     self._answer(message.data)
         finally:
             self.topics.clear()
             self._has_room.set()
+            self._was_read.set()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
 
     async def _write(self) -> None:
         while (item := await self._queue.get()) is not None:
             try:
-                await self._socket.send_str(item if isinstance(item, str) else item.text)
+                await self._send(item)
             except ConnectionError:
                 return  # the reader sees the end too
             if isinstance(item, Frame):
@@ -111,6 +150,18 @@ class Socket:
             if self._queue.qsize() < MAX_QUEUED // 2:
                 self._has_room.set()
         await self._socket.close()
+
+    async def _send(self, item: Frame | str | _Mark) -> None:
+        if isinstance(item, _Mark):
+            await self._socket.ping(str(item.number).encode())
+        else:
+            await self._socket.send_str(item if isinstance(item, str) else item.text)
+
+    def _note_read(self, payload: bytes) -> None:
+        """A pong; one that answers no mark was not asked for and is let pass, as the protocol wants it."""
+        if payload.isdigit():
+            self._n_read = max(self._n_read, min(int(payload), self._n_marks))
+            self._was_read.set()
 
     def _answer(self, text: str) -> None:
         try:
