@@ -96,9 +96,14 @@ class _Obtaining:
 
     def run(self) -> Obtained:
         group = self._group()
+        if not self._has_rows(group):
+            raise UsageError(
+                f"No training data available: group `{group}` of `{self.store}` has no rows. Run: earmark collect "
+                "market --symbols BTCUSDT, or take in what there is: earmark migrate market legacy"
+            )
         earlier = self._earlier(group)
         options = self._options(earlier, group)
-        prepared = self._loaded(options) if options == earlier else self._prepared(options)
+        prepared = self._loaded(options) if _same(options, earlier) else self._prepared(options)
         self._require_enough(prepared)
         return Obtained(prepared, self._in_force(options, prepared), (*self.notes, *prepared.warnings))
 
@@ -195,10 +200,7 @@ class _Obtaining:
         killed finds its data again.
         """
         start, end = range_ms(self.config.start_date, self.config.end_date)
-        span = self._span(group)
-        if span is None:
-            return {"start_ms": start, "end_ms": end}
-        first, last = span
+        first, last = self._span(group)
         if end is None and earlier is not None and earlier.by == "train" and earlier.end_ms is not None:
             fresh = last - earlier.end_ms <= STALE_SHARE * (earlier.end_ms - (earlier.start_ms or first))
             last = earlier.end_ms if fresh and earlier.end_ms <= last else last
@@ -207,21 +209,22 @@ class _Obtaining:
             start = max(first, int(end - self.config.days * DAY_MS))
         return {"start_ms": start, "end_ms": end}
 
-    def _span(self, group: str) -> tuple[int, int] | None:
+    def _span(self, group: str) -> tuple[int, int]:
         import polars as pl
 
-        if not self._has_rows(group):
-            return None
         rows = self._table(group).scan(symbols=self.config.symbols or None, columns=("timestamp",))
         first, last = rows.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).collect().row(0)
-        return None if first is None else (int(first), int(last))
+        if first is None:
+            raise UsageError(
+                f"No training data available: group `{group}` has no rows of {', '.join(self.config.symbols)}. Name "
+                "other symbols, or run: earmark collect market --symbols " + ",".join(self.config.symbols)
+            )
+        return int(first), int(last)
 
     def _label_set(self, group: str) -> str | None:
         """Id of the labels; computed where no set fits, completed where rows came after it."""
         if self.config.label_set is not None:
             return self.config.label_set
-        if not self._has_rows(group):
-            return None  # `prepare` says what is missing
         request = self._label_request(group)
         fitting = [record for record in LabelSets(self.store).list() if _fits(record, request, self.config)]
         if not fitting:
@@ -286,9 +289,17 @@ class _Obtaining:
             )
 
     def _in_force(self, options: PrepareOptions, prepared: Prepared) -> TrainConfig:
+        source = prepared.record["source"]
         values = {ours: getattr(options, theirs) for ours, theirs in OPTION_OF.items()}
-        values |= {"horizon_s": options.horizon_s, "feature_group": prepared.record["source"]["group"]}
+        values |= {"horizon_s": options.horizon_s, "feature_group": source["group"], "view": source["view"]}
         return self.config.model_copy(update=values)
+
+
+def _same(options: PrepareOptions, earlier: PrepareOptions | None) -> bool:
+    """Whether nothing else is asked for than what was prepared; a view that is not named is the one that was found."""
+    if earlier is None:
+        return False
+    return replace(options, view=options.view or earlier.view, reseal_reason=earlier.reseal_reason) == earlier
 
 
 def _set_id(request: LabelRequest) -> str:
