@@ -15,19 +15,19 @@ from earmark.tasks.market.search.objective import ScoredParts, TrainingObjective
 STEP_MS = 30_000
 
 
-def planted(n=400, signal=1.0, seed=0, columns=5, symbols=("AUSDT", "BUSDT")):
+def planted(n=400, signal=1.0, seed=0, columns=5, symbols=("AUSDT", "BUSDT"), step_ms=STEP_MS, edge=0.6):
     """Rows whose first column tells the class and the movement with a strength of `signal`; the rest is noise."""
     rng = np.random.default_rng(seed)
     total = n * len(symbols)
     X = rng.standard_normal((total, columns)).astype(np.float32)
     hidden = signal * X[:, 0] + rng.standard_normal(total)
-    y = np.digitize(hidden, [-0.6, 0.6]).astype(np.int8)
+    y = np.digitize(hidden, [-edge, edge]).astype(np.int8)
     movement = (2e-3 * hidden).astype(np.float32)
-    time_ms = np.tile(1_750_000_000_000 // STEP_MS * STEP_MS + STEP_MS * np.arange(n), len(symbols))
+    time_ms = np.tile(1_750_000_000_000 // step_ms * step_ms + step_ms * np.arange(n), len(symbols))
     symbol = np.repeat(np.arange(len(symbols)), n).astype(np.int32)
     names = ("bid_ask_spread_abs", "mid_price", "micro_price", "vwap_bid_5", "vwap_ask_5")[:columns]
     return SeriesTable(
-        symbols, symbol, time_ms, X, names, y, movement, time_ms + STEP_MS, np.full(total, 100.0), STEP_MS
+        symbols, symbol, time_ms, X, names, y, movement, time_ms + step_ms, np.full(total, 100.0), step_ms
     )
 
 

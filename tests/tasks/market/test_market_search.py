@@ -106,7 +106,7 @@ def test_ranges_are_narrowed_around_the_best_and_stay_inside():
 
 def test_a_search_finds_the_best_values_and_freezes_them(tmp_path):
     objective = Formula()
-    found = quick(tmp_path, lambda: objective, n_trials=15)
+    found = quick(tmp_path, lambda: objective, n_trials=10)
     assert [result.group for result in found.results] == ["learning_rate", "regularization", "class_balance"]
     assert 1e-5 < found.best["learning_rate"] < 5e-4
     assert abs(found.best["dropout"] - 0.3) < 0.15
@@ -165,18 +165,19 @@ def test_a_poisoned_test_part_changes_nothing(tmp_path):
 
 
 def test_a_grid_takes_each_point_once(tmp_path):
-    found = quick(tmp_path, method="grid", n_trials=16)
+    found = quick(tmp_path, method="grid", n_trials=16, mode="group", group="learning_rate")
     first = [row["values"] for row in found.trials if row["group"] == "learning_rate"]
     assert len({(row["learning_rate"], row["batch_size"]) for row in first}) == len(first) == 16
 
 
 def test_the_same_seed_gives_the_same_trials(tmp_path):
-    first, second = (quick(tmp_path / name) for name in "ab")
+    one = {"mode": "group", "group": "regularization"}
+    first, second = (quick(tmp_path / name, **one) for name in "ab")
     assert [row["values"] for row in first.trials] == [row["values"] for row in second.trials]
 
 
 def test_a_failed_trial_is_noted_and_the_search_goes_on(tmp_path):
-    found = quick(tmp_path, Broken, method="grid", n_trials=8)
+    found = quick(tmp_path, Broken, method="grid", n_trials=8, mode="group", group="learning_rate")
     failed = [row for row in found.trials if row["state"] == "fail"]
     assert failed and all("loss is inf" in row["error"] for row in failed)
     assert found.results[0].failed == len(failed)
