@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from earmark.evaluation.result import Evaluation
     from earmark.tasks.verbs.evaluate import Evaluated
 
-__all__ = ["evaluate", "parse_analyses", "parse_gates", "score_rows"]
+__all__ = ["evaluate", "parse_analyses", "parse_gates", "require_gates", "score_rows"]
 
 _SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "weighted_f1")
 _DOUBTED_SHOWN = 30
@@ -119,7 +119,7 @@ def evaluate(
     if figure is not None:
         _copy_figure(invocation, evaluated, map_kind, figure)
     _show(invocation, evaluated)
-    _require(evaluated.evaluation, limits)
+    require_gates(evaluated.evaluation, limits)
     return 0
 
 
@@ -243,7 +243,8 @@ def parse_analyses(
     return tuple(dict.fromkeys(names)), options | ({"map": map_kind} if map_kind else {})
 
 
-def _require(evaluation: Evaluation, limits: dict[str, float]) -> None:
+def require_gates(evaluation: Evaluation, limits: dict[str, float]) -> None:
+    """Raise a GateError, exit code 3, where a score misses its limit."""
     from earmark.errors import GateError
     from earmark.evaluation.metrics import METRICS
 

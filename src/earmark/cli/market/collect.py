@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from earmark.tasks.market.collect.verb import Simulation
     from earmark.tasks.settings import EffectiveSettings
 
-__all__ = ["collect"]
+__all__ = ["collect", "simulation_of"]
 
 _NOT_SETTINGS = ("duration", "watch", "simulator", "speed", "faults", "status", "dry_run")
 _NAMED_OTHERWISE = {
@@ -53,6 +53,9 @@ _NAMED_OTHERWISE = {
 @click.option("--raw-lob", is_flag=True, default=None, help="Keep windows of the raw book, too.")
 @click.option("--levels", type=int, help="Levels per side of these (20).")
 @click.option("--min-interval-ms", type=int, help="Least distance of two of their states (5000).")
+@click.option("--raw-lob-ring", type=int, help="States of a symbol that wait for the disk (100).")
+@click.option("--raw-lob-memory-mb", type=float, help="Memory of all states that wait (150).")
+@click.option("--raw-lob-keep-days", type=float, help="Remove their files after so many days (never).")
 @click.option("--metrics-port", type=int, help="Serve Prometheus metrics to this machine.")
 @click.option("--duration", help="End after so long: 90s, 15m, 1h, 7d. Without it: Ctrl-C.")
 @click.option("--watch", is_flag=True, help="Show a live table on standard error.")
@@ -102,7 +105,7 @@ def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[st
     from earmark.tasks.market.collect.verb import parse_duration
 
     duration_s = None if given["duration"] is None else parse_duration(given["duration"])
-    simulation = _simulation(given)
+    simulation = simulation_of(given)
     with watching(invocation, is_wanted=given["watch"]) as show:
         finished = run_collect(settings, duration_s=duration_s, simulation=simulation, on_status=show)
     if finished.recovered_samples or finished.recovered_rows:
@@ -120,7 +123,8 @@ def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[st
     return 0
 
 
-def _simulation(given: dict[str, Any]) -> Simulation | None:
+def simulation_of(given: dict[str, Any]) -> Simulation | None:
+    """What ``--simulator``, ``--speed`` and ``--faults`` ask for; None where they do not."""
     from earmark.errors import UsageError
     from earmark.tasks.market.collect.verb import Simulation
 

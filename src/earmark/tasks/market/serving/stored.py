@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from earmark.store.keyed import KeyedTable
 
-__all__ = ["newest_rows", "predict_file", "predict_store"]
+__all__ = ["newest_rows", "predict_file", "predict_store", "stored_series"]
 
 _SPREAD = 4
 """History is looked for in so many times the span that it needs, for what lies behind a gap."""
@@ -73,6 +73,25 @@ def predict_store(
         series = _series(model, symbol, _read(table, model, symbol, first, end_ms))
         asked = np.flatnonzero(series.time_ms >= (start_ms if start_ms is not None else series.time_ms[0]))
         yield from answerer.records(series, asked)
+
+
+def stored_series(
+    model: ServedModel, store: Path, group: str, symbols: Sequence[str], *, newest: int
+) -> list[SeriesTable]:
+    """Series of the symbols over the newest rows of all of them together, and the history before these.
+
+    Raises
+    ------
+    InputError
+        There are no rows.
+    """
+    table = _table(store, group, model)
+    times = table.scan(symbols=list(symbols), columns=("timestamp",)).collect()["timestamp"].sort()
+    if not len(times):
+        raise InputError(f"Group `{group}` of `{store}` has no rows of {', '.join(symbols)}. Collect some.")
+    first = int(times[max(0, len(times) - newest)]) - model.history_rows * model.interval_ms
+    read = {symbol: _read(table, model, symbol, first, None) for symbol in sorted(symbols)}
+    return [_series(model, symbol, frame) for symbol, frame in read.items() if len(frame)]
 
 
 def newest_rows(model: ServedModel, store: Path, symbols: Sequence[str], now_ms: int) -> list[Row]:

@@ -1,0 +1,1 @@
+"""What a market model is worth: scores, drift, latency, and two models on one stream."""
