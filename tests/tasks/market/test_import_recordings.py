@@ -97,7 +97,7 @@ def test_samples_lie_in_regular_hours_and_silence_is_a_gap(source: Path, data: P
     (recording,) = read_source(source)
     report = import_recording(recording, tmp_path, interval=1, all_hours=True, dry_run=True)
     assert report.rows["samples"] > len(ticks)
-    assert (report.gaps, report.skipped["the source is silent"]) == (1, 10)
+    assert (report.gaps, report.skipped["silent_source"]) == (1, 10)
     assert not list(tmp_path.iterdir())
 
 

@@ -19,7 +19,6 @@ Conventions
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +76,7 @@ class Imported:
     gaps : int
         Breaks after which history began anew, the start not counted.
     skipped : Counter
-        Reason, with ``n`` for its first number -> samples that were due and not taken.
+        Reason, as of `SymbolPipeline`, or ``silent_source`` -> samples that were due and not taken.
     first_ms, last_ms : int
     notes : tuple of str
         Of the recording.
@@ -249,8 +248,7 @@ class _Import:
             self._pipeline.push(event)
         self._advance(self.report.last_ms + GRACE_MS + 1)
         self._write()
-        for reason, n in self._pipeline.skipped.items():
-            self.report.skipped[re.sub(r"[\d.]+", "n", reason, count=1)] += n
+        self.report.skipped.update(self._pipeline.skipped)
         return self.report
 
     def _advance(self, now_ms: int) -> None:
@@ -273,7 +271,7 @@ class _Import:
     def _close(self, tick_ms: int, *, is_silent: bool) -> None:
         due = tick_ms % self._sample_ms == 0 and (self._hours is None or self._hours.has(tick_ms))
         if is_silent:
-            self.report.skipped["the source is silent"] += due
+            self.report.skipped["silent_source"] += due
             return
         sample = self._pipeline.close_tick(tick_ms, (tick_ms + GRACE_MS) * NS_PER_MS, is_sample=due)
         if sample is not None:
