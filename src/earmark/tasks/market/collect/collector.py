@@ -63,6 +63,7 @@ _WATCH_S = 1.0
 _STATISTICS_S = 300.0
 _CLOCK_S = 600.0
 _LONGEST_SLEEP_S = 0.05
+_SHORTEST_SLEEP_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -363,13 +364,13 @@ class Collector:
         return [
             *measures,
             self._run_clock(),
-            self._every(_WATCH_S / self.clock.speed, self._watch),
-            self._every(self.options.flush_raw_s / self.clock.speed, lambda: self._whole(self._flush_raw())),
+            self._every_of_market(_WATCH_S, self._watch),
+            self._every_of_market(self.options.flush_raw_s, lambda: self._whole(self._flush_raw())),
             self._run_flushes(),
             self._every(_STATISTICS_S, self.status.log),
             self._every(_WATCH_S, self.status.publish),
             self._refill.poll_candles(),
-            self._every(SAVE_S / self.clock.speed, lambda: self._whole(self._save_raw_lob())),
+            self._every_of_market(SAVE_S, lambda: self._whole(self._save_raw_lob())),
         ]
 
     def _end_of_duration(self) -> int | None:
@@ -389,6 +390,14 @@ class Collector:
     async def _every(self, seconds: float, duty: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
             await asyncio.sleep(seconds)
+            await duty()
+
+    async def _every_of_market(self, seconds: float, duty: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """As `_every`, by the collector's clock."""
+        while True:
+            due_s = self._now_s() + seconds
+            while (left_s := due_s - self._now_s()) > 0:
+                await asyncio.sleep(max(left_s / self.clock.speed, _SHORTEST_SLEEP_S))
             await duty()
 
     async def _run_clock(self) -> None:

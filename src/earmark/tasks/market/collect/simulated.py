@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.request import urlopen
 
 from earmark.errors import UsageError
@@ -28,6 +29,10 @@ class SimulatedExchange:
     websocket_url: str
     rest_url: str
     clock: StreamClock
+
+    def ledger(self) -> dict[str, Any]:
+        """Exactly what it has sent until now; see `earmark.tasks.market.simulator.ledger`."""
+        return _asked(f"{self.rest_url}/simulator/ledger")
 
 
 @contextmanager
@@ -76,6 +81,11 @@ def _end_with_parent() -> None:
 
 def clock_of(rest_url: str) -> StreamClock:
     """A clock that goes by what comes from a simulated exchange, and begins at the time it serves."""
-    with urlopen(f"{rest_url}/simulator/clock", timeout=_STOP_S) as answer:
-        read = json.load(answer)
+    read = _asked(f"{rest_url}/simulator/clock")
     return StreamClock(int(read["now_ns"]), read["speed"])
+
+
+def _asked(url: str) -> dict[str, Any]:
+    with urlopen(url, timeout=_STOP_S) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found

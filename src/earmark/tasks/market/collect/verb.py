@@ -102,7 +102,7 @@ def options_of(settings: EffectiveSettings, *, duration_s: float | None = None) 
         keep_messages=market.keep_messages,
         flush_raw_s=market.flush_raw_s,
         duration_s=duration_s,
-        raw_lob=RawLobOptions(market.levels, market.min_interval_ms) if market.raw_lob else None,
+        raw_lob=RawLobOptions.of(market) if market.raw_lob else None,
     )
 
 
@@ -139,6 +139,7 @@ def collect(
     simulation: Simulation | None = None,
     on_status: Callable[[dict[str, Any]], None] | None = None,
     on_samples: Callable[[Sequence[Sample]], None] | None = None,
+    on_ledger: Callable[[dict[str, Any]], None] | None = None,
     adjust: Callable[[CollectOptions], CollectOptions] = lambda options: options,
 ) -> Finished:
     """Collect until SIGINT, SIGTERM or the end of `duration_s`.
@@ -155,6 +156,8 @@ def collect(
         Told the statistics once a second.
     on_samples : callable, optional
         As of `Collector`.
+    on_ledger : callable, optional
+        Told, when a simulation is over, what its exchange has sent.
     adjust : callable, optional
         Options in place of those of the settings.
     """
@@ -175,7 +178,10 @@ def collect(
             clock = exchange.clock
             chosen = venue(market.venue, websocket_url=exchange.websocket_url, rest_url=exchange.rest_url)
             options = replace(options, timing=_faster(options.timing, simulation.speed))
-        return asyncio.run(_run(chosen, options, clock, market.metrics_port, on_status, on_samples))
+        finished = asyncio.run(_run(chosen, options, clock, market.metrics_port, on_status, on_samples))
+        if simulation is not None and on_ledger is not None:
+            on_ledger(exchange.ledger())
+        return finished
 
 
 async def _run(
