@@ -18,7 +18,7 @@ __all__ = ["demo"]
 @click.option(
     "--hours",
     type=click.FloatRange(min=0.5, max=48),
-    default=1.0,
+    default=1.5,
     show_default=True,
     help="Of the simulated market.",
 )

@@ -33,10 +33,9 @@ DEMO_SETTINGS: Mapping[str, Any] = {
     "market__max_samples_per_file": 500,
     "market__flush_raw_s": 900,
 }
-"""Settings of the project that the demo has its own of: a sample every 3 s makes an hour enough to train on."""
+"""Settings of the project that the demo has its own of: a sample every 3 s makes an hour and a half enough to train on."""
 
-HORIZON_S = 60
-THRESHOLD = 0.0005  # at which a minute of the simulated market has all three classes
+HORIZON_S = 10  # as far as the book of the simulated market tells its price
 SEQUENCE_LENGTH = 20
 LEGACY_GROUP = "legacy"
 SPEED = 1_000.0  # more than any machine reaches: the exchange waits for its readers
@@ -71,7 +70,7 @@ class DemoResult:
 
 
 def demo(
-    settings: EffectiveSettings, *, hours: float = 1.0, tell: ProgressCallback | None = None
+    settings: EffectiveSettings, *, hours: float = 1.5, tell: ProgressCallback | None = None
 ) -> DemoResult:
     """Collect, migrate, label, validate, prepare, train, evaluate and predict in a project folder.
 
@@ -194,10 +193,8 @@ class _Demo:
 
     def _label(self) -> dict[str, Any]:
         from earmark.tasks.market.labels.label import LabelRequest, label_group
-        from earmark.tasks.market.labels.rules import Fixed
 
-        request = LabelRequest(rule=Fixed(THRESHOLD))
-        report = label_group(self.store, self.data / "raw", request, tell=self.tell)
+        report = label_group(self.store, self.data / "raw", LabelRequest(), tell=self.tell)
         return {"set": report.set_id, "rows": report.rows, "coverage": report.coverage}
 
     def _validate(self) -> list[dict[str, Any]]:
