@@ -156,6 +156,7 @@ def until(table: SeriesTable, instant_ms: int) -> SeriesTable:
         label_end_ms=table.label_end_ms[rows],
         price=table.price[rows],
         interval_ms=table.interval_ms,
+        starts_anew=None if table.starts_anew is None else table.starts_anew[rows],
     )
 
 

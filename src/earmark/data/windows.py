@@ -46,6 +46,8 @@ class SeriesTable:
         Mid price at the row.
     interval_ms : int
         Nominal distance of two rows of a symbol.
+    starts_anew : ndarray of bool, shape (n,), optional
+        Rows between which and the one before something was lost, however near in time.
     """
 
     symbols: tuple[str, ...]
@@ -58,14 +60,13 @@ class SeriesTable:
     label_end_ms: npt.NDArray[np.int64]
     price: npt.NDArray[np.float64]
     interval_ms: int
+    starts_anew: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.time_ms)
-        wrong = [
-            name
-            for name in ("symbol", "X", "y", "movement", "label_end_ms", "price")
-            if len(getattr(self, name)) != n
-        ]
+        names = ["symbol", "X", "y", "movement", "label_end_ms", "price"]
+        names += ["starts_anew"] * (self.starts_anew is not None)
+        wrong = [name for name in names if len(getattr(self, name)) != n]
         if wrong or self.X.ndim != 2 or self.X.shape[1] != len(self.columns):
             raise UsageError(
                 f"A series has {n} times, X of shape {self.X.shape}, {len(self.columns)} columns and other lengths in "
@@ -84,10 +85,10 @@ class SeriesTable:
     @cached_property
     def segment(self) -> npt.NDArray[np.int64]:
         """Number of the gap-free stretch of one symbol to which each row belongs, shape (n,)."""
-        far = np.diff(self.time_ms) > MAX_GAP * self.interval_ms
-        return np.concatenate([[0], np.cumsum(far | (np.diff(self.symbol) != 0))]).astype(np.int64)[
-            : len(self)
-        ]
+        breaks = (np.diff(self.time_ms) > MAX_GAP * self.interval_ms) | (np.diff(self.symbol) != 0)
+        if self.starts_anew is not None:
+            breaks |= self.starts_anew[1:]
+        return np.concatenate([[0], np.cumsum(breaks)]).astype(np.int64)[: len(self)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,9 @@ _ONLY_OF_GROUPS = (
 @click.option("--start-date", help="First UTC day or ISO time.")
 @click.option("--end-date", help="Last UTC day or ISO time, included.")
 @click.option(
-    "--feature-group", default="training_features", help="Group of samples; raw_lob: states of the raw book."
+    "--feature-group",
+    default="training_features",
+    help="Group of samples; book_steps: ticks of the raw store, raw_lob: states of the raw book.",
 )
 @click.option("--symbols", help="Names with commas between; all by default.")
 @click.option(

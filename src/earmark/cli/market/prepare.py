@@ -25,24 +25,53 @@ __all__ = ["prepare"]
     help="Newest days to seal; of data under 120 days the last 15 % of the time.",
 )
 @click.option("--horizon", type=click.IntRange(min=1), default=60, help="Seconds ahead of the label.")
-@click.option("--sequence-length", type=click.IntRange(min=1), default=60, help="Rows of a window.")
+@click.option(
+    "--sequence-length",
+    "--length",
+    "sequence_length",
+    type=click.IntRange(min=1),
+    default=60,
+    help="Rows of a window.",
+)
 @click.option("--stride", type=click.IntRange(min=1), default=1, help="Rows from window to window.")
 @click.option(
     "--view",
-    type=click.Choice(["v1_110", "v1_112", "v1_187", "v2"]),
-    default="v1_112",
-    help="Columns that models are given.",
+    type=click.Choice(["v1_110", "v1_112", "v1_187", "v2", "levels"]),
+    help="Columns that models are given; levels: the raw book (v1_112, of older files v1_110).",
+)
+@click.option("--levels", type=click.IntRange(1, 50), default=20, help="Of the view levels: levels per side.")
+@click.option(
+    "--every", type=click.IntRange(min=1), default=1, help="Of the view levels: steps of 3 s from row to row."
 )
 @click.option("--symbols", help="Names with commas between; all by default.")
 @click.option("--start-date", help="First UTC day or ISO time.")
 @click.option("--end-date", help="Last UTC day or ISO time, included.")
 @click.option("--label-set", help="Id or rule of a label set; default the newest with the horizon.")
-@click.option("--feature-group", help="Group of the feature store; default that of the settings.")
+@click.option(
+    "--price-source",
+    type=click.Choice(["track", "samples", "candles"]),
+    help="Label the rows by this price first, by the rule fixed.",
+)
+@click.option(
+    "--feature-group",
+    help="Group of rows; default that of the settings, of the view levels book_steps (or raw_lob).",
+)
 @click.option(
     "--data-source",
     type=click.Choice(["feature_store", "legacy"]),
     default="feature_store",
-    help="Where rows are; legacy files are migrated first.",
+    help="Where rows are; legacy files are first migrated into the group legacy.",
+)
+@click.option("--data-path", metavar="DIR", help="Folder of the legacy files; default that of the settings.")
+@click.option(
+    "--parquet",
+    metavar="FILE",
+    help="A table of samples, read into a group of its own and used in place of stored ones.",
+)
+@click.option(
+    "--coding",
+    type=click.Choice(["-1/0/1", "0/1/2"]),
+    help="How down, neutral, up are written: legacy files -1/0/1, --parquet 0/1/2.",
 )
 @click.option("--no-purge", is_flag=True, help="Keep windows whose span meets a later part (they leak).")
 @click.option("--no-embargo", is_flag=True, help="Use what follows a border at once.")
@@ -73,15 +102,19 @@ def prepare(invocation: Invocation, /, **given: Any) -> int:
       earmark prepare market
       earmark prepare market --symbols BTCUSDT,ETHUSDT --horizon 30 --start-date 2025-01-01
       earmark prepare market --holdout-days 14 --view v2
+      earmark prepare market --view levels --levels 20 --length 60
+      earmark prepare market --data-source legacy --price-source samples
       earmark prepare market --output data/holdout/test_data.npz --reason "comparison with a colleague"
     """
     from earmark.cli.output import emit, note
+    from earmark.cli.progress import progress
     from earmark.tasks.market import prepare as verb
 
     _check(given)
-    prepared = verb.prepare(invocation.folder, _options(given))
+    with progress(invocation) as tell:
+        prepared = verb.prepare(invocation.folder, _options(given), tell=tell)
     emit(invocation, _rows(prepared), document=_document(prepared))
-    for line in [*_sentences(prepared), *prepared.warnings]:
+    for line in [*prepared.notes, *_sentences(prepared), *prepared.warnings]:
         note(invocation, line)
     if given["output"] is not None:
         sealed = verb.export_sealed(invocation.folder, given["output"], reason=given["reason"])
@@ -95,11 +128,6 @@ def prepare(invocation: Invocation, /, **given: Any) -> int:
 def _check(given: dict[str, Any]) -> None:
     from earmark.errors import UsageError
 
-    if given["data_source"] == "legacy":
-        raise UsageError(
-            "Legacy files hold no times of receipt and labels of another coding, and are not divided as they are. Run: "
-            "earmark migrate market legacy --feature-group legacy, then earmark prepare market --feature-group legacy"
-        )
     if (given["output"] is None) != (given["reason"] is None):
         raise UsageError("--output opens the seal and --reason says why. Give both or neither.")
 
@@ -116,6 +144,7 @@ def _options(given: dict[str, Any]) -> PrepareOptions:
         start_ms=start_ms,
         end_ms=end_ms,
         label_set=given["label_set"],
+        price_source=given["price_source"],
         horizon_s=given["horizon"],
         sequence_length=given["sequence_length"],
         stride=given["stride"],
@@ -125,6 +154,12 @@ def _options(given: dict[str, Any]) -> PrepareOptions:
         embargo_share=given["embargo_pct"],
         group=given["feature_group"],
         allow_mixed_origin=given["allow_mixed_origin"],
+        levels=given["levels"],
+        every=given["every"],
+        data_source=given["data_source"],
+        data_path=given["data_path"],
+        coding=given["coding"],
+        parquet=given["parquet"],
         reseal_reason=given["reseal"],
     )
 

@@ -1,7 +1,8 @@
-"""Rows of the feature store with their labels, as series that models train on.
+"""Stored rows with their labels, as series that models train on.
 
-What a model is given is decided here and nowhere else: the columns of a view, checked against the schema's allow-list,
-raw as they are stored. Rows without a known label stay, as input of later windows, with class -1. A label counts as
+What a model is given is decided here and nowhere else: the columns of a view, checked against the allow-list, raw as
+they are stored. Rows come from a group of the feature store (`feature_series`), or are states of the raw book
+(`level_series`). Rows without a known label stay, as input of later windows, with class -1. A label counts as
 known only if it was decided within the range that is loaded, so that no label of a training row was made with a price
 of the sealed period, and so that a range gives the same series whenever it is loaded.
 
@@ -15,10 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ import numpy.typing as npt
 from earmark.data.time_seal import PeriodOpening, SealedPeriod
 from earmark.data.windows import SeriesTable, Windows
 from earmark.errors import SchemaError, SealError, UsageError
+from earmark.models.sequence.levels import level_columns
+from earmark.orderbook.state import FEATURE_LEVELS
+from earmark.tasks.market.level_series import LEVELS_VIEW, level_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SeriesSource",
+    "StoredRows",
     "check_inputs",
     "load_sealed_series",
     "load_series",
@@ -48,8 +53,22 @@ IN_MEMORY_BYTES = 1 << 29
 """Features that take more than this are spooled to a file and mapped."""
 PORTION = 512
 """Windows gathered at a time where all of them are written."""
-DERIVED_VIEW = "v1_187"
 V2_VIEW = "v2"
+
+
+class StoredRows(Protocol):
+    """Rows of some symbols, wherever they are stored."""
+
+    def span(self) -> tuple[int, int] | None:
+        """First and last time; None without rows."""
+
+    def counts(self, start_ms: int | None, end_ms: int) -> dict[str, int]:
+        """Rows of each symbol that has any, by name."""
+
+    def portions(
+        self, symbol: str, start_ms: int | None, end_ms: int, columns: Sequence[str]
+    ) -> Iterator[pl.DataFrame]:
+        """Rows of a symbol in order of time: key, `columns`, ``current_mid_price`` and perhaps ``starts_anew``."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +78,11 @@ class SeriesSource:
     Attributes
     ----------
     store : Path
-        Root of the feature store.
+        Root of the feature store; the raw store and the states of the raw book lie beside it.
     group : str
+        Of the feature store; for the view ``levels`` one of `level_series.LEVEL_SOURCES`.
     view : str
-        ``v1_110``, ``v1_112``, ``v1_187`` or ``v2``.
+        ``v1_110``, ``v1_112``, ``v1_187``, ``v2`` or ``levels``.
     symbols : tuple of str
         Empty: all that are stored.
     label_set : str
@@ -72,6 +92,10 @@ class SeriesSource:
         Nominal distance of two rows, of the settings of the collection.
     allow_mixed_origin : bool
         Whether rows that were recorded and rows that were migrated may stand in one series.
+    levels : int
+        Per side, of the view ``levels``.
+    every : int
+        Ticks from row to row, of that view.
     """
 
     store: Path
@@ -83,13 +107,25 @@ class SeriesSource:
     horizon_s: int
     interval_ms: int
     allow_mixed_origin: bool = False
+    levels: int = 20
+    every: int = 1
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the view, in order."""
         from earmark.orderbook.views import view_columns
 
-        return view_columns(self.view)
+        return level_columns(self.levels) if self.view == LEVELS_VIEW else view_columns(self.view)
+
+    @property
+    def rows(self) -> StoredRows:
+        """The stored rows of the view."""
+        from earmark.tasks.market.feature_series import FeatureRows
+
+        if self.view == LEVELS_VIEW:
+            return level_rows(self.store.parent, self.group, self.symbols, self.levels, self.every)
+        mixed = self.allow_mixed_origin
+        return FeatureRows(self.table, self.view, self.symbols, self.interval_ms, allow_mixed_origin=mixed)
 
     @property
     def table(self) -> KeyedTable:
@@ -115,13 +151,14 @@ def check_inputs(columns: Sequence[str]) -> None:
     """
     from earmark.orderbook.views import VIEWS
 
-    allowed = {name for names in VIEWS.values() for name in names}
+    allowed = {name for names in VIEWS.values() for name in names} | set(level_columns(FEATURE_LEVELS))
     wrong = [name for name in columns if name not in allowed]
     if wrong:
         future = [name for name in wrong if name.startswith(("future_", "label"))]
         what = f"{', '.join(future)} tell the future" if future else f"{', '.join(wrong)} are no features"
         raise SchemaError(
-            f"{what}. Expected columns of the views {', '.join(VIEWS)} as inputs of a model. Leave them out."
+            f"{what}. Expected columns of the views {', '.join([*VIEWS, LEVELS_VIEW])} as inputs of a model. Leave "
+            "them out."
         )
 
 
@@ -142,14 +179,9 @@ def stored_span(source: SeriesSource) -> tuple[int, int]:
     UsageError
         There are none.
     """
-    import polars as pl
-
-    table = source.table
-    if table.exists:
-        rows = table.scan(symbols=source.symbols or None, columns=("timestamp",))
-        first, last = rows.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).collect().row(0)
-        if first is not None:
-            return int(first), int(last)
+    span = source.rows.span()
+    if span is not None:
+        return span
     raise UsageError(
         f"No training data available: group `{source.group}` of `{source.store}` has no rows of "
         f"{', '.join(source.symbols) or 'any symbol'}. Run: earmark collect market --symbols BTCUSDT"
@@ -219,7 +251,16 @@ def series_hash(table: SeriesTable) -> str:
     """BLAKE2b-128 over all that a model may see of a series, 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((table.symbols, table.columns, table.interval_ms)).encode())
-    for array in (table.symbol, table.time_ms, table.y, table.movement, table.label_end_ms, table.price):
+    marks = () if table.starts_anew is None else (table.starts_anew,)
+    for array in (
+        table.symbol,
+        table.time_ms,
+        table.y,
+        table.movement,
+        table.label_end_ms,
+        table.price,
+        *marks,
+    ):
         digest.update(np.ascontiguousarray(array).tobytes())
     for start in range(0, len(table), 1 << 16):
         digest.update(np.ascontiguousarray(table.X[start : start + (1 << 16)]).tobytes())
@@ -235,7 +276,8 @@ def _load(
     source: SeriesSource, start_ms: int | None, end_ms: int, columns: Sequence[str], spool: Path | None
 ) -> SeriesTable:
     check_inputs(columns)
-    counts = _counts(source, start_ms, end_ms)
+    rows = source.rows
+    counts = rows.counts(start_ms, end_ms)
     n = sum(counts.values())
     if not n:
         raise UsageError(
@@ -244,83 +286,38 @@ def _load(
         )
     X = _matrix(n, len(columns), spool)
     parts, start = [], 0
-    for code, (symbol, height) in enumerate(counts.items()):
-        frame = _joined(source, symbol, start_ms, end_ms, columns)
-        X[start : start + height] = frame.select(columns).to_numpy(order="c")
-        parts.append(_labels(frame, source.horizon_s, end_ms) | {"symbol": np.full(height, code, np.int32)})
-        start += height
+    for code, symbol in enumerate(counts):
+        for stored in rows.portions(symbol, start_ms, end_ms, columns):
+            if not len(stored):
+                continue
+            frame = _with_labels(source, symbol, stored)
+            X[start : start + len(frame)] = frame.select(columns).to_numpy(order="c")
+            parts.append(
+                _fields(frame, source.horizon_s, end_ms) | {"symbol": np.full(len(frame), code, np.int32)}
+            )
+            start += len(frame)
     fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return SeriesTable(
         symbols=tuple(counts), X=X, columns=tuple(columns), interval_ms=source.interval_ms, **fields
     )
 
 
-def _counts(source: SeriesSource, start_ms: int | None, end_ms: int) -> dict[str, int]:
-    """Rows of each symbol, by name; rows of one origin, unless more are allowed."""
-    import polars as pl
-
-    rows = source.table.scan(
-        start_ms, end_ms, symbols=source.symbols or None, columns=("symbol", "timestamp", "origin")
-    )
-    counted = rows.group_by("symbol", "origin").len("rows").collect()
-    origins = counted.group_by("origin").agg(pl.sum("rows")).sort("origin").rows()
-    if len(origins) > 1 and not source.allow_mixed_origin:
-        found = ", ".join(f"{rows} {origin or 'of unknown origin'}" for origin, rows in origins)
-        raise UsageError(
-            f"Group `{source.group}` mixes rows of different origins ({found}); expected one. Features of earlier "
-            "programs are not those of today: train on one origin, or pass --allow-mixed-origin."
-        )
-    return dict(counted.group_by("symbol").agg(pl.sum("rows")).sort("symbol").iter_rows())
-
-
-def _joined(
-    source: SeriesSource, symbol: str, start_ms: int | None, end_ms: int, columns: Sequence[str]
-) -> pl.DataFrame:
-    """Rows of a symbol in order of time, with their labels; null where there is none."""
+def _with_labels(source: SeriesSource, symbol: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a symbol with their labels; null where there is none."""
     from earmark.store.label_sets import LabelSets
 
-    stored = _stored_columns(source.view, columns)
-    rows = source.table.scan(
-        start_ms, end_ms, symbols=symbol, columns=("symbol", "timestamp", *stored, "current_mid_price")
-    ).collect()
-    if source.view == DERIVED_VIEW:
-        rows = _with_derived(rows, source.interval_ms, columns)
-    wanted = list(movement_columns(source.horizon_s).values())
     labels = LabelSets(source.store).scan(
         source.label_set,
-        start=start_ms,
-        end=end_ms,
+        start=int(rows["timestamp"][0]),
+        end=int(rows["timestamp"][-1]),
         symbols=[symbol],
-        columns=wanted,
+        columns=list(movement_columns(source.horizon_s).values()),
         version=source.label_version,
     )
     return rows.join(labels.collect(), on=("symbol", "timestamp"), how="left", maintain_order="left")
 
 
-def _stored_columns(view: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """What is read of the store for `columns`: derived columns need the features that they are made of."""
-    from earmark.orderbook.catalog import FEATURE_NAMES
-
-    return FEATURE_NAMES if view == DERIVED_VIEW else tuple(columns)
-
-
-def _with_derived(rows: pl.DataFrame, interval_ms: int, columns: Sequence[str]) -> pl.DataFrame:
-    """Rows of one symbol with lags and derived columns, computed from rows of the range alone."""
-    import polars as pl
-
-    from earmark.orderbook.catalog import FEATURE_NAMES
-    from earmark.orderbook.lagged import lagged_and_derived
-    from earmark.orderbook.views import VIEWS
-
-    features, one_symbol = rows.select(FEATURE_NAMES).to_numpy(order="c"), np.zeros(len(rows), np.int32)
-    values = lagged_and_derived(features, one_symbol, rows["timestamp"].to_numpy(), interval_ms=interval_ms)
-    names = VIEWS[DERIVED_VIEW][len(FEATURE_NAMES) :]
-    derived = pl.from_numpy(values, schema=dict.fromkeys(names, pl.Float32))
-    joined = pl.concat([rows, derived], how="horizontal")
-    return joined.select("symbol", "timestamp", "current_mid_price", *columns)
-
-
-def _labels(frame: pl.DataFrame, horizon_s: int, end_ms: int) -> dict[str, npt.NDArray[Any]]:
+def _fields(frame: pl.DataFrame, horizon_s: int, end_ms: int) -> dict[str, npt.NDArray[Any]]:
     """Fields of a series; a label that is null or was decided after `end_ms` is unknown."""
     import polars as pl
 
@@ -333,7 +330,8 @@ def _labels(frame: pl.DataFrame, horizon_s: int, end_ms: int) -> dict[str, npt.N
     )
     known = frame[names["y"]].is_not_null().to_numpy() & (decided <= end_ms)
     movement = frame[names["movement"]].fill_null(np.nan).to_numpy()
-    return {
+    marks = {"starts_anew": frame["starts_anew"].to_numpy()} if "starts_anew" in frame.columns else {}
+    return marks | {
         "time_ms": frame["timestamp"].to_numpy(),
         "y": np.where(known, frame[names["y"]].fill_null(-1).to_numpy(), -1).astype(np.int8),
         "movement": np.where(known, movement, np.nan).astype(np.float32),

@@ -1,5 +1,8 @@
 """From stored rows and labels to a dataset: what is sealed, what trains, what validates, and the record of it.
 
+Rows are samples of a group of the feature store, or states of the raw book (view ``levels``). Files of earlier programs
+and tables of others are first taken into a group of their own (`sample_sources`): one way leads to a dataset.
+
 `prepare` seals the newest period, divides the rest at instants common to all symbols, and writes
 ``data/market/dataset.json``: everything that is needed to load the same windows again, with a hash of what they hold.
 `load_prepared` loads them and refuses if the stored data no longer are what was divided.
@@ -10,10 +13,10 @@ Conventions: times are milliseconds since 1970 UTC.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,6 +34,11 @@ from earmark.tasks.market.dataset import (
     windows_hash,
     write_windows,
 )
+from earmark.tasks.market.labels.label import BOOK_STEPS, RAW_LOB, LabelRequest, Source, label_group
+from earmark.tasks.market.level_series import LEVELS_VIEW, check_level_options
+
+if TYPE_CHECKING:
+    from earmark.features.progress import Progress
 
 __all__ = [
     "CLASSES",
@@ -52,6 +60,7 @@ CLASSES = ("DOWN", "NEUTRAL", "UP")
 FOLDER = "market"
 DATASET_FILE = "dataset.json"
 FORMAT = "earmark-market-dataset-1"
+_INTERVAL_SETTING = {BOOK_STEPS: "--every", RAW_LOB: "market.min_interval_ms"}
 _AGAIN = "Run `earmark prepare market` again."
 
 
@@ -61,12 +70,16 @@ class PrepareOptions:
 
     Attributes
     ----------
-    view : str
+    view : str or None
+        None: ``v1_112``, and ``v1_110`` where no row has the last two columns.
     symbols : tuple of str
         Empty: all.
     start_ms, end_ms : int or None
     label_set : str or None
-        Id or name; default the newest that has the horizon.
+        Id or name; default the newest of the group that has the horizon.
+    price_source : {"track", "samples", "candles"} or None
+        Label the rows by this price and the rule ``fixed``, and take those labels. States of the raw book that nobody
+        labelled are labelled by the track.
     horizon_s, sequence_length, stride : int
     holdout_days : float
     fractions : tuple of float
@@ -77,17 +90,28 @@ class PrepareOptions:
     minimum : int
         Fewest windows of a part.
     group : str or None
+        Default that of the settings; of the view ``levels`` ``book_steps``.
     allow_mixed_origin : bool
+    levels, every : int
+        Of the view ``levels``: levels per side, and ticks of 3 s from row to row.
+    data_source : {"feature_store", "legacy"}
+    data_path : str or None
+        Folder of the legacy files; default that of the settings.
+    coding : str or None
+        How directions are written in legacy files (-1/0/1) or in the table (0/1/2).
+    parquet : str or None
+        A table of samples in place of stored ones.
     reseal_reason : str or None
     by : str
         Command that asks: what `train` prepared for itself is not what a user prepared for every training.
     """
 
-    view: str = "v1_112"
+    view: str | None = None
     symbols: tuple[str, ...] = ()
     start_ms: int | None = None
     end_ms: int | None = None
     label_set: str | None = None
+    price_source: Source | None = None
     horizon_s: int = 60
     sequence_length: int = 60
     stride: int = 1
@@ -99,6 +123,12 @@ class PrepareOptions:
     minimum: int = 1
     group: str | None = None
     allow_mixed_origin: bool = False
+    levels: int = 20
+    every: int = 1
+    data_source: Literal["feature_store", "legacy"] = "feature_store"
+    data_path: str | None = None
+    coding: str | None = None
+    parquet: str | None = None
     reseal_reason: str | None = None
     by: str = "prepare"
 
@@ -113,6 +143,8 @@ class Prepared:
     record : dict
         The manifest, ``dataset.json``.
     warnings : tuple of str
+    notes : tuple of str
+        What was done beside: rows that were taken in, labels that were computed.
     """
 
     train: Windows
@@ -120,6 +152,7 @@ class Prepared:
     test: Windows
     record: dict[str, Any]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -146,7 +179,9 @@ def data_folder(project: str | Path) -> Path:
     return load_settings(project).path("data")
 
 
-def prepare(project: str | Path, options: PrepareOptions) -> Prepared:
+def prepare(
+    project: str | Path, options: PrepareOptions, *, tell: Callable[[Progress], None] | None = None
+) -> Prepared:
     """Seal, divide, and write the record; see the module.
 
     Raises
@@ -156,8 +191,12 @@ def prepare(project: str | Path, options: PrepareOptions) -> Prepared:
     SealError
         The seal or its ledger cannot be written or read.
     """
+    from earmark.tasks.market.sample_sources import grouped
+
     data = data_folder(project)
-    source = _source(project, data, options)
+    options, notes = grouped(project, options, tell=tell)
+    options = replace(options, view=options.view or _natural_view(data, options))
+    source, labelled = _source(project, data, options, tell)
     first, last = stored_span(source)
     start = first if options.start_ms is None else max(first, options.start_ms)
     end = last if options.end_ms is None else min(last, options.end_ms)
@@ -173,7 +212,7 @@ def prepare(project: str | Path, options: PrepareOptions) -> Prepared:
     }
     text = json.dumps(record, indent=2, allow_nan=False) + "\n"
     write_bytes_atomic(data / FOLDER / DATASET_FILE, text.encode())
-    return _prepared(division, record)
+    return _prepared(division, record, (*notes, *labelled))
 
 
 def load_prepared(project: str | Path) -> Prepared:
@@ -237,42 +276,103 @@ def export_sealed(project: str | Path, path: Path, *, reason: str) -> Sealed:
     return sealed
 
 
-def _source(project: str | Path, data: Path, options: PrepareOptions) -> SeriesSource:
+def _natural_view(data: Path, options: PrepareOptions) -> str:
+    """The view with all columns that rows of the group have: 110 of earlier files, else 112."""
+    import polars as pl
+
+    from earmark.orderbook.views import DEFAULT_VIEW, VIEWS
+    from earmark.store.offline import FeatureStore
+
+    table = FeatureStore(data / "feature_store").table(str(options.group))
+    last = VIEWS[DEFAULT_VIEW][len(VIEWS["v1_110"]) :]
+    if not table.exists:
+        return DEFAULT_VIEW
+    rows = table.scan(options.start_ms, options.end_ms, options.symbols or None, last)
+    there = rows.select(pl.any_horizontal(pl.col(last).is_not_null().any())).collect().item()
+    return DEFAULT_VIEW if there else "v1_110"
+
+
+def _source(
+    project: str | Path, data: Path, options: PrepareOptions, tell: Callable[[Progress], None] | None
+) -> tuple[SeriesSource, tuple[str, ...]]:
+    """What is loaded, and what was labelled for it."""
     from earmark.orderbook.state import STEP_MS
     from earmark.tasks.settings import load_settings
 
     market = load_settings(project).settings.market
-    store = data / "feature_store"
-    set_id, version = _label_set(store, options)
-    return SeriesSource(
+    store, group = data / "feature_store", str(options.group)
+    interval_ms = market.collection_interval * STEP_MS
+    if options.view == LEVELS_VIEW:
+        check_level_options(group, options.levels, options.every)
+        interval_ms = options.every * STEP_MS if group == BOOK_STEPS else market.min_interval_ms
+    (set_id, version), notes = _label_set(data, group, options, tell)
+    source = SeriesSource(
         store=store,
-        group=options.group or market.feature_store_group,
-        view=options.view,
+        group=group,
+        view=str(options.view),
         symbols=options.symbols,
         label_set=set_id,
         label_version=version,
         horizon_s=options.horizon_s,
-        interval_ms=market.collection_interval * STEP_MS,
+        interval_ms=interval_ms,
         allow_mixed_origin=options.allow_mixed_origin,
+        levels=options.levels,
+        every=options.every,
     )
+    return source, notes
 
 
-def _label_set(store: Path, options: PrepareOptions) -> tuple[str, int]:
-    """Id and version of the label set that was named, or of the newest with the horizon."""
+def _label_set(
+    data: Path, group: str, options: PrepareOptions, tell: Callable[[Progress], None] | None
+) -> tuple[tuple[str, int], tuple[str, ...]]:
+    """Id and version of the labels: computed where a price is named, else as they are stored."""
     from earmark.store.label_sets import LabelSets
 
-    sets = LabelSets(store)
-    horizon = f"{options.horizon_s}s"
-    if options.label_set is not None:
-        found = [sets.record(sets.find(options.label_set))]
+    sets, horizon = LabelSets(data / "feature_store"), f"{options.horizon_s}s"
+    price, notes = options.price_source, tuple[str, ...]()
+    if options.view == LEVELS_VIEW and price is None and options.label_set is None:
+        price = None if any(_has(record, horizon) for record in _of_group(sets.list(), group)) else "track"
+    if price is not None:
+        set_id, notes = _labelled(data, group, price, options, tell)
+        found = [sets.record(set_id)]
+    elif options.label_set is not None:
+        found = _named(sets.list(), options.label_set, group) or [sets.record(options.label_set)]
     else:
-        found = [record for record in sets.list() if _has(record, horizon)]
+        found = [record for record in _of_group(sets.list(), group) if _has(record, horizon)]
     if not found or not _has(found[0], horizon):
+        of_group = "" if group == "training_features" else f" --feature-group {group}"
         raise UsageError(
-            f"Future labels = None: no label set of `{store}` has the horizon {horizon}. "
-            f"Run: earmark label market --horizons {options.horizon_s}"
+            f"Future labels = None: no label set of the group `{group}` has the horizon {horizon}. "
+            f"Run: earmark label market{of_group} --horizons {options.horizon_s}"
         )
-    return str(found[0]["id"]), len(found[0]["versions"])
+    return (str(found[0]["id"]), len(found[0]["versions"])), notes
+
+
+def _of_group(records: Sequence[dict[str, Any]], group: str) -> list[dict[str, Any]]:
+    """Sets of a group, the one written last first; behind them those that name no group."""
+    own = [record for record in records if record.get("group") == group]
+    return own + [
+        record for record in records if "group" not in record and group not in (BOOK_STEPS, RAW_LOB)
+    ]
+
+
+def _named(records: Sequence[dict[str, Any]], name: str, group: str) -> list[dict[str, Any]]:
+    """The set with an id, of whichever group, or those of the group's sets whose rule has the name."""
+    ids = [record for record in records if record["id"] == name]
+    return ids or [record for record in _of_group(records, group) if record.get("name") == name]
+
+
+def _labelled(
+    data: Path, group: str, price: Source, options: PrepareOptions, tell: Callable[[Progress], None] | None
+) -> tuple[str, tuple[str, ...]]:
+    """Label the rows of the group by the rule ``fixed``; the set, and a sentence of it."""
+    from earmark.store.offline import DEFAULT_HORIZONS_S
+    from earmark.tasks.market.labels.series import Horizon
+
+    horizons = tuple(Horizon(seconds) for seconds in sorted({*DEFAULT_HORIZONS_S, options.horizon_s}))
+    request = LabelRequest(horizons=horizons, group=group, source=price, symbols=options.symbols)
+    report = label_group(data / "feature_store", data / "raw", request, raw_lob=data / RAW_LOB, tell=tell)
+    return report.set_id, (f"{report.rows} rows of `{group}` were labelled, set {report.set_id}.",)
 
 
 def _has(record: Mapping[str, Any], horizon: str) -> bool:
@@ -294,14 +394,14 @@ def _no_windows(table: SeriesTable, options: PrepareOptions) -> str:
     if not (table.y >= 0).any():
         return (
             f"Future labels = None: none of {len(table)} rows has a label at {options.horizon_s} s. "
-            f"Run: earmark label market --horizons {options.horizon_s}"
+            f"Run: earmark label market --feature-group {options.group} --horizons {options.horizon_s}"
         )
     spacing = np.diff(table.time_ms)[np.diff(table.symbol) == 0]
     usual = f", rows lie {np.median(spacing) / 1000:g} s apart" if len(spacing) else ""
     return (
         f"Insufficient data: {len(table)} samples, need at least {options.sequence_length} without a gap{usual}, "
         f"expected {table.interval_ms / 1000:g} s. Collect more data, lower sequence_length, or set "
-        "market.collection_interval to the one that was used."
+        f"{_INTERVAL_SETTING.get(str(options.group), 'market.collection_interval')} to the one that was used."
     )
 
 
@@ -316,6 +416,7 @@ def _record(
         "format": FORMAT,
         "schema": _schema(),
         "source": source.to_json(),
+        "options": asdict(replace(options, reseal_reason=None)),
         "columns": list(table.columns),
         "symbols": list(table.symbols),
         "start_ms": span[0],
@@ -365,8 +466,8 @@ def symbol_rows(parts: Mapping[str, Windows], symbols: Sequence[str]) -> list[di
     return rows
 
 
-def _prepared(division: timeline.Division, record: dict[str, Any]) -> Prepared:
-    return Prepared(division.train, division.validation, division.test, record, division.warnings)
+def _prepared(division: timeline.Division, record: dict[str, Any], notes: tuple[str, ...] = ()) -> Prepared:
+    return Prepared(division.train, division.validation, division.test, record, division.warnings, notes)
 
 
 def _read_record(data: Path) -> dict[str, Any]:

@@ -76,3 +76,14 @@ class MarketSettings(Section):
     min_interval_ms: int = Field(
         default=5000, ge=1, description="Least distance of two states in a window of the raw book."
     )
+    raw_lob_ring: int = Field(
+        default=100, ge=10, description="States of a symbol that wait for the disk; then they are written."
+    )
+    raw_lob_memory_mb: float = Field(
+        default=150, gt=0, description="Memory of all states that wait; they are written at 85 % of it."
+    )
+    raw_lob_keep_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after which files of states are removed, e.g. 30; not set: never.",
+    )

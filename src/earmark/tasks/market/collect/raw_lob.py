@@ -1,30 +1,30 @@
-"""Windows of the raw book: states of a few levels at a fixed distance, as models of book pictures read them.
+"""States of the raw book that a collector takes: a few levels at a fixed distance, for models of order books.
 
-::
-
-    data/raw_lob/{SYM}/date=YYYY-MM-DD/{SYM}_{YYYYMMDD_HHMMSS}_{uuid}.parquet
-
-A row is ``symbol, timestamp, mid_price, spread`` and, for each level i, ``bid_price_i, bid_volume_i, ask_price_i,
-ask_volume_i``; a missing level is 0. Times are exchange milliseconds, files and days are named in UTC.
+What waits for the disk is bounded: a ring per symbol, and memory over all. States that could not be written come back
+before the newer ones (`RawLobWindows.put_back`); none is dropped. Times are exchange milliseconds; files as in
+`raw_lob_files`.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.orderbook.book import OrderBook
-from earmark.store.atomic import write_atomic
+from earmark.tasks.market.collect.raw_lob_files import columns_of, remove_expired, write_windows
+
+if TYPE_CHECKING:
+    from earmark.tasks.market.settings import MarketSettings
 
 __all__ = ["RawLobOptions", "RawLobWindows", "columns_of", "write_windows"]
+
+States = Mapping[str, Sequence[npt.NDArray[np.float64]]]
 
 SAVE_S = 300.0
 _SLOW_STEP_S = 20.0
@@ -34,13 +34,28 @@ _EMERGENCY = 0.85
 
 @dataclass(frozen=True)
 class RawLobOptions:
-    """Levels per side, least distance of two states, and when they are written."""
+    """Levels per side, least distance of two states, when they are written, and for how long they are kept.
+
+    `ring` counts states of a symbol, `max_memory_mb` is for all symbols, and without `keep_days` nothing is removed.
+    """
 
     levels: int = 20
     min_interval_ms: int = 5000
     ring: int = 100
     max_memory_mb: float = 150
     min_states: int = 10
+    keep_days: float | None = None
+
+    @classmethod
+    def of(cls, market: MarketSettings) -> RawLobOptions:
+        """Those of the settings."""
+        return cls(
+            market.levels,
+            market.min_interval_ms,
+            market.raw_lob_ring,
+            market.raw_lob_memory_mb,
+            keep_days=market.raw_lob_keep_days,
+        )
 
 
 class RawLobWindows:
@@ -50,7 +65,7 @@ class RawLobWindows:
     ----------
     counts : Counter
         ``collected``, ``saved``, ``duplicate``, ``interval``, ``adaptive``, ``files``, ``emergency_saves``,
-        ``memory_warnings``.
+        ``memory_warnings``, ``put_back``, ``expired_files``.
     """
 
     def __init__(self, symbols: Sequence[str], options: RawLobOptions) -> None:
@@ -83,6 +98,30 @@ class RawLobWindows:
                 self._states[symbol] = []
         return taken
 
+    def save(self, root: Path, states: States, now_ms: int) -> int:
+        """Write what `due` gave, and remove what has been kept long enough; how many files were written.
+
+        For a thread of its own; `now_ms` is the time of the market. Symbols go one after another: what an error leaves
+        unwritten is put back, so that the next attempt has it, in order.
+        """
+        left, n_files = dict(states), 0
+        try:
+            for symbol, of_symbol in states.items():
+                n_files += len(write_windows(root, {symbol: of_symbol}, self.options.levels))
+                self.counts["saved"] += len(left.pop(symbol))
+        finally:
+            self.counts["files"] += n_files
+            self.put_back(left)
+        if self.options.keep_days is not None:
+            self.counts["expired_files"] += remove_expired(root, self.options.keep_days, now_ms)
+        return n_files
+
+    def put_back(self, states: States) -> None:
+        """Take back states that could not be written, before those that came since."""
+        for symbol, of_symbol in states.items():
+            self._states[symbol][:0] = of_symbol
+            self.counts["put_back"] += len(of_symbol)
+
     def _reason_against(self, book: OrderBook, step_s: float) -> str | None:
         if step_s > _SLOW_STEP_S:
             return "adaptive"
@@ -98,44 +137,6 @@ class RawLobWindows:
         self.counts["memory_warnings"] += is_short
         self.counts["emergency_saves"] += is_short
         return is_short
-
-
-def columns_of(levels: int) -> list[str]:
-    """Names behind ``symbol, timestamp``, in order."""
-    sides = ("bid_price", "bid_volume", "ask_price", "ask_volume")
-    return ["mid_price", "spread", *(f"{side}_{level}" for level in range(levels) for side in sides)]
-
-
-def write_windows(
-    root: Path, states: Mapping[str, Sequence[npt.NDArray[np.float64]]], levels: int
-) -> list[Path]:
-    """Write states of symbols, a file per symbol and UTC day; the files."""
-    return [
-        _write_day(root, symbol, rows, levels)
-        for symbol, of_symbol in states.items()
-        for rows in _by_day(np.stack(of_symbol))
-    ]
-
-
-def _by_day(rows: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-    days = rows[:, 0] // 86_400_000
-    return [rows[days == day] for day in np.unique(days)]
-
-
-def _write_day(root: Path, symbol: str, rows: npt.NDArray[np.float64], levels: int) -> Path:
-    import io
-
-    import polars as pl
-
-    first = datetime.fromtimestamp(rows[0, 0] / 1000, UTC)
-    columns: dict[str, Any] = {"symbol": [symbol] * len(rows), "timestamp": rows[:, 0].astype(np.int64)}
-    columns.update(zip(columns_of(levels), rows[:, 1:].T, strict=True))
-    buffer = io.BytesIO()
-    pl.DataFrame(columns).write_parquet(buffer, compression="snappy")
-    name = f"{symbol}_{first:%Y%m%d_%H%M%S}_{uuid.uuid4().hex[:12]}.parquet"
-    path = root / symbol / f"date={first:%Y-%m-%d}" / name
-    write_atomic(path, buffer.getvalue())
-    return path
 
 
 def _row(book: OrderBook, levels: int) -> npt.NDArray[np.float64]:

@@ -20,10 +20,12 @@ from earmark.store.label_sets import LabelSets, LabelsWritten, coverage
 from earmark.store.offline import FeatureStore
 from earmark.store.raw import RawStore
 from earmark.store.times import DAY_MS, Instant, range_ms
+from earmark.tasks.market.collect.raw_lob_files import symbols_of
 from earmark.tasks.market.labels.movement import Match
 from earmark.tasks.market.labels.rules import Fixed, Rule, TripleBarrier, label_samples, parameters_of
 from earmark.tasks.market.labels.series import Horizon, PricePath, Samples
 from earmark.tasks.market.labels.sources import (
+    read_book_steps,
     read_candles,
     read_raw_lob,
     read_samples,
@@ -35,9 +37,12 @@ from earmark.tasks.market.schema import SCHEMA
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["RAW_LOB", "LabelReport", "LabelRequest", "Source", "label_group", "set_id_of"]
+__all__ = ["BOOK_STEPS", "RAW_LOB", "LabelReport", "LabelRequest", "Source", "label_group", "set_id_of"]
 
 Source = Literal["track", "samples", "candles"]
+
+BOOK_STEPS = "book_steps"
+"""As a group: the ticks of the raw store in place of a group of the feature store."""
 
 RAW_LOB = "raw_lob"
 """As a group: the states below ``data/raw_lob`` in place of a group of the feature store."""
@@ -55,7 +60,7 @@ class LabelRequest:
     horizons : tuple of Horizon
         In the rule's unit.
     group : str
-        Of the feature store; `RAW_LOB` for states of the raw book.
+        Of the feature store; `BOOK_STEPS` for ticks of the raw store, `RAW_LOB` for states of the raw book.
     source : {"track", "samples", "candles"}
         Where the later price is looked up; candles only for barriers.
     match, tolerance_s
@@ -226,7 +231,9 @@ class _Reader:
     def symbols(self) -> list[str]:
         """Those that were asked for and are there."""
         if self.request.group == RAW_LOB:
-            there = sorted(path.name for path in self.raw_lob.glob("*") if path.is_dir())
+            there = symbols_of(self.raw_lob)
+        elif self.request.group == BOOK_STEPS:
+            there = [symbol for symbol in self.raw.symbols() if self.raw.dates(BOOK_STEPS, symbol)]
         else:
             there = sorted(set(self.table.files()["min.symbol"]) | set(self.table.files()["max.symbol"]))
         wanted = list(self.request.symbols) or there
@@ -259,6 +266,8 @@ class _Reader:
         end = None if self.last_ms is None else self.last_ms + DAY_MS
         if self.request.group == RAW_LOB:
             return read_raw_lob(self.raw_lob, symbol, start, end)
+        if self.request.group == BOOK_STEPS:
+            return read_book_steps(self.raw, symbol, start, end)
         return read_samples(self.table, symbol, start, end)
 
     def _labelled_by_day(

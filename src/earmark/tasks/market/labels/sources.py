@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from earmark.errors import UsageError
+from earmark.orderbook.state import MAX_BOOK_AGE_MS
 from earmark.store.raw import RawStore
+from earmark.tasks.market.collect.raw_lob_files import window_files
 from earmark.tasks.market.labels.series import PricePath, Samples
 
 if TYPE_CHECKING:
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
 
     from earmark.store.keyed import KeyedTable
 
-__all__ = ["read_candles", "read_raw_lob", "read_samples", "read_track", "recorded_until", "samples_of"]
+__all__ = [
+    "healthy_mid",
+    "read_book_steps",
+    "read_candles",
+    "read_raw_lob",
+    "read_samples",
+    "read_track",
+    "recorded_until",
+    "samples_of",
+]
 
 CANDLE_MS = 60_000
 
@@ -31,16 +41,33 @@ def read_samples(table: KeyedTable, symbol: str, start_ms: int | None, end_ms: i
     return samples_of(symbol, table.scan(start_ms, end_ms, [symbol], columns).collect())
 
 
+def healthy_mid() -> pl.Expr:
+    """Mid price of a row of ``book_steps``; NaN where a side is missing, the sides cross, or the book was stale."""
+    import polars as pl
+
+    bid, ask = pl.col("bid_price").list.first(), pl.col("ask_price").list.first()
+    age_ms = pl.col("time_ms") - pl.col("event_ms")
+    return pl.when((bid < ask) & (age_ms <= MAX_BOOK_AGE_MS)).then((bid + ask) / 2).otherwise(float("nan"))
+
+
+def read_book_steps(raw: RawStore, symbol: str, start_ms: int | None, end_ms: int | None) -> Samples:
+    """The ticks of the raw store as samples: time, mid price and spread; the price is NaN at an unhealthy book."""
+    import polars as pl
+
+    bid, ask = pl.col("bid_price").list.first(), pl.col("ask_price").list.first()
+    ticks = raw.scan("book_steps", symbol, start_ms, end_ms)
+    columns = ticks.select(timestamp="time_ms", current_mid_price=healthy_mid(), spread=ask - bid)
+    return samples_of(symbol, columns.collect())
+
+
 def read_raw_lob(folder: Path, symbol: str, start_ms: int | None, end_ms: int | None) -> Samples:
     """The states of ``raw_lob/<symbol>/date=.../*.parquet`` as samples: time, mid price and spread."""
     import polars as pl
 
-    files = sorted((folder / symbol).glob("date=*/*.parquet"))
-    if not files:
-        raise UsageError(
-            f"There are no states of the raw book of {symbol} in `{folder}`. Run: earmark collect market --raw-lob"
-        )
+    files = window_files(folder, symbol, start_ms, end_ms)
     names = ["timestamp", "mid_price", "spread"]
+    if not files:
+        return Samples(symbol, np.empty(0, np.int64), np.empty(0), spread=np.empty(0))
     frame = pl.scan_parquet(files, hive_partitioning=False, extra_columns="ignore").select(names)
     low = -(2**63) if start_ms is None else start_ms
     high = 2**63 - 1 if end_ms is None else end_ms
