@@ -101,10 +101,11 @@ class _Obtaining:
                 f"No training data available: group `{group}` of `{self.store}` has no rows. Run: earmark collect "
                 "market --symbols BTCUSDT, or take in what there is: earmark migrate market legacy"
             )
+        self._require_enough(self._count(group), self.config.sequence_length)
         earlier = self._earlier(group)
         options = self._options(earlier, group)
         prepared = self._loaded(options) if _same(options, earlier) else self._prepared(options)
-        self._require_enough(prepared)
+        self._require_enough(len(prepared.train.table), prepared.train.length)
         return Obtained(prepared, self._in_force(options, prepared), (*self.notes, *prepared.warnings))
 
     def _group(self) -> str:
@@ -256,12 +257,17 @@ class _Obtaining:
         self.notes.append(f"{why}: {report.rows} rows were labelled, set {report.set_id}.")
 
     def _is_behind(self, record: dict[str, Any], group: str) -> bool:
-        import polars as pl
-
         horizon = f"{self.config.horizon}s"
         labelled = sum(int(row["rows"]) for row in record["coverage"] if row["horizon"] == horizon)
-        stored = self._table(group).scan(columns=("timestamp",)).select(pl.len()).collect().item()
-        return labelled < int(stored)
+        return labelled < self._count(group, symbols=())
+
+    def _count(self, group: str, symbols: tuple[str, ...] | None = None) -> int:
+        """Stored rows, of the configuration's symbols unless others are named; none named: of all."""
+        import polars as pl
+
+        wanted = self.config.symbols if symbols is None else symbols
+        rows = self._table(group).scan(symbols=wanted or None, columns=("timestamp",))
+        return int(rows.select(pl.len()).collect().item())
 
     def _loaded(self, options: PrepareOptions) -> Prepared:
         try:
@@ -279,9 +285,8 @@ class _Obtaining:
         )
         return prepared
 
-    def _require_enough(self, prepared: Prepared) -> None:
-        """Ten windows' rows before the sealed period, as a minimum."""
-        n, length = len(prepared.train.table), prepared.train.length
+    def _require_enough(self, n: int, length: int) -> None:
+        """Ten windows' rows at least, of what is stored and of what is left before the sealed period."""
         if n < 10 * length:
             raise UsageError(
                 f"Insufficient data: {n} samples, need at least {10 * length} (10 x sequence_length). Collect more "
