@@ -15,7 +15,7 @@ from earmark.models.sequence.classifier import SequenceClassifier
 from earmark.tasks.market.validation_schemes import Configuration, cpcv_report, fit_split, walk_forward_report
 
 LONG = {"symbols": ("AUSDT",), "step_ms": 900_000, "edge": 0.1}
-"""Rows a quarter of an hour apart: hours enough for statistics of hours; few are neutral, so that models take positions."""
+"""Rows a quarter of an hour apart: hours enough for statistics of hours, and few neutral, so that models trade."""
 CLOSE = {"embargo": 2 * STEP_MS}
 
 

@@ -75,7 +75,7 @@ TABLES = ("market", "train")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file with settings, at its top or in [market.train].",
+    help="TOML or JSON file with settings, at its top or in [market.train].",
 )
 @click.option("--settings", "show_settings", is_flag=True, help="List all settings and leave.")
 @click.option(
@@ -144,8 +144,8 @@ def _config(invocation: Invocation, given: Mapping[str, Any]) -> TrainConfig:
 
     flags = {ours: given[option] for option, ours in SETTING_OF.items() if given[option] is not None}
     flags |= {name: value for option, (name, value) in SWITCH_OF.items() if given[option]}
-    file = {} if given["config"] is None else _settings_of(given["config"])
-    layers = [{"preset": "cli"}, file, _assigned(given["assignments"]), flags]
+    file = {} if given["config"] is None else settings_of_file(given["config"])
+    layers = [{"preset": "cli"}, file, assigned(given["assignments"]), flags]
     asked = given["mlflow"]
     uri = resolve_uri(invocation.folder, None if asked == "default" else asked, wanted=asked is not None)
     if uri is not None and not any("mlflow_uri" in layer for layer in layers[:-1]):
@@ -153,21 +153,25 @@ def _config(invocation: Invocation, given: Mapping[str, Any]) -> TrainConfig:
     return train_config(*layers)
 
 
-def _settings_of(path: Path) -> dict[str, Any]:
+def settings_of_file(path: Path) -> dict[str, Any]:
+    """Settings of a TOML file, or of a JSON file such as the one that a search leaves."""
+    import json
     import tomllib
 
     from earmark.errors import UsageError
 
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"`{path}` is not TOML ({error}). Correct it.") from error
+        text = path.read_text(encoding="utf-8")
+        table: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        form = "JSON" if path.suffix == ".json" else "TOML"
+        raise UsageError(f"`{path}` is not {form} ({error}). Correct it.") from error
     inner = table.get(TABLES[0])
     found = inner.get(TABLES[1]) if isinstance(inner, dict) else None
     return found if isinstance(found, dict) else table
 
 
-def _assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
+def assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
     """``("lr=0.1",)`` as a mapping; values of free-form settings are read as JSON where they are JSON."""
     import json
 

@@ -55,6 +55,8 @@ class SearchRequest:
     model_name : str
     base : mapping
         Settings of the training that are given; searched ones win over them.
+    trial : mapping
+        Settings of the trials alone, such as their few epochs; not part of what is found.
     method : {"tpe", "grid", "random"}
     mode : {"full", "quick", "group", "fine_tune"}
     group : str or None
@@ -72,6 +74,7 @@ class SearchRequest:
 
     model_name: str
     base: Mapping[str, Any] = field(default_factory=dict)
+    trial: Mapping[str, Any] = field(default_factory=dict)
     method: Method = "tpe"
     mode: Mode = "full"
     group: str | None = None
@@ -94,7 +97,7 @@ class SearchRequest:
 
     def record(self) -> dict[str, Any]:
         """As plain values; the time limit may differ between sittings."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"base": dict(self.base)}))
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         del found["timeout_s"]
         return found
 
@@ -159,17 +162,18 @@ def kept_settings(request: SearchRequest, folder: Folder) -> dict[str, Any]:
     UsageError
         There are none to tune, or they are of another model.
     """
-    is_optional = request.mode == "group" and not folder.has_best
-    if request.mode not in ("group", "fine_tune") or is_optional:
+    if request.mode not in ("group", "fine_tune"):
         return {}
-    best = folder.best()
+    best = folder.best() if request.mode == "fine_tune" or folder.has_best else {}
     model = best.pop("model_name", None)
-    if model != request.model_name:
-        raise UsageError(
-            f"The best settings in `{folder.path}` are of `{model}`, and `{request.model_name}` is to be searched. "
-            "Name that model, or search all groups: --mode full"
-        )
-    return best
+    if model == request.model_name:
+        return best
+    if request.mode == "group":
+        return {}
+    raise UsageError(
+        f"The best settings in `{folder.path}` are of `{model}`, and `{request.model_name}` is to be tuned. Name that "
+        "model, or search all groups: --mode full"
+    )
 
 
 def search(
@@ -278,7 +282,7 @@ class _Search:
         return None if ending is None else self._result(group, study, ending)
 
     def _work_on(self, group: Group) -> _Work:
-        frozen = {**self.request.base, **self.state.frozen}
+        frozen = {**self.request.base, **self.state.frozen, **self.request.trial}
         parts = (group, sorted(frozen.items()), self.state.data, self.request.metric, self.request.method)
         digest = hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()
         return _Work(
