@@ -33,7 +33,7 @@ DEMO_SETTINGS: Mapping[str, Any] = {
     "market__max_samples_per_file": 500,
     "market__flush_raw_s": 900,
 }
-"""Settings of the project that the demo has its own of: a sample every 3 s makes an hour and a half enough to train on."""
+"""Settings that the demo has its own of: with a sample every 3 s an hour and a half is enough to train on."""
 
 HORIZON_S = 10  # as far as the book of the simulated market tells its price
 SEQUENCE_LENGTH = 20
