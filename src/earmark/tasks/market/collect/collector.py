@@ -29,7 +29,7 @@ from earmark.tasks.market.collect.clock import Clock, WallClock
 from earmark.tasks.market.collect.connection import Health, Socket, Timing
 from earmark.tasks.market.collect.feature_clock import FeatureClock
 from earmark.tasks.market.collect.pipeline import Sample, SymbolPipeline, prepare_pipelines
-from earmark.tasks.market.collect.raw_lob import SAVE_S, RawLobOptions, RawLobWindows, write_windows
+from earmark.tasks.market.collect.raw_lob import SAVE_S, RawLobOptions, RawLobWindows
 from earmark.tasks.market.collect.records import (
     BEAT,
     CONFIG,
@@ -547,13 +547,14 @@ class Collector:
         """Write the windows of the raw book that are worth a file."""
         if self._raw_lob is None:
             return
-        states = self._raw_lob.due(at_end=at_end)
-        root, levels = self.options.places.data / "raw_lob", self._raw_lob.options.levels
-        n_files = await asyncio.get_running_loop().run_in_executor(
-            self._worker, self._told(lambda: len(write_windows(root, states, levels)))
+        states, windows = self._raw_lob.due(at_end=at_end), self._raw_lob
+        root, now_ms = (
+            self.options.places.data / "raw_lob",
+            self.feature_clock.exchange_ms(self.clock.now_ns()),
         )
-        self._raw_lob.counts["files"] += n_files
-        self._raw_lob.counts["saved"] += sum(map(len, states.values()))
+        await asyncio.get_running_loop().run_in_executor(
+            self._worker, self._told(lambda: windows.save(root, states, now_ms))
+        )
 
     async def _flush_all(self) -> None:
         """At the end; where the disk has refused, both logs keep what the stores could not take."""

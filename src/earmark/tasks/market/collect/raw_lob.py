@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.orderbook.book import OrderBook
-from earmark.tasks.market.collect.raw_lob_files import columns_of, remove_expired, write_windows
+from earmark.tasks.market.collect.raw_lob_files import remove_expired, write_windows
 
 if TYPE_CHECKING:
     from earmark.tasks.market.settings import MarketSettings
 
-__all__ = ["RawLobOptions", "RawLobWindows", "columns_of", "write_windows"]
+__all__ = ["RawLobOptions", "RawLobWindows"]
 
 States = Mapping[str, Sequence[npt.NDArray[np.float64]]]
 
