@@ -130,12 +130,14 @@ def predict_file(answerer: Answerer, path: Path, *, symbol: str | None = None) -
     SchemaError
         It has other columns than the model.
     """
+    from polars.exceptions import PolarsError
+
     readers = {".parquet": _parquet_rows, ".npy": _legacy_rows, ".npz": _exported}
     if path.suffix.lower() not in readers:
         raise InputError(f"`{path}` is no file of samples; expected .parquet, .npy or .npz.")
     try:
         yield from readers[path.suffix.lower()](answerer, path, symbol)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, PolarsError) as error:
         raise InputError(
             f"`{path}` cannot be read as samples ({type(error).__name__}: {error}). Expected the layout that "
             "`earmark predict market --help` names."
