@@ -154,7 +154,7 @@ def test_a_collector_killed_at_random_instants(tmp_path, exchange):
     samples: set[Key] = set()
     rows: dict[str, set[Any]] = {"trades": set(), "book_steps": set()}
     small = {"max_samples_per_file": 2, "flush_raw_s": 10}
-    for _ in range(12):
+    for _ in range(20):
         with collector(tmp_path, exchange, **small) as child:
             wait_for_samples(child, 1)
             time.sleep(instants.uniform(0, 2))

@@ -8,6 +8,7 @@ says, and a tick is closed when the market has passed it.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from typing import Protocol
 
@@ -39,18 +40,20 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """This machine's clock. It never goes back: a correction of the system's clock holds it still for a moment."""
+    """This machine's clock as it was at the start, going on evenly: who sets the system's clock does not move it.
+
+    It counts the time in which the machine sleeps, where the system does (Linux).
+    """
 
     speed = 1.0
     follows_stream = False
 
     def __init__(self) -> None:
-        self._last = 0
+        self._origin = time.time_ns() - _steady_ns()
 
     def now_ns(self) -> int:
         """Nanoseconds since 1970, never less than before."""
-        self._last = max(self._last, time.time_ns())
-        return self._last
+        return self._origin + _steady_ns()
 
     def receive_ns(self, text: str) -> int:
         """Now, whatever the message says."""
@@ -84,3 +87,10 @@ class StreamClock:
         if found is not None:
             self._last = max(self._last, 1_000_000 * int(found[1]) - 1)
         return self.now_ns()
+
+
+def _steady_ns() -> int:
+    """A count that no correction moves."""
+    if sys.platform == "linux":
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return time.monotonic_ns()

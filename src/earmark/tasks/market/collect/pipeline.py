@@ -26,7 +26,7 @@ from earmark.orderbook.engine import FeatureEngine, NotReady, prepare_kernels
 from earmark.orderbook.events import BestQuote, BookUpdate, Candle, Event, Levels, Trade
 from earmark.orderbook.state import FEATURE_LEVELS, MAX_BOOK_AGE_MS, STEP_MS, BookState
 
-__all__ = ["HEARTBEAT_MS", "Rows", "Sample", "SymbolPipeline", "prepare_pipelines"]
+__all__ = ["HEARTBEAT_MS", "Rows", "Sample", "SymbolPipeline", "prepare_pipelines", "price_facts"]
 
 HEARTBEAT_MS = 500
 """The price track has a row at least so often while the book is healthy."""
@@ -316,8 +316,7 @@ class SymbolPipeline:
         if reason is not None:
             self._skip(reason)
             return None
-        (bid, _), (ask, _) = state.bids[0].tolist(), state.asks[0].tolist()
-        bid_sum, ask_sum = float(state.bids[:, 1].sum()), float(state.asks[:, 1].sum())
+        mid, spread, imbalance = price_facts(state)
         return Sample(
             symbol=self.symbol,
             time_ms=state.time_ms,
@@ -325,9 +324,9 @@ class SymbolPipeline:
             book_ms=state.event_ms,
             features=self.engine.features(),
             features_v2=self.engine.features_v2(),
-            mid=(bid + ask) / 2,
-            spread=ask - bid,
-            imbalance=bid_sum / (bid_sum + ask_sum),
+            mid=mid,
+            spread=spread,
+            imbalance=imbalance,
             n_late=state.n_late,
             follows_gap=state.follows_gap,
         )
@@ -409,6 +408,13 @@ class SymbolPipeline:
                 0,
             )
         )
+
+
+def price_facts(state: BookState) -> tuple[float, float, float]:
+    """Mid, spread and imbalance (0..1) of a healthy feature book, as a sample states them."""
+    (bid, _), (ask, _) = state.bids[0].tolist(), state.asks[0].tolist()
+    bid_sum, ask_sum = float(state.bids[:, 1].sum()), float(state.asks[:, 1].sum())
+    return (bid + ask) / 2, ask - bid, bid_sum / (bid_sum + ask_sum)
 
 
 def prepare_pipelines() -> None:
