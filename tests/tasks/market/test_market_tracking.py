@@ -162,7 +162,7 @@ def postgresql(tmp_path_factory):
     call("pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
     try:
         call("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "tracker", "mlflow")
-        yield f"postgresql://tracker@127.0.0.1:{port}/mlflow"
+        yield f"postgresql+psycopg2://tracker@127.0.0.1:{port}/mlflow"
     finally:
         call("pg_ctl", "-D", data, "-m", "immediate", "stop")
 
@@ -171,6 +171,6 @@ def postgresql(tmp_path_factory):
 def test_a_run_is_tracked_in_postgresql(tracked, postgresql, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = tracked[0].run
-    done = track(run, postgresql, "model_training")
+    done = track(run, postgresql.replace("+psycopg2", ""), "model_training")
     assert done.run_id is not None, done.warnings
     check_tracked(run, done.run_id, postgresql)

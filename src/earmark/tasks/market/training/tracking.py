@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ PARAMETERS_AT_ONCE = 100
 """MLflow takes so many parameters in one request."""
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+"""User and password in an address: errors repeat addresses."""
 
 TIMEOUT_S = 10
 """How long a server may take to answer before tracking is given up."""
@@ -93,9 +97,9 @@ def track(run: Run, uri: str, experiment: str) -> Tracked:
         raise MissingExtraError("mlflow", "track", "Tracking") from error
     try:
         with _patience():
-            return Tracked(_logged(run, uri, experiment), ())
+            return Tracked(_logged(run, _with_driver(uri), experiment), ())
     except Exception as error:  # noqa: BLE001 - whatever a server, driver or disk raises, the run is complete without
-        what = str(error).strip().splitlines()
+        what = _CREDENTIALS.sub("//...@", str(error)).strip().splitlines()
         return Tracked(
             None,
             (
@@ -128,6 +132,12 @@ def _logged(run: Run, uri: str, experiment: str) -> str:
         raise
     client.set_terminated(run_id)
     return run_id
+
+
+def _with_driver(uri: str) -> str:
+    """PostgreSQL by the driver of the extra: SQLAlchemy's own choice differs between its versions."""
+    scheme, separator, rest = uri.partition("://")
+    return f"postgresql+psycopg2://{rest}" if separator and scheme in ("postgresql", "postgres") else uri
 
 
 def _log_numbers(client: Any, run_id: str, run: Run) -> None:
