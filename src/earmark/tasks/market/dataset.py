@@ -89,7 +89,7 @@ class SeriesSource:
     label_version : int
     horizon_s : int
     interval_ms : int
-        Nominal distance of two rows, of the settings of the collection.
+        Nominal distance of two rows.
     allow_mixed_origin : bool
         Whether rows that were recorded and rows that were migrated may stand in one series.
     levels : int

@@ -301,7 +301,7 @@ def _source(
 
     market = load_settings(project).settings.market
     store, group = data / "feature_store", str(options.group)
-    interval_ms = market.collection_interval * STEP_MS
+    interval_ms = _stored_interval_ms(store, group, options) or market.collection_interval * STEP_MS
     if options.view == LEVELS_VIEW:
         check_level_options(group, options.levels, options.every)
         interval_ms = options.every * STEP_MS if group == BOOK_STEPS else market.min_interval_ms
@@ -320,6 +320,21 @@ def _source(
         every=options.every,
     )
     return source, notes
+
+
+def _stored_interval_ms(store: Path, group: str, options: PrepareOptions) -> int | None:
+    """Median distance of a symbol's rows, or None: what was collected tells better than today's settings."""
+    import polars as pl
+
+    from earmark.store.offline import FeatureStore
+
+    table = FeatureStore(store).table(group)
+    if not table.exists:
+        return None
+    rows = table.scan(options.start_ms, options.end_ms, options.symbols or None, ("symbol", "timestamp"))
+    apart = rows.sort("symbol", "timestamp").select(pl.col("timestamp").diff().over("symbol"))
+    median = apart.median().collect().item()
+    return None if median is None else round(median)
 
 
 def _label_set(
@@ -398,10 +413,11 @@ def _no_windows(table: SeriesTable, options: PrepareOptions) -> str:
         )
     spacing = np.diff(table.time_ms)[np.diff(table.symbol) == 0]
     usual = f", rows lie {np.median(spacing) / 1000:g} s apart" if len(spacing) else ""
+    setting = _INTERVAL_SETTING.get(str(options.group))
     return (
         f"Insufficient data: {len(table)} samples, need at least {options.sequence_length} without a gap{usual}, "
-        f"expected {table.interval_ms / 1000:g} s. Collect more data, lower sequence_length, or set "
-        f"{_INTERVAL_SETTING.get(str(options.group), 'market.collection_interval')} to the one that was used."
+        f"expected {table.interval_ms / 1000:g} s. Collect more data, or lower sequence_length"
+        + (f", or set {setting} to the one that was used." if setting else ".")
     )
 
 
