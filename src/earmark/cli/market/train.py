@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from earmark.cli.market.watch import check_watch_options, watch, watch_options
 from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ TABLES = ("market", "train")
     help="Track in MLflow: here, else $MLFLOW_TRACKING_URI, else data/mlflow/mlruns.db.",
 )
 @click.option("--dry-run", is_flag=True, help="Load and divide the data, show what would be trained.")
+@watch_options
 @click.pass_obj
 def train(invocation: Invocation, /, **given: Any) -> int:
     """Train a model on stored samples; promote it where it beats every baseline.
@@ -119,6 +121,7 @@ def train(invocation: Invocation, /, **given: Any) -> int:
       earmark train market --days 30 --symbols BTCUSDT,ETHUSDT --preset production_small
       earmark train market --model gbm --set data_config.stride=5 --no-promote
       earmark train market --labeling-method triple_barrier --set tb_tp_multiplier=2
+      earmark train market --watch --schedule 03:00 --drift-every 60m
     """
     from earmark.cli.output import emit
     from earmark.tasks.market.training.train import plan
@@ -126,7 +129,10 @@ def train(invocation: Invocation, /, **given: Any) -> int:
 
     if given["show_settings"]:
         return _show_settings(invocation)
+    check_watch_options(given)
     config = _config(invocation, given)
+    if given["watch"]:
+        return watch(invocation, config, given)
     if given["dry_run"]:
         document = plan(invocation.folder, config)
         emit(invocation, document["parts"], document=document)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from earmark.tasks.market.labels.label import LabelRequest
     from earmark.tasks.market.training.config import TrainConfig
 
-__all__ = ["LEGACY_GROUP", "Obtained", "allowed_folders", "obtain"]
+__all__ = ["LEGACY_GROUP", "Obtained", "allowed_folders", "obtain", "update_labels"]
 
 LEGACY_GROUP = "legacy"
 """Group of the rows of legacy files that a training migrates: they do not mix with recorded ones."""
@@ -81,6 +81,13 @@ def obtain(project: str | Path, config: TrainConfig, *, tell: Tell | None = None
     return _Obtaining(Path(project), config, tell).run()
 
 
+def update_labels(project: str | Path, config: TrainConfig) -> tuple[str, ...]:
+    """Label rows that came after the labels of `config`, as a training would; returns what was done, in sentences."""
+    found = _Obtaining(Path(project), config, None)
+    found.update_labels()
+    return tuple(found.notes)
+
+
 def allowed_folders(project: str | Path) -> tuple[Path, ...]:
     """Folders in which `data_path` may lie: the project's, and those of ``EARMARK_DATA_PATHS``."""
     more = os.environ.get(DATA_PATHS_VARIABLE, "").split(os.pathsep)
@@ -107,6 +114,9 @@ class _Obtaining:
         prepared = self._loaded(options) if _same(options, earlier) else self._prepared(options)
         self._require_enough(len(prepared.train.table), prepared.train.length)
         return Obtained(prepared, self._in_force(options, prepared), (*self.notes, *prepared.warnings))
+
+    def update_labels(self) -> None:
+        self._label_set(self._group())
 
     def _group(self) -> str:
         """The group with the rows; legacy files are migrated first where they are asked for or all there is."""
