@@ -11,6 +11,7 @@ are read again here.
 * A move is any change of the mid between the tick and the horizon, on the price track; half a tick is the least there
   is. Scores are over moves: AUC of up against down, and macro-F1 of the two at even odds. `apart` is the AUC over
   ticks so far apart that no two labels overlap.
+* `beyond 0.1 %` is the AUC over the moves that the default labels call up or down, where there are 30 of each.
 * Intervals: 95 %, blocks of 60 steps (3 minutes) drawn with replacement.
 * What a model learns, the sign at 3 or 10 s or that of the mean mid over the next 30 s, and whether the logistic
   regression learns from one symbol or both, is chosen per symbol and horizon by the mean AUC over two folds of the
@@ -60,6 +61,7 @@ MAX_STALENESS_MS = 1_000
 MAX_QUOTE_AGE_S = 10
 N_REPLICATES = 400
 LARGE_MOVE = 0.001
+LEAST_LARGE = 30
 REFERENCE = {"SPY": (0.62, 0.57, 0.54), "AIG": (0.66, 0.59, 0.56)}
 """A random forest on a dozen plain features, on another division of these data."""
 
@@ -381,8 +383,16 @@ def _row(task: Task, market: Market, horizon_s: int, name: str, odds: np.ndarray
         "moves": int(kept.sum()),
         "auc": [round(x, 3) for x in (area.value, area.low, area.high)],
         "apart": round(float(source_auc(y[apart], p[apart])), 3),
+        "large": _large_auc(y, p, move[kept]),
         "macro_f1": [round(x, 3) for x in (f1.value, f1.low, f1.high)],
     }
+
+
+def _large_auc(y: np.ndarray, p: np.ndarray, move: np.ndarray) -> float | None:
+    """AUC over moves beyond 0.1 %; None where there are fewer than 30 up or down."""
+    is_large = np.abs(move) > LARGE_MOVE
+    fewest = np.bincount(y[is_large], minlength=2).min()
+    return round(float(source_auc(y[is_large], p[is_large])), 3) if fewest >= LEAST_LARGE else None
 
 
 def large_moves(market: Market) -> Iterator[dict[str, Any]]:
@@ -402,35 +412,40 @@ def large_moves(market: Market) -> Iterator[dict[str, Any]]:
 
 def print_table(rows: list[dict[str, Any]], large: list[dict[str, Any]]) -> None:
     """Tables in markdown, one per task."""
+    names = (
+        "symbol",
+        "s",
+        "model",
+        "learns",
+        "moves",
+        "AUC",
+        "apart",
+        "beyond 0.1 %",
+        "macro-F1",
+        "reference",
+    )
     for task in dict.fromkeys(row["task"] for row in rows):
-        print(f"\n### {task}\n\n| symbol | s | model | learns | moves | AUC | apart | macro-F1 | reference |")
-        print("|---|---|---|---|---|---|---|---|---|")
-        for row in (row for row in rows if row["task"] == task):
-            print(_line(row))
-    print(
-        "\n### moves beyond 0.1 % on the last day\n\n| symbol | s | ticks | up | down |\n|---|---|---|---|---|"
-    )
-    for row in large:
-        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+        _print_one(task, names, (_cells(row) for row in rows if row["task"] == task))
+    names = ("symbol", "s", "ticks", "up", "down")
+    _print_one("moves beyond 0.1 % on the last day", names, (row.values() for row in large))
 
 
-def _line(row: dict[str, Any]) -> str:
-    at = HORIZONS_S.index(row["horizon_s"])
-    reference = REFERENCE.get(row["symbol"], (None,) * len(HORIZONS_S))[at]
-    learns = f"{row['target']}{', both' if row['pooled'] else ''}" if "target" in row else ""
-    area, f1 = ("{:.3f} [{:.3f}, {:.3f}]".format(*row[name]) for name in ("auc", "macro_f1"))
-    cells = (
-        row["symbol"],
-        row["horizon_s"],
-        row["model"],
-        learns,
-        row["moves"],
-        area,
-        row["apart"],
-        f1,
-        reference,
-    )
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+def _print_one(title: str, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    print(f"\n### {title}\n")
+    print("| " + " | ".join(names) + " |\n" + "|---" * len(tuple(names)) + "|")
+    for row in rows:
+        print("| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |")
+
+
+def _cells(row: dict[str, Any]) -> Iterator[Any]:
+    yield from (row["symbol"], row["horizon_s"], row["model"])
+    yield f"{row['target']}{', both' if row['pooled'] else ''}" if "target" in row else None
+    yield row["moves"]
+    yield "{:.3f} [{:.3f}, {:.3f}]".format(*row["auc"])
+    yield from (row["apart"], row["large"])
+    yield "{:.3f} [{:.3f}, {:.3f}]".format(*row["macro_f1"])
+    known = REFERENCE.get(row["symbol"])
+    yield None if known is None else known[HORIZONS_S.index(row["horizon_s"])]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 from earmark.errors import SchemaError, UsageError
 from earmark.store.keyed import KeyedTable
 from earmark.store.part_files import is_intact
+from earmark.store.times import RECORDED_SINCE_MS
 
 DAY_MS = 86_400_000
 
@@ -43,6 +44,25 @@ def test_fifty_symbols_flushed_in_one_second_keep_every_row(tmp_path: Path) -> N
         thread.join()
     counts = table.scan().group_by("symbol").len().collect()
     assert dict(counts.iter_rows()) == {**dict.fromkeys(symbols, 20), "AUSDT": 1}
+
+
+def test_what_is_missing_is_null_from_the_first_rows_on(tmp_path: Path) -> None:
+    table = KeyedTable(tmp_path / "t")
+    for start_ms in (START_MS, START_MS + 10):
+        rows = feature_rows("BTCUSDT", 2, start_ms=start_ms, step_ms=1).with_columns(
+            missing=pl.lit(float("nan"))
+        )
+        table.append(rows)
+    assert table.scan().collect()["missing"].null_count() == 4
+
+
+def test_rows_of_a_recorded_market_may_be_old_where_that_is_said(tmp_path: Path) -> None:
+    table, rows = KeyedTable(tmp_path / "t"), feature_rows("SPY", 2, start_ms=1_381_152_600_000, step_ms=1)
+    with pytest.raises(UsageError, match="no time since 2020-01-01"):
+        table.append(rows)
+    assert table.append(rows, earliest_ms=RECORDED_SINCE_MS).rows == 2
+    with pytest.raises(UsageError, match="no time since 1980-01-01"):
+        table.append(rows.with_columns(timestamp=pl.lit(0)), earliest_ms=RECORDED_SINCE_MS)
 
 
 def test_each_row_lies_under_the_utc_day_of_its_own_time(tmp_path: Path) -> None:

@@ -57,15 +57,16 @@ def _fitted(table: KeyedTable, rows: pl.DataFrame) -> pl.DataFrame:
     """The columns of the table in its order; those that may be missing are filled with nulls."""
     import polars as pl
 
+    known = pl.selectors.float().fill_nan(None)  # what is missing is null, whoever wrote it
     expected = table.dtypes
     if not expected:
-        return rows
+        return rows.with_columns(known)
     _check_columns(table, rows)
     try:
         return rows.select(
             (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
             for name, dtype in expected.items()
-        ).with_columns(pl.selectors.float().fill_nan(None))  # what is missing is null, whoever wrote it
+        ).with_columns(known)
     except pl.exceptions.PolarsError as error:
         raise SchemaError(
             f"Schema validation failed: {error}. Expected the types of the table at `{table.uri}`. Convert the rows."

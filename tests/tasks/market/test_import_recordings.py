@@ -145,7 +145,12 @@ def test_the_command_tells_what_it_brought(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "symbol", "least"),
-    [("okcoin_2016", "BTCCNY", 10), ("sgx_a50_2014", "A50", 100), ("lean/crypto/gdax/second", "BTCUSD", 0)],
+    [
+        ("okcoin_2016", "BTCCNY", 10),
+        ("sgx_a50_2014", "A50", 100),
+        ("lean/crypto/gdax/second", "BTCUSD", 0),
+        ("lean/forex/fxcm/tick/eurusd/20140504_quote.zip", "EURUSD", 1),
+    ],
 )
 def test_real_sources_arrive(folder: str, symbol: str, least: int, tmp_path: Path) -> None:
     (report,) = import_recordings(read_source(REAL / folder), tmp_path)
