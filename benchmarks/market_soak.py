@@ -190,7 +190,7 @@ def _said(child: subprocess.Popen[str]) -> str:
     return "\n".join((_projects[child.pid] / "log.txt").read_text().splitlines()[-12:])
 
 
-def _wait_until_live(child: subprocess.Popen[str], status: Path, longest_s: float = 120.0) -> None:
+def _wait_until_live(child: subprocess.Popen[str], status: Path, longest_s: float = 600.0) -> None:
     deadline = time.monotonic() + longest_s
     while time.monotonic() < deadline and child.poll() is None:
         if status.exists():

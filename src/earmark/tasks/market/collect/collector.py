@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,9 @@ P = ParamSpec("P")
 
 BEAT_MS = 250
 _WATCH_S = 1.0
+_SWITCH_S = 0.0005
+"""How long a thread that writes stores may keep the interpreter from the event loop, which asks for it often."""
+
 _STATISTICS_S = 300.0
 _CLOCK_S = 600.0
 _LONGEST_SLEEP_S = 0.05
@@ -198,6 +202,8 @@ class Collector:
         aiohttp = require_aiohttp("Collecting")
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
+            stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(_SWITCH_S)
             self._open_journals(loop)
             stack.push_async_callback(self._close)
             await self._recover(loop)
@@ -308,6 +314,7 @@ class Collector:
     async def _prepare(self, rest: VenueRest) -> None:
         """Check the symbols, measure the clock, fill the candles."""
         self.venue.check_depth(self.options.depth)
+        _log.info("the kernels are made ready; the first time on a machine takes a minute")
         await asyncio.to_thread(prepare_pipelines)
         known = await rest.instruments()
         unknown = [symbol for symbol in self.options.symbols if symbol not in known]
