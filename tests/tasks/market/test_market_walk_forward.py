@@ -164,3 +164,21 @@ def test_one_configuration_has_no_pbo_and_says_why():
     assert found.pbo is None and "at least two" in found.why_not
     with pytest.raises(UsageError, match="of its own|name of its"):
         walk_forward_report(windows_of(), [logistic(), logistic()], **CLOSE)
+
+
+@pytest.mark.slow
+def test_a_training_keeps_the_analyses_that_it_was_asked_for(tmp_path):
+    from learnable_store import learnable_project
+
+    from earmark.tasks.market.training.config import train_config
+    from earmark.tasks.market.training.train import train
+
+    asked = {"model_name": "logistic", "sequence_length": 5, "export_onnx": False, "auto_promote": False}
+    config = train_config(asked, {"use_cpcv": True, "cpcv_n_splits": 4, "cpcv_n_test_splits": 1})
+    run = train(learnable_project(tmp_path, 900), config).run
+    found = run.config["analyses"]["cpcv"]
+    assert found["paths"] == 1 and 0 <= found["macro_f1_worst"] <= 1
+    report = json.loads((run.path / "cpcv.json").read_text())
+    assert len(report["splits"]) == 4
+    windows_end = run.config["data"]["split"]["instants_ms"][1]
+    assert max(split["last_ms"] for split in report["splits"]) < windows_end
