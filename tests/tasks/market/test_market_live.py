@@ -76,7 +76,8 @@ def session(project, model):
 
 
 def test_live_stored_and_recorded_records_are_equal(project, model, session):
-    assert [r["reason"] for r in session[:3]] == ["warming_up", "warming_up", None]
+    assert [r["reason"] for r in session[:2]] == ["warming_up"] * 2
+    assert sum(not r["abstained"] for r in session) >= 2, "the first rows lack a feature that looks back"
     span = {"start_ms": session[0]["timestamp"], "end_ms": session[-1]["timestamp"]}
     data = project / "data"
     stored = predict_store(Answerer(model), data / "feature_store", group=GROUP, symbols=[SYMBOL], **span)

@@ -130,9 +130,16 @@ def served_model(run: Run) -> ServedModel:
     Raises
     ------
     RunError
-        The run lacks the model, or does not say what it was trained on.
+        The run lacks the model, or reads states of the raw book instead of samples.
     """
+    from earmark.orderbook.views import VIEWS
+
     source = dataset_record(run)["source"]
+    if source["view"] not in VIEWS:
+        raise RunError(
+            f"`{run.name}` reads the view {source['view']}, states of the raw book, and is asked about samples. Expected "
+            f"a run of {', '.join(VIEWS)}. Its scores are in: earmark evaluate market {run.name}"
+        )
     return ServedModel(
         classifier=run.series_classifier(),
         name=run.algorithm,
