@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from earmark.cache.entries import FeatureCache
+    from earmark.cache.fingerprint import Fingerprint
     from earmark.cache.parts import Part
     from earmark.cache.records import FingerprintRecord
     from earmark.features.group import FeatureGroup
@@ -48,9 +49,8 @@ def why(invocation: Invocation, group: str, file: str | None, task: str | None, 
     from earmark.cache.why import diff_parts
     from earmark.cli.output import emit
 
-    project, found = _group(invocation, group, task)
+    project, fingerprint = _code_of(invocation, group, task)
     store = project.cache
-    fingerprint = found.fingerprint(store.reads())
     records = store.records(group)
     others = [record for record in records if record.digest != fingerprint.digest]
     named = [record for record in others if record.digest.hex().startswith(earlier or "")]
@@ -167,8 +167,7 @@ def _group(invocation: Invocation, name: str, task: str | None) -> tuple[Project
     from earmark.errors import UsageError
     from earmark.models.constraints import closest
 
-    named = task or invocation.settings().settings.task or name.partition(".")[0]
-    project = open_project(invocation, named)
+    project = _project_of(invocation, name, task)
     groups = {group.name: group for group in project.task.all_groups}
     if name not in groups:
         raise UsageError(
@@ -176,6 +175,22 @@ def _group(invocation: Invocation, name: str, task: str | None) -> tuple[Project
             f"Known: {', '.join(groups)}."
         )
     return project, groups[name]
+
+
+def _code_of(invocation: Invocation, name: str, task: str | None) -> tuple[Project, Fingerprint]:
+    """The task of a group, and the code of the group as it is now; one that is cached by session has no items."""
+    project = _project_of(invocation, name, task)
+    if project.task.session_groups is not None:
+        groups = project.task.session_groups(project)
+        if name in groups:
+            return project, groups[name]
+    project, found = _group(invocation, name, task)
+    return project, found.fingerprint(project.cache.reads())
+
+
+def _project_of(invocation: Invocation, name: str, task: str | None) -> Project:
+    named = task or invocation.settings().settings.task or name.partition(".")[0]
+    return open_project(invocation, named)
 
 
 def _file_state(

@@ -35,6 +35,7 @@ TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("stream", "market"): _MARKET + "stream:stream",
     ("live", "market"): _MARKET + "live:live",
     ("check lookahead", "market"): _MARKET + "check:lookahead",
+    ("cache check", "market"): _MARKET + "extract:check",
     ("data show", "market"): _MARKET + "data:show",
     ("data ledger", "market"): _MARKET + "data:ledger",
 }

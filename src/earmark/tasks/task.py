@@ -21,6 +21,7 @@ from earmark.features.sets import FeatureSet
 from earmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from earmark.cache.fingerprint import Fingerprint
     from earmark.data.dataset import Dataset
     from earmark.data.manifest import Manifest
     from earmark.evaluation.result import Evaluation, Goal
@@ -349,6 +350,8 @@ class Task:
         gives the feature table that it wrote from.
     demo : callable or None
         ``demo(folder) -> label file``: makes the built-in data.
+    session_groups : callable, optional
+        Of a series: groups that are cached by session, and the fingerprint of the code of each as it is now.
     is_series : bool
         Its rows are a series through time in the feature store, not items of a manifest: no feature sets, and the
         verbs that read rows are commands of its own.
@@ -390,6 +393,7 @@ class Task:
     tempo_table: Callable[..., FeatureTable] | None = None
     demo: Callable[[Path], Path] | None = None
     is_series: bool = False
+    session_groups: Callable[[Project], Mapping[str, Fingerprint]] | None = None
 
     def __post_init__(self) -> None:
         if self.groups and not self.feature_sets:

@@ -126,6 +126,18 @@ def test_each_group_has_a_record_in_the_cache(project, capsys):
     assert all(row["entries"] for row in groups.values())
 
 
+def test_cache_check_and_why_know_the_groups(project, capsys):
+    def call(*args: str):
+        assert run(["-C", str(project), *args, "--format", "json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    call("extract", "market", "--workers", "0", "--compare")
+    rows = {row["group"]: row for row in call("cache", "check", "market")}
+    assert set(rows) == set(verb.GROUPS)
+    assert all((row["fresh"], row["stale"], row["missing"]) == (4, 0, 0) for row in rows.values())
+    assert call("cache", "why", "market.lob")["entries"] >= 4
+
+
 def test_a_range_without_sessions_says_what_to_do(earmark):
     code, _, err = earmark("--start-date", "2031-01-01")
     assert code == 2 and "earmark collect market" in err

@@ -11,7 +11,7 @@ from earmark.cli.options import Invocation, command
 if TYPE_CHECKING:
     from earmark.tasks.market.extract import Comparison
 
-__all__ = ["extract"]
+__all__ = ["check", "extract"]
 
 
 @command("extract")
@@ -53,9 +53,8 @@ def extract(invocation: Invocation, /, **given: Any) -> int:
     from earmark.tasks.market.extract import Wanted
     from earmark.tasks.market.extract import extract as run_extract
 
-    names = (part.strip().upper() for part in (given["symbols"] or "").split(","))
     wanted = Wanted(
-        symbols=tuple(name for name in names if name),
+        symbols=_names(given["symbols"]),
         start=given["start_date"],
         end=given["end_date"],
         view=given["view"],
@@ -79,6 +78,38 @@ def extract(invocation: Invocation, /, **given: Any) -> int:
     if done.comparison is not None:
         _judge(invocation, done.comparison)
     return 1 if done.failures else 0
+
+
+@command("check")
+@click.option("--symbols", help="Names with commas between; all with raw data by default.")
+@click.option("--start-date", help="First UTC day.")
+@click.option("--end-date", help="Last UTC day, included.")
+@click.pass_obj
+def check(
+    invocation: Invocation, /, symbols: str | None, start_date: str | None, end_date: str | None
+) -> int:
+    """Count, per feature group, the sessions (UTC days of a symbol) that are fresh, stale or missing in the cache.
+
+    Nothing is computed.
+
+    \b
+    Examples:
+      earmark cache check market
+      earmark cache check market --symbols BTCUSDT --format json
+    """
+    from dataclasses import asdict
+
+    from earmark.cli.output import emit
+    from earmark.tasks.market.extract import Wanted
+    from earmark.tasks.market.extract import check as check_sessions
+
+    found = check_sessions(invocation.folder, Wanted(_names(symbols), start_date, end_date))
+    emit(invocation, [asdict(row) for row in found])
+    return 0
+
+
+def _names(symbols: str | None) -> tuple[str, ...]:
+    return tuple(name for part in (symbols or "").split(",") if (name := part.strip().upper()))
 
 
 def _judge(invocation: Invocation, comparison: Comparison) -> None:

@@ -38,7 +38,20 @@ from earmark.tasks.market.collect.pipeline import Sample, price_facts
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["GROUPS", "Comparison", "Extracted", "Features", "Session", "Wanted", "extract", "fingerprints"]
+    from earmark.cache.upkeep import GroupCheck
+
+__all__ = [
+    "GROUPS",
+    "Comparison",
+    "Extracted",
+    "Features",
+    "Session",
+    "Wanted",
+    "check",
+    "extract",
+    "fingerprints",
+    "groups_now",
+]
 
 DAY_MS = 86_400_000
 CANDLES_MS = 6 * 3_600_000
@@ -245,6 +258,26 @@ def fingerprints(interval_ms: int) -> dict[str, Fingerprint]:
     return dict(zip(GROUPS, fingerprint_many(requests), strict=True))
 
 
+def groups_now(project: str | Path) -> dict[str, Fingerprint]:
+    """The same, for the samples of a project."""
+    from earmark.tasks.settings import load_settings
+
+    return fingerprints(load_settings(project).settings.market.collection_interval * STEP_MS)
+
+
+def check(project: str | Path, wanted: Wanted) -> list[GroupCheck]:
+    """Per group, how many of the sessions asked for are fresh, stale or missing; nothing is computed."""
+    from earmark.tasks.settings import load_settings
+
+    settings = load_settings(project)
+    raw = RawStore(settings.path("data") / "raw")
+    sessions = _sessions(raw, wanted)
+    interval_ms = settings.settings.market.collection_interval * STEP_MS
+    with FeatureCache(settings.path("cache")) as cache:
+        run = _Run(raw, cache, tuple(GROUPS), interval_ms, Extracted(sessions), None)
+        return run.check(sessions)
+
+
 def compute(root: Path, session: Session, interval_ms: int) -> Arrays:
     """All groups of a session, from its raw rows; group -> array with a row per sample."""
     raw = RawStore(root)
@@ -373,6 +406,14 @@ class _Run:
             }
             found.append(Features(session, {k: v for k, v in arrays.items() if v is not None}))
         return found
+
+    def check(self, sessions: Sequence[Session]) -> list[GroupCheck]:
+        """How the cache stands to these sessions."""
+        rows: list[GroupCheck] = []
+        for name in self.names:
+            identities = [self._identity(session, name) for session in sessions]
+            rows += self.cache.check({name: self._codes[name].digest}, identities)
+        return rows
 
     def _lacking(self, session: Session, force: bool) -> list[str]:
         return [
