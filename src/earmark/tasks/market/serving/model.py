@@ -137,8 +137,8 @@ def served_model(run: Run) -> ServedModel:
     source = dataset_record(run)["source"]
     if source["view"] not in VIEWS:
         raise RunError(
-            f"`{run.name}` reads the view {source['view']}, states of the raw book, and is asked about samples. Expected "
-            f"a run of {', '.join(VIEWS)}. Its scores are in: earmark evaluate market {run.name}"
+            f"`{run.name}` reads the view {source['view']}, states of the raw book, and is asked about samples. "
+            f"Expected a run of {', '.join(VIEWS)}. Its scores are in: earmark evaluate market {run.name}"
         )
     return ServedModel(
         classifier=run.series_classifier(),
