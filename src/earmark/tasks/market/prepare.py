@@ -342,6 +342,7 @@ def _label_set(
 ) -> tuple[tuple[str, int], tuple[str, ...]]:
     """Id and version of the labels: computed where a price is named, else as they are stored."""
     from earmark.store.label_sets import LabelSets
+    from earmark.store.offline import FeatureStore
 
     sets, horizon = LabelSets(data / "feature_store"), f"{options.horizon_s}s"
     price, notes = options.price_source, tuple[str, ...]()
@@ -354,6 +355,15 @@ def _label_set(
         found = _named(sets.list(), options.label_set, group) or [sets.record(options.label_set)]
     else:
         found = [record for record in _of_group(sets.list(), group) if _has(record, horizon)]
+    if (
+        not found
+        and options.view != LEVELS_VIEW
+        and not FeatureStore(data / "feature_store").table(group).exists
+    ):
+        raise UsageError(
+            f"No training data available: group `{group}` of `{data / 'feature_store'}` has no rows. "
+            "Run: earmark collect market --symbols BTCUSDT"
+        )
     if not found or not _has(found[0], horizon):
         of_group = "" if group == "training_features" else f" --feature-group {group}"
         raise UsageError(

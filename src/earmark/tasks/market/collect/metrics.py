@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from earmark.errors import MissingExtraError
+from earmark.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -18,6 +18,7 @@ _STATES = ("connecting", "live", "stale", "resyncing", "paused")
 _TOTALS = {
     "loop_lag_ms": "How late the event loop last woke.",
     "worst_loop_lag_ms": "Longest time for which the event loop was held.",
+    "worst_loop_busy_ms": "Longest time that the event loop computed between two wake-ups.",
     "backlog_bytes": "Bytes of the journal that are not on the disk yet.",
     "rss_mb": "Memory in RAM.",
     "clock_offset_ms": "Clock of the exchange minus ours.",
@@ -90,6 +91,8 @@ def serve_metrics(port: int, statistics: Callable[[], dict[str, Any] | None]) ->
     ------
     MissingExtraError
         `prometheus_client` is not installed.
+    UsageError
+        The port is taken.
     """
     try:
         from prometheus_client import CollectorRegistry, start_http_server
@@ -97,7 +100,13 @@ def serve_metrics(port: int, statistics: Callable[[], dict[str, Any] | None]) ->
         raise MissingExtraError("prometheus_client", "live", "--metrics-port") from error
     registry = CollectorRegistry()
     registry.register(_Numbers(statistics))
-    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+    except OSError as error:
+        raise UsageError(
+            f"metrics cannot be served at port {port} of this machine: {error.strerror}. Expected a free port. Give "
+            "another by --metrics-port, or 0 for any."
+        ) from error
     try:
         yield server.server_port
     finally:

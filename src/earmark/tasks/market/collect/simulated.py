@@ -63,7 +63,8 @@ def simulated_exchange(
             line = child.stdout.readline()
             if not line:
                 said = child.stderr.read().strip().splitlines()
-                raise UsageError(f"the simulated exchange did not start: {said[-1] if said else 'no reason'}")
+                reason = said[-1].removeprefix("error: ") if said else "no reason was given"
+                raise UsageError(f"the simulated exchange did not start: {reason}")
             urls = json.loads(line)
             yield SimulatedExchange(urls["websocket_url"], urls["rest_url"], clock_of(urls["rest_url"]))
         finally:

@@ -30,7 +30,9 @@ class Status:
     Attributes
     ----------
     worst_lag_s : float
-        Longest time for which the event loop was held since the start.
+        Longest time for which the event loop was held since the start, by itself or by others on the machine.
+    worst_busy_s : float
+        Longest time that its thread computed from one wake-up to the next: what is its own doing.
     latest : dict or None
         What was published last; other threads read this.
     """
@@ -44,13 +46,14 @@ class Status:
         self._jitter_ms: list[float] = []
         self._last: tuple[int, dict[str, int]] = (collector.clock.now_ns(), {})
         self._rates: dict[str, float] = {}
-        self.lag_s = self.worst_lag_s = 0.0
+        self.lag_s = self.worst_lag_s = self.worst_busy_s = 0.0
         self.latest: dict[str, Any] | None = None
 
-    def note_lag(self, lag_s: float) -> None:
-        """A sleep of the event loop was late by so much."""
+    def note_lag(self, lag_s: float, busy_s: float) -> None:
+        """A sleep of the event loop was late by so much, and its thread computed for so long meanwhile."""
         self.lag_s = lag_s
         self.worst_lag_s = max(self.worst_lag_s, lag_s)
+        self.worst_busy_s = max(self.worst_busy_s, busy_s)
 
     def note_jitter(self, late_ms: float) -> None:
         """A sample was taken so long after its tick; the grace is part of it."""
@@ -76,6 +79,7 @@ class Status:
             "jitter_ms": max(self._jitter_ms, default=None),
             "loop_lag_ms": 1000 * self.lag_s,
             "worst_loop_lag_ms": 1000 * self.worst_lag_s,
+            "worst_loop_busy_ms": 1000 * self.worst_busy_s,
             "backlog_bytes": collector.backlog,
             "rss_mb": resident_mb(),
             "counts": dict(collector.counts),
@@ -123,14 +127,14 @@ class Status:
         clock = self._collector.feature_clock
         missed = {"paused": clock.n_samples_missed} if clock.n_samples_missed else {}
         best = pipeline.book.best()
-        age_s = (self._collector.clock.now_ns() - health.updated_ns) / 1e9 if health.updated_ns else None
+        age_ns = self._collector.clock.now_ns() - health.updated_ns
         return {
             "state": health.state,
             "reason": health.reason,
             "mid": None if best is None else (best.bid + best.ask) / 2,
             "spread": None if best is None else best.ask - best.bid,
             "updates_per_s": self._rates.get(symbol, 0.0),
-            "age_s": age_s,
+            "age_s": round(age_ns / 1e9, 3) if health.updated_ns else None,
             "resyncs": health.n_resyncs,
             "reconnects": health.n_reconnects,
             "counts": dict(pipeline.counts),
