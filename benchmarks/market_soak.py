@@ -389,7 +389,8 @@ def report(
     )
     print(f"processor {watched.cpu_s / watched.wall_s:.1%} of one core")
     print(
-        f"event loop held {finished['worst_loop_lag_ms']:.0f} ms at most; samples at most {finished['jitter_ms']:.0f} "
+        f"event loop held {finished['worst_loop_lag_ms']:.0f} ms at most, busy {finished['worst_loop_busy_ms']:.0f} ms "
+        f"at most; samples at most {finished['jitter_ms']:.0f} "
         f"ms after their tick; clock offset {finished['clock_offset_ms']:.1f} ms; "
         f"{finished['missed_ticks']} ticks missed"
     )

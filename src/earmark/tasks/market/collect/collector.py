@@ -12,6 +12,7 @@ import asyncio
 import gc
 import logging
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -414,9 +415,9 @@ class Collector:
             await self._close_due()
             wait_ms = min(self.feature_clock.wait_ms(self.clock.now_ns()), BEAT_MS)
             sleep_s = min(max(wait_ms / 1000 / self.clock.speed, 0.001), _LONGEST_SLEEP_S)
-            expected = loop.time() + sleep_s
+            expected, computed_s = loop.time() + sleep_s, time.thread_time()
             await asyncio.sleep(sleep_s)
-            self.status.note_lag(loop.time() - expected)
+            self.status.note_lag(loop.time() - expected, time.thread_time() - computed_s)
 
     async def _close_due(self) -> None:
         """Close the ticks that are due, and keep the price tracks alive."""
