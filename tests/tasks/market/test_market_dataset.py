@@ -202,7 +202,7 @@ def test_another_schema_is_another_dataset(project):
 
 
 def test_every_missing_step_is_named_with_the_command_that_does_it(tmp_path):
-    with pytest.raises(UsageError, match="earmark label market"):
+    with pytest.raises(UsageError, match="earmark collect market"):
         prepare(tmp_path, SMALL)
     with pytest.raises(UsageError, match="earmark prepare market"):
         load_prepared(tmp_path)

@@ -64,7 +64,7 @@ def test_an_export_is_an_opening(earmark, tmp_path):
 
 def test_what_is_missing_is_said(earmark, tmp_path):
     code, _, err = earmark("prepare", "market")
-    assert code == 2 and "earmark label market" in err
+    assert code == 2 and "earmark collect market" in err
     code, _, err = earmark("prepare", "market", "--data-source", "legacy")
     assert code == 2 and "There is no folder" in err and "--data-path" in err
 
