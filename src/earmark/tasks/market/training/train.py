@@ -54,7 +54,7 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 class Fitted:
     """A fitted model with its data, before its run is written: what `after_training` is given.
 
-    ``folder`` is that of the run to be; files written there are part of it.
+    ``folder`` is that of the run to be; files written there are part of it. ``project`` is the project's.
     """
 
     config: TrainConfig
@@ -64,6 +64,7 @@ class Fitted:
     validation: Part
     test: Part
     folder: Path
+    project: Path
 
 
 AfterTraining = Callable[[Fitted], Mapping[str, Any]]
@@ -277,6 +278,7 @@ class _Training:
                 parts["validation"],
                 parts["test"],
                 folder,
+                self.project,
             )
         )
 
