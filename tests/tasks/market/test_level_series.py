@@ -173,19 +173,29 @@ def test_what_a_record_does_not_have_is_refused(project, wrong, said):
         prepare(project, PrepareOptions(**({"view": LEVELS_VIEW} | wrong)))
 
 
-@pytest.mark.parametrize(
-    ("model", "size"),
-    [("tlob", {"width": 8, "layers": 1, "n_heads": 2}), ("deeplob", {"channels": 2, "lstm_width": 4})],
-)
-def test_models_of_order_books_train_on_the_prepared_parts(project, model, size):
+def test_a_model_of_order_books_trains_on_the_prepared_parts(project):
     pytest.importorskip("torch")
     parts = prepare(project, SMALL)
-    few = parts.train.take(np.arange(0, len(parts.train), 8))
-    made = SequenceClassifier.make(model, **size, levels=5, epochs=1, batch_size=64, seed=1)
-    made.fit(few, parts.validation)
+    few = parts.train.take(np.arange(0, len(parts.train), 16))
+    small = {"width": 8, "layers": 1, "n_heads": 2, "levels": 5, "epochs": 1}
+    made = SequenceClassifier.make("tlob", **small, seed=1).fit(few, parts.validation)
     answers = made.predict(parts.test)
     assert made.columns == level_columns(5) and answers.probabilities.shape == (len(parts.test), 3)
     assert np.allclose(answers.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_training_takes_the_levels_that_were_prepared(tmp_path):
+    pytest.importorskip("torch")
+    from earmark.tasks.market.training.config import train_config
+    from earmark.tasks.market.training.train import train
+
+    write_session(tmp_path, book_steps("BTCUSDT"))
+    prepare(tmp_path, SMALL)
+    small = {"levels": 5, "channels": 2, "lstm_width": 4}
+    settings = {"model_name": "deeplob", "epochs": 1, "export_onnx": False, "ml_model_config": small}
+    run = train(tmp_path, train_config(settings)).run
+    assert run.config["settings"]["view"] == LEVELS_VIEW and run.config["settings"]["sequence_length"] == 10
+    assert run.classifier().columns == level_columns(5)
 
 
 def test_the_command_prepares_levels(project, capsys):

@@ -110,7 +110,7 @@ class TrainConfig(BaseModel):
         default=None, ge=1, description="Seconds ahead of the label; 60, of triple_barrier its time limit."
     )
     sequence_length: int = Field(default=60, ge=1, le=1000, description="Rows of a window.")
-    view: Literal["v1_110", "v1_112", "v1_187", "v2"] = Field(
+    view: Literal["v1_110", "v1_112", "v1_187", "v2", "levels"] = Field(
         default="v1_112", description="Columns that the model is given."
     )
     missing: Literal["drop", "zero", "median"] = Field(

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from earmark.errors import UsageError
 from earmark.store.label_sets import LabelSets
 from earmark.store.times import DAY_MS, range_ms, utc_date
+from earmark.tasks.market.labels.label import BOOK_STEPS
+from earmark.tasks.market.level_series import LEVEL_SOURCES, LEVELS_VIEW, level_rows
 from earmark.tasks.market.prepare import (
     DATASET_FILE,
     FOLDER,
@@ -102,13 +104,9 @@ class _Obtaining:
         self.notes: list[str] = []
 
     def run(self) -> Obtained:
-        group = self._group()
-        if not self._has_rows(group):
-            raise UsageError(
-                f"No training data available: group `{group}` of `{self.store}` has no rows. Run: earmark collect "
-                "market --symbols BTCUSDT, or take in what there is: earmark migrate market legacy"
-            )
-        self._require_enough(self._count(group), self.config.sequence_length)
+        group = self._prepared_group() or self._group()
+        if group not in LEVEL_SOURCES:
+            self._require_rows(group)
         earlier = self._earlier(group)
         options = self._options(earlier, group)
         prepared = self._loaded(options) if _same(options, earlier) else self._prepared(options)
@@ -118,6 +116,26 @@ class _Obtaining:
     def update_labels(self) -> None:
         self._label_set(self._group())
 
+    def _require_rows(self, group: str) -> None:
+        """Of the feature store; states of the raw book are looked for where they are read."""
+        if not self._has_rows(group):
+            raise UsageError(
+                f"No training data available: group `{group}` of `{self.store}` has no rows. Run: earmark collect "
+                "market --symbols BTCUSDT, or take in what there is: earmark migrate market legacy"
+            )
+        self._require_enough(self._count(group), self.config.sequence_length)
+
+    def _prepared_group(self) -> str | None:
+        """The group that a user prepared, where the configuration names no other rows and no other kind of them."""
+        record = self._record()
+        if record is None or record["options"].get("by") != "prepare":
+            return None
+        changed = self.config.changed
+        is_other = "view" in changed and LEVELS_VIEW in (self.config.view, record["source"]["view"])
+        if changed & {"feature_group", "data_source", "data_path"} or is_other:
+            return None
+        return str(record["source"]["group"])
+
     def _group(self) -> str:
         """The group with the rows; legacy files are migrated first where they are asked for or all there is."""
         from earmark.tasks.settings import load_settings
@@ -126,6 +144,8 @@ class _Obtaining:
         files = self.project / settings.storage_path
         if self.config.data_source == "legacy":
             return self._migrated(self._data_path() or files)
+        if self.config.view == LEVELS_VIEW:
+            return self.config.feature_group or BOOK_STEPS
         group = self.config.feature_group or settings.feature_store_group
         if self._has_rows(group) or self.config.feature_group is not None:
             return group
@@ -166,17 +186,22 @@ class _Obtaining:
         table = self._table(group)
         return bool(table.exists) and len(table.files()) > 0
 
-    def _earlier(self, group: str) -> PrepareOptions | None:
-        """What was prepared from this group, by a user or by an earlier training."""
+    def _record(self) -> dict[str, Any] | None:
+        """Of what was prepared; None where that is nothing, or of another version: it is divided again."""
         import json
 
         try:
-            record = json.loads((self.data / FOLDER / DATASET_FILE).read_bytes())
-            fields = dict(record["options"])
-        except (FileNotFoundError, ValueError, KeyError):
-            return None  # nothing, or of another version: it is divided again
-        if record["source"]["group"] != group:
+            record: dict[str, Any] = json.loads((self.data / FOLDER / DATASET_FILE).read_bytes())
+        except (FileNotFoundError, ValueError):
             return None
+        return record if "options" in record else None
+
+    def _earlier(self, group: str) -> PrepareOptions | None:
+        """What was prepared from this group, by a user or by an earlier training."""
+        record = self._record()
+        if record is None or record["source"]["group"] != group:
+            return None
+        fields = dict(record["options"])
         tuples = {name: tuple(fields[name]) for name in ("symbols", "fractions")}
         return PrepareOptions(
             **{**fields, **tuples, "group": group, "label_set": record["source"]["label_set"]}
@@ -223,9 +248,12 @@ class _Obtaining:
     def _span(self, group: str) -> tuple[int, int]:
         import polars as pl
 
-        rows = self._table(group).scan(symbols=self.config.symbols or None, columns=("timestamp",))
-        first, last = rows.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).collect().row(0)
-        if first is None:
+        if group in LEVEL_SOURCES:
+            first, last = level_rows(self.data, group, self.config.symbols, 1, 1).span() or (None, None)
+        else:
+            rows = self._table(group).scan(symbols=self.config.symbols or None, columns=("timestamp",))
+            first, last = rows.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).collect().row(0)
+        if first is None or last is None:
             raise UsageError(
                 f"No training data available: group `{group}` has no rows of {', '.join(self.config.symbols)}. Name "
                 "other symbols, or run: earmark collect market --symbols " + ",".join(self.config.symbols)
