@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 _BROKEN = (Applied.GAP, Applied.CROSSED, Applied.INVALID)
 _LARGEST_MESSAGE = 16 << 20
+_BURST = 20
+"""Messages read in a row: those that wait are read without a pause, which must not keep the clock from its tick."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,9 @@ class Socket:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         import aiohttp
 
-        while True:
+        for n_read in itertools.count(1):
+            if n_read % _BURST == 0:
+                await asyncio.sleep(0)
             try:
                 message = await socket.receive(timeout=self.venue.timeout_s)
             except TimeoutError as error:
