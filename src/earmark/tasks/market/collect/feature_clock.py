@@ -62,7 +62,8 @@ class FeatureClock:
         """Ticks to close now, each with whether it is a sample."""
         until_ms = self.exchange_ms(now_ns) - self.grace_ms
         if self._next_ms is None:
-            self._next_ms = -(-until_ms // STEP_MS) * STEP_MS
+            # The first tick lies ahead: of one before the start there is no book.
+            self._next_ms = (self.exchange_ms(now_ns) // STEP_MS + 1) * STEP_MS
         missed = (until_ms - self._next_ms) // STEP_MS
         if missed > _MAX_MISSED:
             self._leave_out(missed)
