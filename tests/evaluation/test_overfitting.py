@@ -46,7 +46,7 @@ def test_expected_maximum_is_that_of_normal_draws():
 def test_equal_to_an_independent_library(seed):
     oracle = pytest.importorskip("purgedcv")
     rng = np.random.default_rng(seed)
-    # An even number of configurations, since the median of an odd one is a logit of 0, counted here and not there.
+    # An even number of configurations, since the median of an odd one is a logit of 0: half counted here, not there.
     returns = rng.standard_t(4, (96, 8)) * 0.01 + np.linspace(0, 0.003, 8)
     ours, theirs = (
         probability_of_overfitting(returns, n_blocks=8),
@@ -69,6 +69,8 @@ def test_noise_is_overfitted_half_of_the_time_and_skill_is_not():
     rng = np.random.default_rng(11)
     noise = [probability_of_overfitting(rng.standard_normal((240, 20)), n_blocks=8).pbo for _ in range(60)]
     assert np.mean(noise) == pytest.approx(0.5, abs=0.06)
+    three = [probability_of_overfitting(rng.standard_normal((240, 3)), n_blocks=8).pbo for _ in range(150)]
+    assert np.mean(three) == pytest.approx(0.5, abs=0.06)
     skilled = rng.standard_normal((480, 20)) + np.where(np.arange(20) == 7, 0.5, 0.0)
     result = probability_of_overfitting(skilled)
     assert result.pbo < 0.01 and result.band == "low" and result.probability_of_loss == 0
@@ -101,6 +103,7 @@ def test_decided_cases():
     assert [band(x) for x in (0.0, 0.1, 0.3, 0.5)] == ["low", "moderate", "high", "severe"]
     idle = probability_of_overfitting(np.zeros((32, 3)), n_blocks=4)
     assert np.isnan(idle.degradation) and (idle.outside == 0).all()
+    assert idle.pbo == 0.5 and (idle.logits == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ the fourth moment: 3 for a normal distribution.
   kurtosis of the returns [1]_.
 * *Deflated Sharpe ratio*: the same with the benchmark that the best of so many trials reaches by chance [1]_.
 * *PBO*: the share of symmetric halvings of time in which the configuration that is best in one half lies in the lower
-  half of the other (combinatorially symmetric cross-validation) [2]_.
+  half of the other (combinatorially symmetric cross-validation) [2]_. Ties share their mean rank, and a rank at the
+  median itself (the middle of an odd number, or a tie of all) counts half. The paper leaves that case open; so counted,
+  noise has a PBO of 0.5 for any number of configurations, and so have configurations that are all the same.
 
 References
 ----------
@@ -63,7 +65,7 @@ class Overfitting:
     Attributes
     ----------
     pbo : float
-        Share of halvings with a logit of 0 or less.
+        Share of halvings with a logit below 0, and half of those with a logit of 0.
     logits : ndarray, shape (n_halvings,)
         ln(w / (1 - w)), w the relative rank outside of the configuration that was best inside.
     inside, outside : ndarray, shape (n_halvings,)
@@ -205,11 +207,10 @@ def probability_of_overfitting(
     scores = [_scores(values, half, score) for half in (inside, 1 - inside)]
     best = scores[0].argmax(axis=1)
     every = np.arange(len(best))
-    rank = rankdata(scores[1], axis=1)[every, best] / (values.shape[1] + 1)
-    logits = np.log(rank / (1 - rank))
-    return Overfitting(
-        float(np.mean(logits <= 0)), logits, scores[0][every, best], scores[1][every, best], values.shape[1]
-    )
+    rank = rankdata(scores[1], axis=1)[every, best]
+    logits = np.log(rank / (values.shape[1] + 1 - rank))
+    pbo = np.mean((logits < 0) + (logits == 0) / 2)
+    return Overfitting(float(pbo), logits, scores[0][every, best], scores[1][every, best], values.shape[1])
 
 
 def _halves(n_blocks: int) -> FloatArray:

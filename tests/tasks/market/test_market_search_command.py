@@ -1,5 +1,6 @@
 """`earmark grid market` on a stored project, and a training with what it found."""
 
+import io
 import json
 import os
 import signal
@@ -67,34 +68,60 @@ def test_what_cannot_be_is_refused(project, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_ends_the_search_and_resume_goes_on(project, tmp_path, capsys):
-    asked = (
-        "grid",
-        "market",
-        "--model",
-        "gbm",
-        "--mode",
-        "quick",
-        "--trials",
-        "4",
-        "--reset",
-        "--epochs",
-        "20",
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "earmark", "-C", str(project), *asked, *SHORT],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if "trial 0" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 130 and "--mode resume" in rest
+class PressesCtrlC(io.StringIO):
+    """Standard error of a user who presses Ctrl-C upon reading `text`."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+
+    def write(self, text):
+        written = super().write(text)
+        if self.text in text:
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+
+def test_ctrl_c_ends_the_search_and_resume_goes_on(project, capsys, monkeypatch):
+    asked = ("--model", "logistic", "--trials", "4", "--patience", "0", "--reset", *SHORT)
+    said = PressesCtrlC("regularization trial 1:")
+    with monkeypatch.context() as during:
+        during.setattr(sys, "stderr", said)
+        assert earmark(project, "grid", "market", *asked, "--format", "json") == 130
+    assert "--mode resume" in said.getvalue()
+    before = json.loads(capsys.readouterr().out)
+    assert before["status"] == "interrupted" and before["results"] == []
+    assert [row["number"] for row in before["trials"]] == [0, 1]
+
+    assert earmark(project, "grid", "market", "--model", "gbm", *SHORT) == 2
+    assert "model_name" in capsys.readouterr().err
+
     assert earmark(project, "grid", "market", "--mode", "resume", "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == "completed"
-    assert found["results"][0]["trials"] <= 4
+    assert [result["trials"] for result in found["results"]] == [4, 4]
+    kept = [row for row in found["trials"] if row["group"] == "regularization"]
+    assert kept[:2] == before["trials"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="process groups of POSIX")
+def test_ctrl_c_at_a_terminal_reaches_the_workers_too(project, capsys):
+    asked = ("--model", "gbm", "--trials", "6", "--patience", "0", "--workers", "2", "--reset", *SHORT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "earmark", "-C", str(project), "grid", "market", *asked],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    for line in process.stderr:
+        if "trial 0" in line:
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 130 and "--mode resume" in rest and "Traceback" not in rest
+    assert earmark(project, "grid", "market", "--mode", "resume", "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["status"] == "completed"
+    assert all(result["trials"] == 6 for result in found["results"])

@@ -378,8 +378,13 @@ def _in_processes(
         context.Process(target=_take_trials, args=(work, make_objective, stop, number), daemon=True)
         for number in range(n_workers)
     ]
-    for process in processes:
-        process.start()
+    # Ctrl-C reaches all processes of a terminal; these are told by `stop`, and never see it, from their first moment.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for process in processes:
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     told = {row.number for row in study.rows() if row.score is not None}
     while any(process.is_alive() for process in processes):
         processes[0].join(_POLL_S) if processes[0].is_alive() else time.sleep(_POLL_S)
@@ -398,7 +403,6 @@ def _in_processes(
 
 
 def _take_trials(work: _Work, make_objective: Callable[[], Objective], stop: Any, number: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells by `stop`
     work.study(number).run(
         make_objective(), work.frozen, work.limits, should_stop=stop.is_set, on_trial=lambda row: None
     )
