@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from series_store import sample_rows, write_store
-from serving_runs import train_run, trained_project
+from series_store import sample_rows
+from serving_runs import LENGTH, trained_project
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, roc_auc_score
 
 from earmark.cli.main import run as program
@@ -17,16 +17,15 @@ from earmark.errors import RunError, UsageError
 from earmark.models.sequence.base import SequencePrediction
 from earmark.tasks.market.assessment.drift import drift
 from earmark.tasks.market.assessment.evaluate import evaluate
+from earmark.tasks.market.assessment.schemes import SchemeOptions, evaluate_scheme
 from earmark.tasks.market.assessment.sections import class_warnings, confidence_rows, direction_auc
+from earmark.tasks.market.prepare import PrepareOptions, load_prepared, prepare
 from earmark.tasks.market.serving.model import chosen_run
-from earmark.training.runs import load_run
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("assessed")
-    trained_project(folder)
-    return folder
+    return trained_project(tmp_path_factory, "assessed")
 
 
 @pytest.fixture(scope="module")
@@ -109,23 +108,70 @@ def test_small_cases_by_hand():
     )
 
 
-def test_the_seal_is_opened_on_record_or_not_at_all(tmp_path):
-    run = trained_project(tmp_path, n=900)
-    ledger = tmp_path / "data/market/ledger.jsonl"
+def test_the_seal_is_opened_on_record_or_not_at_all(tmp_path_factory):
+    folder = trained_project(tmp_path_factory, "sealed")
+    run, ledger = chosen_run(folder, "latest"), folder / "data/market/ledger.jsonl"
     with pytest.raises(UsageError, match="--reason"):
-        evaluate(tmp_path, run, split="sealed")
+        evaluate(folder, run, split="sealed")
     assert not ledger.exists()
-    found = evaluate(tmp_path, run, split="sealed", reason="final score", save=False)
+    found = evaluate(folder, run, split="sealed", reason="final score", save=False)
     events = [json.loads(line) for line in ledger.read_text().splitlines()]
     assert [(e["event"], e["run"], e["reason"]) for e in events] == [("open", run.name, "final score")]
     assert found.evaluation.test_openings == 1 and found.folder is None
     assert found.part.windows.time_ms.min() > run.config["data"]["end_ms"]
-    assert evaluate(tmp_path, run, save=False).evaluation.test_openings == 1, "later reports count it"
-    write_store(tmp_path, sample_rows("NEW", 900, seed=9), set_id="another")
-    train_run(tmp_path, symbols="NEW", label_set="another")
-    with pytest.raises(RunError, match="another division of the data"):
-        evaluate(tmp_path, load_run(run.path), split="sealed", reason="once more")
+    assert evaluate(folder, run, save=False).evaluation.test_openings == 1, "later reports count it"
+    prepare(folder, PrepareOptions(symbols=("4USDT",), sequence_length=LENGTH))
+    for asked in ({"split": "sealed", "reason": "once more"}, {"split": "test"}):
+        with pytest.raises(RunError, match="another division of the data"):
+            evaluate(folder, run, **asked)
     assert len(ledger.read_text().splitlines()) == 1, "a refused evaluation opens nothing"
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_splits", "n_paths"),
+    [
+        (SchemeOptions("walk_forward", folds=2), 2, 1),
+        (SchemeOptions("cpcv", groups=3, test_groups=1, pbo=True, cost=0.0), 6, 2),
+    ],
+)
+def test_the_configuration_of_a_run_is_trained_anew_on_every_split(
+    project, run, tmp_path, monkeypatch, asked, n_splits, n_paths
+):
+    from earmark.tasks.market.training import analyses
+
+    monkeypatch.setattr(analyses, "ALTERNATIVES", {"the last": ("last_direction", {})})
+    last = int(load_prepared(project).test.time_ms.min())
+    found = evaluate_scheme(project, run, asked, output=tmp_path)
+    document = json.loads((tmp_path / f"{asked.scheme}.json").read_text())
+    assert document == found.to_json() and document["run"] == run.name and document["cost"] == asked.cost
+    assert len(document["splits"]) == n_splits and len(document["paths"]) == n_paths
+    assert all(split["last_ms"] < last for split in document["splits"]), "the test part is left alone"
+    names = ["logistic", "the last"] if asked.pbo else ["logistic"]
+    assert {path["configuration"] for path in document["paths"]} == set(names)
+    assert found.report.selection.n_configurations == len(names)
+    assert ("overfitting" in found.sentence() or "PBO" in found.sentence()) == asked.pbo
+    assert len((tmp_path / "splits.csv").read_text().splitlines()) == n_splits + 1
+
+
+def test_a_split_trains_what_the_run_was(project, run):
+    """Fitted on the run's own training windows, the configuration is the run's model, to the last bit."""
+    from earmark.tasks.market.assessment.schemes import configurations_of
+
+    (own,) = configurations_of(run, pbo=False)
+    prepared = load_prepared(project)
+    again = own.make().fit(prepared.train, prepared.validation).predict(prepared.test)
+    then = run.part("test").select(pl.col("^probability_.*$")).to_numpy()
+    assert np.array_equal(again.probabilities, then)
+
+
+def test_trials_of_a_search_for_the_model_deflate_its_sharpe_ratio(project, run):
+    from earmark.tasks.market.search.state import Folder, SearchState
+
+    folder = Folder(project / "data/hyperopt")
+    folder.write(SearchState({"model_name": "logistic"}, "data", {}, ("loss",)))
+    folder.write_results([{"state": "complete"}] * 7, {"model_name": "logistic"})
+    found = evaluate_scheme(project, run, SchemeOptions("walk_forward", folds=2), save=False)
+    assert found.report.selection.n_trials == 8
 
 
 def test_no_drift_is_found_where_nothing_moved_and_moved_features_are(project, run):
@@ -150,11 +196,16 @@ def test_the_command_prints_scores_latency_and_refuses_two_at_once(earmark, proj
     assert code == 0 and {"metrics", "per_class", "confusion", "tables"} <= document.keys()
     assert "these scores flatter" in err and "never opened" in err
     assert earmark("evaluate", "market", "--no-save", "--gate", "accuracy=1.0")[0] == 3
+    code, out, err = earmark("evaluate", "market", "--walk-forward", "--folds", "2", "--no-save")
+    assert code == 0 and "logistic" in out and "2 splits were trained" in err
     rows = json.loads(earmark("evaluate", "market", "--latency", "--format", "json")[1])
     assert [row["way"] for row in rows] == ["model", "live"]
     assert all(0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] for row in rows)
     for wrong in (
         ["--drift", "--latency"],
+        ["--cpcv", "--walk-forward"],
+        ["--cpcv", "--folds", "3"],
+        ["--pbo"],
         ["--window", "50"],
         ["--apply"],
         ["--reason", "x"],

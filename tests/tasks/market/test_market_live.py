@@ -43,9 +43,7 @@ SYMBOL, GROUP = "BTCUSDT", "simulated"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("live")
-    trained_project(folder, n=900, sequence_length=3)
-    return folder
+    return trained_project(tmp_path_factory, "live")
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +223,7 @@ def test_a_failing_challenger_leaves_its_rows_to_the_champion_and_is_rolled_back
 
     challenge = Challenge(tmp_path / "c.sqlite", "old", "new", horizon_s=60, label_set="x", now_ms=0)
     fought, alone = Duel(Answerer(model), Broken(model), challenge), Answerer(model)
-    for tick in samples(400):
+    for tick in samples(240):
         assert fought.take(tick) == alone.take(tick)
     assert fought.is_over
     assert Challenge.newest(tmp_path / "c.sqlite").state().outcome == "roll_back"

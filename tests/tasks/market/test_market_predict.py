@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from series_store import INTERVAL_MS, START_MS, sample_rows
-from serving_runs import LENGTH, SYMBOLS, train_run, trained_project
+from serving_runs import LENGTH, N_ROWS, SYMBOLS, train_run, trained_project
 
 from earmark.cli.main import run as program
 from earmark.errors import InputError, SchemaError, UsageError
@@ -27,9 +27,7 @@ KEYS = [
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    trained_project(folder)
-    return folder
+    return trained_project(tmp_path_factory, "served")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +109,7 @@ def test_row_by_row_is_what_all_at_once_is(project, view, scaling):
     ]
     assert not whole[-1]["abstained"]
     answerer = Answerer(model)
-    rows = rows_of("4USDT", 1400, seed=0)
+    rows = rows_of("4USDT", N_ROWS, seed=0)
     answerer.push(rows[:-25])
     alone = [record for row in rows[-25:] for record in answerer.take([row])]
     assert alone == whole[-25:]
@@ -123,7 +121,7 @@ def test_a_network_answers_alone_what_it_answers_among_many(project):
     model = served_model(train_run(project, model_name="hybrid_cnn_lstm", epochs=1, days=0.3))
     whole = list(predict_store(Answerer(model), project / "data/feature_store"))
     answerers = Answerer(model), Answerer(model)
-    rows = {symbol: rows_of(symbol, 1400, seed=seed) for seed, symbol in enumerate(SYMBOLS)}
+    rows = {symbol: rows_of(symbol, N_ROWS, seed=seed) for seed, symbol in enumerate(SYMBOLS)}
     alone = []
     for index, pair in enumerate(zip(*(rows[symbol][:60] for symbol in SYMBOLS), strict=True)):
         alone += (
@@ -139,7 +137,8 @@ def test_a_gap_warms_up_again_and_a_doubtful_answer_is_held_back(model):
     rows = rows_of("4USDT", 60, seed=0)
     answerer = Answerer(model)
     reasons = [answerer.take([row])[0]["reason"] for row in (*rows[:30], *rows[33:])]
-    assert reasons == ["warming_up"] * 9 + [None] * 21 + ["warming_up"] * 9 + [None] * 18
+    cold = ["warming_up"] * (LENGTH - 1)
+    assert reasons == cold + [None] * (31 - LENGTH) + cold + [None] * (28 - LENGTH)
     sure = Answerer(model, threshold=1.0)
     sure.push(rows[:-1])
     (record,) = sure.take(rows[-1:])
@@ -156,11 +155,13 @@ def test_rows_that_lack_a_value_are_named(model):
     rows[20].features[48] = np.nan
     answerer = Answerer(model)
     reasons = [answerer.take([row])[0]["reason"] for row in rows]
-    assert reasons == ["warming_up"] * 9 + [None] * 11 + ["missing_values"] * 10
+    assert reasons == ["warming_up"] * (LENGTH - 1) + [None] * (21 - LENGTH) + ["missing_values"] * LENGTH + [
+        None
+    ] * (10 - LENGTH)
 
 
 def test_files_give_the_records_of_the_store(project, model, records, tmp_path):
-    table = sample_rows("ETHUSDT", 1400, seed=1).head(50)
+    table = sample_rows("ETHUSDT", N_ROWS, seed=1).head(50)
     table.sample(fraction=1.0, shuffle=True, seed=3).write_parquet(tmp_path / "rows.parquet")
     expected = [r for r in records if r["symbol"] == "ETHUSDT"][:50]
     assert list(predict_file(Answerer(model), tmp_path / "rows.parquet")) == expected
@@ -208,7 +209,7 @@ def test_hostile_files_are_refused(project, model, tmp_path):
 
 
 def test_a_started_model_finds_its_history(project, model):
-    end = START_MS + 1399 * INTERVAL_MS
+    end = START_MS + (N_ROWS - 1) * INTERVAL_MS
     rows = newest_rows(model, project / "data/feature_store", ["4USDT"], end)
     assert rows[-1].time_ms == end and len(rows) >= LENGTH
     answerer = Answerer(model)

@@ -11,9 +11,21 @@ from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
     from earmark.tasks.market.assessment.evaluate import Assessed
+    from earmark.tasks.market.assessment.schemes import SchemeResult
     from earmark.training.runs import Run
 
 __all__ = ["evaluate"]
+
+_OTHERS = ("walk_forward", "cpcv", "drift", "latency", "ab")
+_BELONGS = {
+    "folds": ("walk_forward",),
+    "groups": ("cpcv",),
+    "test_groups": ("cpcv",),
+    "pbo": ("walk_forward", "cpcv"),
+    "window": ("drift",),
+    "apply": ("ab",),
+}
+"""Option -> those of which one has to be there."""
 
 _SHOWN = ("macro_f1", "accuracy", "balanced_accuracy", "mcc", "log_loss")
 
@@ -34,8 +46,7 @@ _SHOWN = ("macro_f1", "accuracy", "balanced_accuracy", "mcc", "log_loss")
 @click.option(
     "--cost",
     type=click.FloatRange(min=0),
-    default=0.0,
-    help="Of one position in and out, as a fraction: 0.0011.",
+    help="Of one position in and out, as a fraction (0; on splits 0.0011).",
 )
 @click.option("--save/--no-save", default=True, help="Write the report into the run's folder.")
 @click.option(
@@ -45,6 +56,12 @@ _SHOWN = ("macro_f1", "accuracy", "balanced_accuracy", "mcc", "log_loss")
     help="Write it to this folder instead.",
 )
 @click.option("--gate", multiple=True, metavar="METRIC=VALUE", help="Exit 3 where the score misses it.")
+@click.option("--walk-forward", is_flag=True, help="Train it anew on a growing past, and score what follows.")
+@click.option("--cpcv", is_flag=True, help="Train it anew on every choice of stretches of time.")
+@click.option("--folds", type=click.IntRange(2), help="With --walk-forward: how often (5).")
+@click.option("--groups", type=click.IntRange(3, 12), help="With --cpcv: stretches of time (6).")
+@click.option("--test-groups", type=click.IntRange(1, 4), help="With --cpcv: how many of them test (2).")
+@click.option("--pbo", is_flag=True, help="With these: the probability of overfitting, by models beside it.")
 @click.option("--drift", is_flag=True, help="Compare the newest rows with those of the training instead.")
 @click.option("--window", type=click.IntRange(min=20), help="With --drift: newest rows looked at (10000).")
 @click.option("--latency", is_flag=True, help="Measure how long one answer takes instead.")
@@ -63,26 +80,30 @@ def evaluate(invocation: Invocation, /, run_argument: str | None, **given: Any) 
       earmark evaluate market
       earmark evaluate market 20250601-1200 --split val --no-save
       earmark evaluate market --sealed --reason "final score"
+      earmark evaluate market --cpcv --pbo
       earmark evaluate market --drift --window 5000
       earmark evaluate market --latency --format json
     """
     from earmark.errors import UsageError
     from earmark.tasks.market.serving.model import chosen_run
 
-    others = [name for name in ("drift", "latency", "ab") if given[name]]
+    others = [name for name in _OTHERS if given[name]]
     if len(others) > 1 or (others and (given["sealed"] or given["reason"])):
         raise UsageError(
-            "--drift, --latency, --ab and --sealed are evaluations of their own. Give one of them at a time."
+            "--walk-forward, --cpcv, --drift, --latency, --ab and --sealed are evaluations of their own. Give one of "
+            "them at a time."
         )
-    if given["window"] is not None and not given["drift"]:
-        raise UsageError("--window belongs to --drift. Give both, or leave it out.")
-    if given["apply"] and not given["ab"]:
-        raise UsageError("--apply belongs to --ab. Give both, or leave it out.")
+    for name, owners in _BELONGS.items():
+        if given[name] and not any(given[owner] for owner in owners):
+            flag, of = _flag(name), " or ".join(map(_flag, owners))
+            raise UsageError(f"{flag} belongs to {of}. Give both, or leave it out.")
     if run_argument and given["run_name"]:
         raise UsageError(f"Two runs are named, {run_argument} and {given['run_name']}; expected one.")
     if given["ab"]:
         return _ab(invocation, given["apply"])
     run = chosen_run(invocation.folder, run_argument or given["run_name"])
+    if given["walk_forward"] or given["cpcv"]:
+        return _scheme(invocation, run, given)
     if given["drift"]:
         return _drift(invocation, run, given["window"])
     return _latency(invocation, run) if given["latency"] else _scores(invocation, run, given)
@@ -99,7 +120,7 @@ def _scores(invocation: Invocation, run: Run, given: dict[str, Any]) -> int:
         run,
         split="sealed" if given["sealed"] else given["split"],
         reason=given["reason"],
-        cost=given["cost"],
+        cost=given["cost"] or 0.0,
         save=given["save"],
         output=given["output"],
     )
@@ -132,6 +153,49 @@ def _tell(invocation: Invocation, assessed: Assessed) -> None:
     note(invocation, f"The sealed period was {Openings(evaluation.test_openings, evaluation.test_runs)}.")
     if assessed.folder is not None:
         note(invocation, f"Report: {assessed.folder / 'report.html'}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _scheme(invocation: Invocation, run: Run, given: dict[str, Any]) -> int:
+    from earmark.cli.output import emit, note
+    from earmark.cli.progress import progress
+    from earmark.errors import UsageError
+    from earmark.tasks.market.assessment.schemes import SchemeOptions, evaluate_scheme
+
+    if given["gate"]:
+        raise UsageError("--gate judges one score, and splits have many. Leave it out.")
+    asked = {name: given[name] for name in ("folds", "groups", "test_groups", "pbo", "cost")}
+    options = SchemeOptions(
+        "walk_forward" if given["walk_forward"] else "cpcv",
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+    with progress(invocation) as tell:
+        found = evaluate_scheme(
+            invocation.folder, run, options, save=given["save"], output=given["output"], tell=tell
+        )
+    emit(invocation, _path_rows(found), document=found.to_json())
+    note(invocation, found.sentence())
+    if found.folder is not None:
+        note(invocation, f"All splits and paths: {found.folder}")
+    return 0
+
+
+def _path_rows(found: SchemeResult) -> list[dict[str, Any]]:
+    """A row per path, scores with their intervals."""
+    return [
+        {
+            "model": path.configuration,
+            "path": path.path + 1,
+            **{name: str(interval) for name, interval in path.scores.items()},
+            "sharpe": path.sharpe,
+            "return": path.total_return,
+            "positions": path.n_positions,
+        }
+        for path in found.report.paths
+    ]
 
 
 def _drift(invocation: Invocation, run: Run, window: int | None) -> int:

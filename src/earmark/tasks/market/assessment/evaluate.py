@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from earmark.evaluation.result import Evaluation, Opening
     from earmark.training.runs import Run
 
-__all__ = ["SPLITS", "Assessed", "evaluate"]
+__all__ = ["SPLITS", "Assessed", "evaluate", "require_same_data"]
 
 Split = Literal["test", "val", "sealed"]
 
@@ -106,7 +106,7 @@ def evaluate(
     """
     _check(split, reason)
     prepared = load_prepared(project)
-    _require_same_data(run, prepared)
+    require_same_data(run, prepared)
     classifier = run.series_classifier()
     windows, openings = _windows(project, run, prepared, split, reason)
     part = predict_part(classifier, split, windows)
@@ -142,7 +142,8 @@ def _check(split: str, reason: str | None) -> None:
         raise UsageError("--sealed opens the sealed period, and --reason says why. Give both or neither.")
 
 
-def _require_same_data(run: Run, prepared: Prepared) -> None:
+def require_same_data(run: Run, prepared: Prepared) -> None:
+    """Refuse data other than those that a run was trained on: the message names what differs."""
     then, now = run.config["hashes"], prepared.record["hashes"]
     differing = [name for name in ("series", "train", "test") if then.get(name) != now[name]]
     if differing:
