@@ -2,10 +2,10 @@
 
 import pytest
 from learnable_store import learnable_project
-from series_store import START_MS
+from series_store import HOUR_MS, INTERVAL_MS, START_MS
 
 from earmark.errors import UsageError
-from earmark.store.times import DAY_MS, utc_date
+from earmark.store.times import DAY_MS
 from earmark.tasks.market.training.config import TrainConfig, describe_fields, train_config
 from earmark.tasks.market.training.obtain import obtain
 from earmark.tasks.market.training.presets import PRESETS
@@ -151,7 +151,15 @@ def test_free_form_settings_of_the_data_are_all_read():
     rolling = {"use_rolling_normalization": True}
     changed = train_config(rolling, {"data_config": {"rolling_statistic": "mean"}})
     assert series_recipe(changed) != series_recipe(train_config(rolling))
-    assert set(DATA_PARAMETERS) == {"stride", "holdout_days", "scaling", "rolling_statistic"}
+    read = {
+        "stride",
+        "holdout_days",
+        "scaling",
+        "rolling_statistic",
+        "every",
+        "coding",
+    }  # the last: other tests
+    assert set(DATA_PARAMETERS) == read
 
 
 def test_limits_are_kept_at_both_ends():
@@ -183,6 +191,10 @@ def test_limits_are_kept_at_both_ends():
         ({"cpcv_n_splits": 3, "cpcv_n_test_splits": 3}, "fewer than cpcv_n_splits"),
         ({"int8": True, "export_onnx": False}, "export_onnx is off"),
         ({"early_stopping_patience": 0, "model_name": "gbm"}, "early_stopping_rounds"),
+        ({"model_name": "tlob", "view": "v1_112"}, "reads the view levels"),
+        ({"view": "levels", "data_source": "legacy"}, "legacy files have no view"),
+        ({"data_config": {"every": 2}}, "view=levels"),
+        ({"view": "v1_111"}, "v1_110"),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_hint(given, said):
@@ -224,6 +236,17 @@ def test_passwords_are_not_recorded():
 
 
 def test_days_are_counted_from_the_last_row(project):
+    """Also where something else was divided before, with an end that lies close to the last row."""
+    last_ms = START_MS + 1199 * INTERVAL_MS
+    earlier = {"sequence_length": 10, "end_date": "2025-06-16T01:00"}
+    assert 0 < last_ms - obtain(project, train_config(earlier)).prepared.record["options"]["end_ms"] < HOUR_MS
     found = obtain(project, train_config({"sequence_length": 10, "days": 0.3})).prepared.record
-    span = found["seal"]["last_ms"] - found["start_ms"]
-    assert abs(span - 0.3 * DAY_MS) < 0.05 * DAY_MS and utc_date(START_MS) == "2025-06-15"
+    assert found["options"]["end_ms"] == last_ms
+    assert found["start_ms"] == last_ms - round(0.3 * DAY_MS)
+
+
+def test_a_size_brings_its_window_and_a_given_one_wins():
+    size = {"model_name": "tlob", "ml_model_config": {"preset": "hft"}}
+    config = train_config(size)
+    assert config.sequence_length == 30 and train_config(config.given_record()) == config
+    assert train_config(size, {"sequence_length": 45}).sequence_length == 45

@@ -60,11 +60,15 @@ TABLES = ("market", "train")
 @click.option("--batch-size", type=int, help="Windows per batch (64).")
 @click.option("--lr", type=float, help="Largest learning rate (0.001).")
 @click.option(
-    "--model", metavar="NAME", help="hybrid_cnn_lstm, mpd, logistic, gbm, majority, last_direction."
+    "--model", metavar="NAME", help="hybrid_cnn_lstm, mpd, tlob, deeplob, logistic, gbm, last_direction, ..."
 )
 @click.option("--horizon", type=int, help="Seconds ahead of the label (60).")
 @click.option("--sequence-length", type=int, help="Rows of a window (60).")
-@click.option("--view", type=click.Choice(["v1_110", "v1_112", "v1_187", "v2"]), help="Columns (v1_112).")
+@click.option(
+    "--view",
+    type=click.Choice(["v1_110", "v1_112", "v1_187", "v2", "levels"]),
+    help="Columns; default levels for models of order books, else v1_112, or v1_110 of rows that have no more.",
+)
 @click.option("--symbols", help="Names with commas between; all by default.")
 @click.option("--days", "--date-range", "days", type=float, help="Only the newest so many days.")
 @click.option("--start-date", help="First UTC day or ISO time.")

@@ -6,6 +6,7 @@ Conventions: times are milliseconds since 1970 UTC, ranges include both ends.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from earmark.store.keyed import KeyedTable
+    from earmark.store.schema import TableSchema
 
 __all__ = ["FeatureRows"]
 
@@ -84,11 +86,28 @@ class FeatureRows:
     def portions(
         self, symbol: str, start_ms: int | None, end_ms: int, columns: Sequence[str]
     ) -> Iterator[pl.DataFrame]:
-        """Rows of a symbol in order of time: key, `columns` and ``current_mid_price``."""
+        """Rows of a symbol in order of time: key, `columns` and ``current_mid_price``.
+
+        Raises
+        ------
+        SchemaError
+            The rows are not those of the schema: the message names the columns.
+        """
         stored = _stored_columns(self.view, columns)
         names = ("symbol", "timestamp", *stored, "current_mid_price")
-        rows = self.table.scan(start_ms, end_ms, symbols=symbol, columns=names).collect()
+        there = [name for name in names if name in self.table.dtypes]
+        rows = self.table.scan(start_ms, end_ms, symbols=symbol, columns=there).collect()
+        _schema(self.view, names).validate_dataframe(rows, strict=False)
         yield _with_derived(rows, self.interval_ms, columns) if self.view == DERIVED_VIEW else rows
+
+
+def _schema(view: str, names: Sequence[str]) -> TableSchema:
+    """The schema of the columns that are read, all of which have to be there."""
+    from earmark.tasks.market.schema import SCHEMA, V2_SCHEMA
+
+    whole = V2_SCHEMA if view == "v2" else SCHEMA
+    columns = tuple(replace(whole.by_name[name], required=True) for name in names)
+    return replace(whole, columns=columns, inputs=())
 
 
 def _stored_columns(view: str, columns: Sequence[str]) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ __all__ = [
     "export_sealed",
     "load_prepared",
     "load_sealed",
+    "natural_view",
     "part_row",
     "prepare",
     "symbol_rows",
@@ -75,6 +76,8 @@ class PrepareOptions:
     symbols : tuple of str
         Empty: all.
     start_ms, end_ms : int or None
+    until_newest : bool
+        Whether `end_ms` is the newest row's time, and not one that was asked for.
     label_set : str or None
         Id or name; default the newest of the group that has the horizon.
     price_source : {"track", "samples", "candles"} or None
@@ -130,6 +133,7 @@ class PrepareOptions:
     coding: str | None = None
     parquet: str | None = None
     reseal_reason: str | None = None
+    until_newest: bool = False
     by: str = "prepare"
 
 
@@ -195,7 +199,7 @@ def prepare(
 
     data = data_folder(project)
     options, notes = grouped(project, options, tell=tell)
-    options = replace(options, view=options.view or _natural_view(data, options))
+    options = replace(options, view=options.view or natural_view(data, options))
     source, labelled = _source(project, data, options, tell)
     first, last = stored_span(source)
     start = first if options.start_ms is None else max(first, options.start_ms)
@@ -276,7 +280,7 @@ def export_sealed(project: str | Path, path: Path, *, reason: str) -> Sealed:
     return sealed
 
 
-def _natural_view(data: Path, options: PrepareOptions) -> str:
+def natural_view(data: Path, options: PrepareOptions) -> str:
     """The view with all columns that rows of the group have: 110 of earlier files, else 112."""
     import polars as pl
 

@@ -13,6 +13,7 @@ Conventions: names are those of the HTTP fields; durations have their unit in th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -110,8 +111,10 @@ class TrainConfig(BaseModel):
         default=None, ge=1, description="Seconds ahead of the label; 60, of triple_barrier its time limit."
     )
     sequence_length: int = Field(default=60, ge=1, le=1000, description="Rows of a window.")
-    view: Literal["v1_110", "v1_112", "v1_187", "v2", "levels"] = Field(
-        default="v1_112", description="Columns that the model is given."
+    view: Literal["v1_110", "v1_112", "v1_187", "v2", "levels"] | None = Field(
+        default=None,
+        description="Columns that the model is given; default levels for models of order books, else v1_112, or v1_110 "
+        "where the rows have no more.",
     )
     missing: Literal["drop", "zero", "median"] = Field(
         default="drop", description="What becomes of windows with missing values."
@@ -177,7 +180,7 @@ class TrainConfig(BaseModel):
     @property
     def changed(self) -> frozenset[str]:
         """Those of them whose value is not that of the preset or default: a form sends all of its fields."""
-        defaults = {row["name"]: row["default"] for row in describe_fields()}
+        defaults = dict(_declared_defaults())
         defaults |= PRESETS[self.preset] if self.preset is not None else {}
         return frozenset(name for name in self.given if getattr(self, name) != defaults[name])
 
@@ -228,10 +231,21 @@ def train_config(*layers: Mapping[str, Any]) -> TrainConfig:
     except ValidationError as error:
         raise UsageError(_problems(error)) from None
     values = {name: getattr(checked, name) for name in TrainConfig.model_fields}
+    if "sequence_length" not in given:
+        values |= _window_of_size(checked)
     config = TrainConfig.model_construct(_fields_set=set(given), **values)
     _check_together(config)
     series_recipe(config)
     return config
+
+
+def _window_of_size(config: TrainConfig) -> dict[str, int]:
+    """The length of window that a size of a model is made for."""
+    from earmark.models.sequence.registry import model_class
+
+    windows = getattr(model_class(config.model_name), "preset_windows", {})
+    size = str(config.ml_model_config.get("preset"))
+    return {"sequence_length": windows[size]} if size in windows else {}
 
 
 def describe_fields() -> list[dict[str, Any]]:
@@ -246,7 +260,7 @@ def describe_fields() -> list[dict[str, Any]]:
             for bound in ("ge", "gt", "le", "lt")
             if hasattr(item, bound)
         }
-        choices = list(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None
+        choices = _choices(field.annotation)
         rows.append(
             {
                 "name": name,
@@ -258,6 +272,17 @@ def describe_fields() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@cache
+def _declared_defaults() -> Mapping[str, Any]:
+    return {row["name"]: row["default"] for row in describe_fields()}
+
+
+def _choices(annotation: Any) -> list[str] | None:
+    """The values of a choice, also of one that may be left open."""
+    kinds = (annotation, *get_args(annotation))
+    return next((list(get_args(kind)) for kind in kinds if get_origin(kind) is Literal), None)
 
 
 def without_password(uri: str) -> str:
@@ -296,16 +321,21 @@ def _switched(before: Mapping[str, bool], layer: Mapping[str, Any]) -> dict[str,
 
 
 def _check_together(config: TrainConfig) -> None:
+    from earmark.models.sequence.registry import model_class
+    from earmark.tasks.market.level_series import LEVELS_VIEW
+    from earmark.tasks.market.training.recipe import view_of
+
     changed = config.changed
     barriers = sorted(name for name in changed if name.startswith("tb_"))
     triple = config.labeling_method == "triple_barrier"
+    legacy = config.data_source == "legacy"
     rules = (
         (
             config.days is not None and config.start_date is not None,
             "days and start_date both say where rows begin",
         ),
         (
-            config.data_path is not None and config.data_source != "legacy",
+            config.data_path is not None and not legacy,
             "data_path names a folder of legacy files, and data_source is not legacy",
         ),
         (
@@ -330,6 +360,18 @@ def _check_together(config: TrainConfig) -> None:
         (
             config.label_set is not None and "labeling_method" in changed,
             "label_set and labeling_method both choose the labels",
+        ),
+        (
+            config.view not in (None, LEVELS_VIEW) and model_class(config.model_name).reads_levels,
+            f"model {config.model_name} reads the view {LEVELS_VIEW}, and view={config.view} has no levels",
+        ),
+        (
+            "every" in config.data_config and view_of(config) != LEVELS_VIEW,
+            f"data_config.every is the distance of rows of view={LEVELS_VIEW}",
+        ),
+        (
+            view_of(config) == LEVELS_VIEW and legacy,
+            f"legacy files have no view={LEVELS_VIEW}",
         ),
         (config.int8 and not config.export_onnx, "int8 is a form of the ONNX file, and export_onnx is off"),
     )

@@ -3,7 +3,8 @@
 Rows come from the feature store, or from legacy files, which are migrated into a group of their own. Labels are
 computed where no set fits the labelling method, and completed where rows came after it. What `earmark prepare market`
 divided stands for every setting that is not given; settings that are given, and data that nobody prepared, are divided
-here.
+here. A division is used again where every option that decides it is the same. One exception: a training that was killed
+goes on with its rows although newer ones came.
 
 Conventions: times are milliseconds since 1970 UTC.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from earmark.errors import UsageError
 from earmark.store.label_sets import LabelSets
 from earmark.store.times import DAY_MS, range_ms, utc_date
-from earmark.tasks.market.labels.label import BOOK_STEPS
+from earmark.tasks.market.labels.label import BOOK_STEPS, RAW_LOB
 from earmark.tasks.market.level_series import LEVEL_SOURCES, LEVELS_VIEW, level_rows
 from earmark.tasks.market.prepare import (
     DATASET_FILE,
@@ -28,9 +29,11 @@ from earmark.tasks.market.prepare import (
     PrepareOptions,
     data_folder,
     load_prepared,
+    natural_view,
     prepare,
 )
-from earmark.tasks.market.training.recipe import data_setting
+from earmark.tasks.market.sample_sources import take_legacy
+from earmark.tasks.market.training.recipe import data_setting, series_recipe, view_of
 
 if TYPE_CHECKING:
     from earmark.features.progress import Progress
@@ -38,19 +41,12 @@ if TYPE_CHECKING:
     from earmark.tasks.market.labels.label import LabelRequest
     from earmark.tasks.market.training.config import TrainConfig
 
-__all__ = ["LEGACY_GROUP", "Obtained", "allowed_folders", "obtain", "update_labels"]
-
-LEGACY_GROUP = "legacy"
-"""Group of the rows of legacy files that a training migrates: they do not mix with recorded ones."""
+__all__ = ["Obtained", "allowed_folders", "obtain", "update_labels"]
 
 DATA_PATHS_VARIABLE = "EARMARK_DATA_PATHS"
 """Folders beside the project's in which `data_path` may lie, as in PATH."""
 
-STALE_SHARE = 0.05
-"""What `train` prepared for itself is divided anew when newer rows exceed this share of its span."""
-
 OPTION_OF = {
-    "view": "view",
     "symbols": "symbols",
     "sequence_length": "sequence_length",
     "use_purging": "purge",
@@ -99,6 +95,7 @@ def allowed_folders(project: str | Path) -> tuple[Path, ...]:
 class _Obtaining:
     def __init__(self, project: Path, config: TrainConfig, tell: Tell | None) -> None:
         self.project, self.config, self.tell = project, config, tell
+        self.view = view_of(config)
         self.data = data_folder(project)
         self.store = self.data / "feature_store"
         self.notes: list[str] = []
@@ -109,7 +106,9 @@ class _Obtaining:
             self._require_rows(group)
         earlier = self._earlier(group)
         options = self._options(earlier, group)
-        prepared = self._loaded(options) if _same(options, earlier) else self._prepared(options)
+        prepared = self._unfinished(options, earlier, group)
+        if prepared is None:
+            prepared = self._loaded(options) if options == earlier else self._prepared(options)
         self._require_enough(len(prepared.train.table), prepared.train.length)
         return Obtained(prepared, self._in_force(options, prepared), (*self.notes, *prepared.warnings))
 
@@ -131,7 +130,8 @@ class _Obtaining:
         if record is None or record["options"].get("by") != "prepare":
             return None
         changed = self.config.changed
-        is_other = "view" in changed and LEVELS_VIEW in (self.config.view, record["source"]["view"])
+        view = record["source"]["view"]
+        is_other = self.view not in (None, view) and LEVELS_VIEW in (self.view, view)
         if changed & {"feature_group", "data_source", "data_path"} or is_other:
             return None
         return str(record["source"]["group"])
@@ -144,7 +144,7 @@ class _Obtaining:
         files = self.project / settings.storage_path
         if self.config.data_source == "legacy":
             return self._migrated(self._data_path() or files)
-        if self.config.view == LEVELS_VIEW:
+        if self.view == LEVELS_VIEW:
             return self.config.feature_group or BOOK_STEPS
         group = self.config.feature_group or settings.feature_store_group
         if self._has_rows(group) or self.config.feature_group is not None:
@@ -168,13 +168,13 @@ class _Obtaining:
 
     def _migrated(self, files: Path) -> str:
         from earmark.store.offline import FeatureStore
-        from earmark.tasks.market.legacy.migrate import migrate_legacy
+        from earmark.tasks.market.sample_sources import LEGACY_GROUP
 
-        group = self.config.feature_group or LEGACY_GROUP
-        report = migrate_legacy(files, FeatureStore(self.store), group=group, tell=self.tell)
-        if report.rejected:
-            first = report.rejected[0]
-            self.notes.append(f"{len(report.rejected)} legacy batches were refused, first: {first['reason']}")
+        group, coding = self.config.feature_group or LEGACY_GROUP, data_setting(self.config, "coding")
+        store, symbols = FeatureStore(self.store), self.config.symbols
+        self.notes.append(
+            take_legacy(files, store, group=group, coding=coding, symbols=symbols, tell=self.tell)
+        )
         return group
 
     def _table(self, group: str) -> KeyedTable:
@@ -203,47 +203,70 @@ class _Obtaining:
             return None
         fields = dict(record["options"])
         tuples = {name: tuple(fields[name]) for name in ("symbols", "fractions")}
-        return PrepareOptions(
-            **{**fields, **tuples, "group": group, "label_set": record["source"]["label_set"]}
-        )
+        known = {"group": group, "label_set": record["source"]["label_set"], "view": record["source"]["view"]}
+        return PrepareOptions(**{**fields, **tuples, **known})
 
     def _options(self, earlier: PrepareOptions | None, group: str) -> PrepareOptions:
         """`earlier` with what was given; everything of the configuration where a user prepared nothing."""
         from_user = earlier is not None and earlier.by == "prepare"
         base = earlier if from_user and earlier is not None else PrepareOptions(by="train", group=group)
-        taken = self.config.changed if from_user else set(type(self.config).model_fields)
+        taken = self.config.changed if from_user else frozenset(type(self.config).model_fields)
         values: dict[str, Any] = {
             theirs: getattr(self.config, ours) for ours, theirs in OPTION_OF.items() if ours in taken
         }
         values |= {
             name: data_setting(self.config, name)
-            for name in ("stride", "holdout_days")
+            for name in ("stride", "holdout_days", "every")
             if not from_user or name in self.config.data_config
         }
-        if {"horizon_s", "tb_max_holding_period", "labeling_method", "label_set"} & set(taken):
+        if {"horizon_s", "tb_max_holding_period", "labeling_method", "label_set"} & taken:
             values |= {"horizon_s": self.config.horizon}
-        if {"labeling_method", "label_set", "horizon_s", "tb_tp_multiplier", "tb_sl_multiplier"} & set(taken):
+        if {"labeling_method", "label_set", "horizon_s", "tb_tp_multiplier", "tb_sl_multiplier"} & taken:
             values |= {"label_set": self._label_set(group)}
-        if {"days", "start_date", "end_date"} & set(taken):
-            values |= self._range(earlier, group)
+        if {"days", "start_date", "end_date"} & taken:
+            values |= self._range(self._span(group))
+        if not from_user and self.view == LEVELS_VIEW:
+            values |= self._levels()
         chosen = replace(base, **values)
-        if from_user and chosen != base:
-            chosen = replace(chosen, by="train")
-        return chosen
+        if "view" in taken:
+            chosen = replace(chosen, view=self.view or natural_view(self.data, chosen))
+        return replace(chosen, by="train") if from_user and chosen != base else chosen
 
-    def _range(self, earlier: PrepareOptions | None, group: str) -> dict[str, int | None]:
-        """First and last ms; those of `earlier` where it covers nearly all that is there, so that a training that was
-        killed finds its data again.
-        """
-        start, end = range_ms(self.config.start_date, self.config.end_date)
-        first, last = self._span(group)
-        if end is None and earlier is not None and earlier.by == "train" and earlier.end_ms is not None:
-            fresh = last - earlier.end_ms <= STALE_SHARE * (earlier.end_ms - (earlier.start_ms or first))
-            last = earlier.end_ms if fresh and earlier.end_ms <= last else last
-        end = last if end is None else end
+    def _levels(self) -> dict[str, int]:
+        """As many as the model reads."""
+        params = series_recipe(self.config).settings()["params"]
+        return {"levels": params["levels"]} if "levels" in params else {}
+
+    def _range(self, span: tuple[int, int]) -> dict[str, Any]:
+        """First and last ms of what is asked for, of rows that cover `span`."""
+        start, asked = range_ms(self.config.start_date, self.config.end_date)
+        end = span[1] if asked is None else asked
         if self.config.days is not None:
-            start = max(first, int(end - self.config.days * DAY_MS))
-        return {"start_ms": start, "end_ms": end}
+            start = max(span[0], int(end - self.config.days * DAY_MS))
+        return {"start_ms": start, "end_ms": end, "until_newest": asked is None}
+
+    def _unfinished(
+        self, options: PrepareOptions, earlier: PrepareOptions | None, group: str
+    ) -> Prepared | None:
+        """What an earlier training divided, if it was killed and only newer rows make the difference."""
+        from earmark.tasks.market.training import records
+        from earmark.training.work import work_folder
+
+        if options == earlier or earlier is None or earlier.by != "train" or earlier.end_ms is None:
+            return None
+        if replace(options, **self._range((self._span(group)[0], earlier.end_ms))) != earlier:
+            return None
+        try:
+            prepared = load_prepared(self.project)
+        except UsageError:
+            return None  # its rows are others now: it is divided again, and trained anew
+        key = records.key_of(series_recipe(self.config), prepared, self.config)
+        if not work_folder(records.runs_folder(self.project), "market", key).is_dir():
+            return None
+        self.notes.append(
+            f"A training of the rows up to {utc_date(earlier.end_ms)} was not finished: it goes on."
+        )
+        return prepared
 
     def _span(self, group: str) -> tuple[int, int]:
         import polars as pl
@@ -291,7 +314,8 @@ class _Obtaining:
     def _label(self, request: LabelRequest, why: str) -> None:
         from earmark.tasks.market.labels.label import label_group
 
-        report = label_group(self.store, self.data / "raw", request, tell=self.tell)
+        raw_lob = self.data / RAW_LOB
+        report = label_group(self.store, self.data / "raw", request, raw_lob=raw_lob, tell=self.tell)
         self.notes.append(f"{why}: {report.rows} rows were labelled, set {report.set_id}.")
 
     def _is_behind(self, record: dict[str, Any], group: str) -> bool:
@@ -304,6 +328,10 @@ class _Obtaining:
         import polars as pl
 
         wanted = self.config.symbols if symbols is None else symbols
+        if group in LEVEL_SOURCES:
+            rows_of = level_rows(self.data, group, wanted, 1, 1)
+            span = rows_of.span()
+            return 0 if span is None else sum(rows_of.counts(*span).values())
         rows = self._table(group).scan(symbols=wanted or None, columns=("timestamp",))
         return int(rows.select(pl.len()).collect().item())
 
@@ -338,13 +366,6 @@ class _Obtaining:
         return self.config.model_copy(update=values)
 
 
-def _same(options: PrepareOptions, earlier: PrepareOptions | None) -> bool:
-    """Whether nothing else is asked for than what was prepared; a view that is not named is the one that was found."""
-    if earlier is None:
-        return False
-    return replace(options, view=options.view or earlier.view, reseal_reason=earlier.reseal_reason) == earlier
-
-
 def _set_id(request: LabelRequest) -> str:
     from earmark.tasks.market.labels.label import set_id_of
 
@@ -355,7 +376,8 @@ def _fits(record: dict[str, Any], request: LabelRequest, config: TrainConfig) ->
     """Whether a set has the rule, its parameters and the horizon, for the group."""
     from earmark.tasks.market.labels.rules import parameters_of
 
-    if record.get("group", request.group) != request.group:
+    unnamed = None if request.group in LEVEL_SOURCES else request.group
+    if record.get("group", unnamed) != request.group:
         return False
     if not any(row["horizon"] == f"{config.horizon}s" for row in record["coverage"]):
         return False

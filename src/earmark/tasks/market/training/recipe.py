@@ -16,11 +16,12 @@ from earmark.models.constraints import Choice, Interval, Parameter, check_parame
 from earmark.models.sequence.classifier import Scaling, SequenceClassifier
 from earmark.models.sequence.neural import TRAINER_PARAMETERS, NetworkEstimator
 from earmark.models.sequence.registry import model_class
+from earmark.tasks.market.level_series import LEVELS_VIEW
 
 if TYPE_CHECKING:
     from earmark.tasks.market.training.config import TrainConfig
 
-__all__ = ["DATA_PARAMETERS", "SeriesRecipe", "data_setting", "series_recipe"]
+__all__ = ["DATA_PARAMETERS", "SeriesRecipe", "data_setting", "series_recipe", "view_of"]
 
 NETWORK_SETTINGS: Mapping[str, str] = {
     "epochs": "epochs",
@@ -49,6 +50,8 @@ NETWORK_SWITCHES = ("use_focal_loss", "use_augmentation")
 
 DATA_PARAMETERS: Mapping[str, Parameter] = {
     "stride": Parameter(1, Interval(int, 1, 10_000), "rows from window to window"),
+    "every": Parameter(1, Interval(int, 1, 10_000), "steps of 3 s from row to row of the view levels"),
+    "coding": Parameter("-1/0/1", Choice(("-1/0/1", "0/1/2")), "how legacy files write directions"),
     "holdout_days": Parameter(30.0, Interval(float, 0, open_low=True), "newest days to seal"),
     "scaling": Parameter("pooled", Choice(("pooled", "per_symbol", "none")), "how columns are scaled"),
     "rolling_statistic": Parameter("median", Choice(("median", "mean")), "centre of the rolling form"),
@@ -121,6 +124,12 @@ def series_recipe(config: TrainConfig) -> SeriesRecipe:
     check_parameters(f"Model `{found.name}`", found.parameters, params)
     check_parameters("data_config", DATA_PARAMETERS, config.data_config)
     return SeriesRecipe(found.name, size, params, _scaling(config))
+
+
+def view_of(config: TrainConfig) -> str | None:
+    """The view that was asked for, or that the model needs; None leaves the choice to what is stored."""
+    needed = LEVELS_VIEW if model_class(config.model_name).reads_levels else None
+    return config.view or needed
 
 
 def data_setting(config: TrainConfig, name: str) -> Any:
