@@ -59,8 +59,8 @@ def test_help_has_examples_and_the_common_options(earmark, path):
     assert shown.err == ""
     assert "Examples:" in shown.out
     assert f"earmark {' '.join(path)}".strip() in shown.out.split("Examples:")[1]
-    if not path or path[-1] not in COMMANDS or path == ("schema",):
-        assert "--format" in shown.out or len(path) == 1
+    is_group = "COMMAND [ARGS]" in shown.out
+    assert "--format" in shown.out or (is_group and path)
 
 
 def test_help_loads_nothing_heavy():
@@ -82,7 +82,7 @@ def test_help_loads_nothing_heavy():
         (["--epochs", "market"], None),
         (["--", "market"], None),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_a_task_takes_over_a_command_where_it_is_named_as_the_task(tmp_path, arguments, rest):
     general = cli.get_command(click.Context(cli), "train")

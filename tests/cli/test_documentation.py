@@ -101,12 +101,13 @@ def _check_line(words: list[str], line: str) -> None:
     options: set[str] = {"-h", "--help"}
     skip = False
     for word in words:
-        options |= {name for parameter in command.params for name in parameter.opts}
+        options |= {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
         if skip:
             skip = False
         elif word.startswith("-") and word != "-":
             assert word in options, f"{word} in: {line}"
-            skip = not any(word in p.opts and getattr(p, "is_flag", False) for p in command.params)
+            named = [p for p in command.params if word in (*p.opts, *p.secondary_opts)]
+            skip = not any(getattr(p, "is_flag", False) for p in named)
         elif isinstance(command, click.Group):
             found = command.get_command(click.Context(command), word)
             assert found is not None, f"{word} in: {line}"

@@ -64,7 +64,7 @@ SUMMARIES = {
     "stream": "Answer FILE as it is heard: a line every few seconds, and at the end what `predict` says of the whole.",
     "live": "Answer what is happening now: TASK on the stream of an exchange, a line per answer.",
     "check": "Prove properties of a task on real input.",
-    "store": "Look into the tables of features by date: list, show, validate, compact.",
+    "store": "Look into the tables of features by date: list, show, validate, compact, restore.",
     "runs": "List, show, compare and promote runs: a run is the folder that a training leaves.",
     "data": "Show manifests, splits, and how often the test set was opened.",
     "cache": "Look into the feature cache: sizes and costs, what is stale and why, upkeep.",

@@ -31,7 +31,7 @@ def demo(invocation: Invocation, /, hours: float) -> int:
 
     \b
     Examples:
-      earmark -C /tmp/try demo market
+      earmark demo market
       earmark -C /tmp/try demo market --hours 3 --format json
     """
     from earmark.cli.output import emit, format_seconds, note
