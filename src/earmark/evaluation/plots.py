@@ -339,13 +339,24 @@ def _write(
 ) -> None:
     """Write with text taken as it is: names are not formulas, and a glyph the font lacks is drawn as a box."""
     import matplotlib
-    from matplotlib.text import Text
 
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
     with _WRITER_LOCK, matplotlib.rc_context(cast(Any, writer)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        _lay_out(figure)
         figure.savefig(target, **settings)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Arrange a figure once: matplotlib would draw it all a second time at each writing."""
+    from matplotlib.text import Text
+
+    engine = figure.get_layout_engine()
+    if engine is None:
+        return
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def _figure(width: float, height: float) -> Figure:

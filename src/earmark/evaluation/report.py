@@ -28,8 +28,9 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +44,9 @@ from earmark.evaluation.result import Evaluation, show_difference, show_interval
 from earmark.evaluation.sections import cell_text, data_uri
 from earmark.evaluation.sources import SOURCE_METRICS, sources_csv
 from earmark.evaluation.tables import csv_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = ["REPORT_FILES", "render_model_card", "render_report", "write_report"]
 
@@ -96,22 +100,21 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> tuple[Path, ...]
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    words = words_of(evaluation.headline)
-    bins = reliability_bins(evaluation.y, evaluation.p)
+    figures = _figures(evaluation)
     writers: dict[str, Callable[[Path], object]] = {
-        "report.html": _text(render_report(evaluation)),
+        "report.html": _text(_page(evaluation, figures)),
         "metrics.json": _text(evaluation.to_json_text()),
         "confusion_matrix.png": _png(plots.confusion_figure(evaluation.confusion, evaluation.classes)),
-        "reliability.png": _png(plots.reliability_figure(bins)),
-        "coverage.png": _png(plots.coverage_figure(coverage_curve(evaluation.y, evaluation.p))),
+        "reliability.png": _png(figures["reliability"]),
+        "coverage.png": _png(figures["coverage"]),
         "feature_importance.csv": _text(_importance_csv(evaluation)),
-        "feature_importance.png": _png(plots.importance_figure(evaluation.importance, words)),
+        "feature_importance.png": _png(figures["importance"]),
         "errors.csv": _text(_errors_csv(evaluation)),
         "sources.csv": _text(sources_csv(evaluation.sources)),
         "MODEL_CARD.md": _text(render_model_card(evaluation)),
     }
     if evaluation.plane is not None:
-        writers["prediction_analysis.png"] = _png(_plane_figure(evaluation))
+        writers["prediction_analysis.png"] = _png(figures["plane"])
     if evaluation.shift is not None:
         writers["domain_shift.csv"] = _text(domain_shift_csv(evaluation.shift))
     for name, write in writers.items():
@@ -121,7 +124,7 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> tuple[Path, ...]
 
 def render_report(evaluation: Evaluation) -> str:
     """Give the page as HTML text."""
-    return _render("report.html.j2", evaluation, _figures(evaluation), escape=True)
+    return _page(evaluation, _figures(evaluation))
 
 
 def render_model_card(evaluation: Evaluation) -> str:
@@ -138,6 +141,31 @@ class _ErrorKind:
 
 
 def _render(template: str, evaluation: Evaluation, figures: Mapping[str, Any], *, escape: bool) -> str:
+    text = (
+        _environment(escape)
+        .get_template(template)
+        .render(
+            e=evaluation,
+            figures=figures,
+            sections=_sections(evaluation),
+            files=_files(evaluation),
+            split_words=_split_words(evaluation),
+            openings_sentence=_openings_sentence(evaluation),
+            directions={name: metric.direction for name, metric in METRICS.items()},
+            source_metrics=SOURCE_METRICS,
+            compared=tuple(name for name in _COMPARED if name != evaluation.headline),
+            missed=sum(not outcome.reached for outcome in evaluation.goal_outcomes),
+            bins=_bin_rows(evaluation),
+            kinds=_error_kinds(evaluation),
+            unsure=int((np.asarray(evaluation.p).max(axis=1, initial=0.0) < 0.5).sum()),
+        )
+    )
+    return text if escape else re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+@cache
+def _environment(escape: bool) -> Environment:
+    """Of the templates, which are compiled once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -147,22 +175,7 @@ def _render(template: str, evaluation: Evaluation, figures: Mapping[str, Any], *
         keep_trailing_newline=True,
     )
     environment.filters |= _FILTERS
-    text = environment.get_template(template).render(
-        e=evaluation,
-        figures=figures,
-        sections=_sections(evaluation),
-        files=_files(evaluation),
-        split_words=_split_words(evaluation),
-        openings_sentence=_openings_sentence(evaluation),
-        directions={name: metric.direction for name, metric in METRICS.items()},
-        source_metrics=SOURCE_METRICS,
-        compared=tuple(name for name in _COMPARED if name != evaluation.headline),
-        missed=sum(not outcome.reached for outcome in evaluation.goal_outcomes),
-        bins=_bin_rows(evaluation),
-        kinds=_error_kinds(evaluation),
-        unsure=int((np.asarray(evaluation.p).max(axis=1, initial=0.0) < 0.5).sum()),
-    )
-    return text if escape else re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+    return environment
 
 
 def _sections(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -181,15 +194,8 @@ def _files(evaluation: Evaluation) -> list[str]:
     return [*REPORT_FILES, *more, *(name for section in evaluation.analyses for name in section.files)]
 
 
-def _plane_figure(evaluation: Evaluation) -> Any:
-    e = evaluation
-    assert e.plane is not None
-    return plots.plane_figure(e.plane, e.y, e.p, e.classes, e.class_colours)
-
-
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    from markupsafe import Markup
-
+    """The figures of the page; those that are files, too, are drawn once for both."""
     words = words_of(evaluation.headline)
     y, p = evaluation.y, evaluation.p
     drawn = {
@@ -200,7 +206,15 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         "importance": plots.importance_figure(evaluation.importance, words),
     }
     if evaluation.plane is not None:
-        drawn["plane"] = _plane_figure(evaluation)
+        places = evaluation.plane
+        drawn["plane"] = plots.plane_figure(places, y, p, evaluation.classes, evaluation.class_colours)
+    return drawn
+
+
+def _page(evaluation: Evaluation, figures: Mapping[str, Any]) -> str:
+    from markupsafe import Markup
+
+    words = words_of(evaluation.headline)
     labels = {
         "plane": "labels, predictions and errors in the plane of the first two principal components",
         "comparison": f"{words} of this model and each baseline with intervals",
@@ -209,7 +223,8 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
         "coverage": "accuracy against coverage",
         "importance": f"drop of {words} per scrambled feature",
     }
-    return {name: Markup(plots.to_svg(figure, name, labels[name])) for name, figure in drawn.items()}
+    drawn = {name: Markup(plots.to_svg(figure, name, labels[name])) for name, figure in figures.items()}
+    return _render("report.html.j2", evaluation, drawn, escape=True)
 
 
 def _split_words(evaluation: Evaluation) -> str:
