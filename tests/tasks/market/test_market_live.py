@@ -18,6 +18,8 @@ from earmark.cli.main import run as program
 from earmark.errors import InputError, RunError, UsageError
 from earmark.store.offline import FeatureStore
 from earmark.store.raw import RawStore
+from earmark.tasks.market.collect.pipeline import Sample
+from earmark.tasks.market.collect.samples import sample_table
 from earmark.tasks.market.collect.verb import Simulation
 from earmark.tasks.market.serving.answers import Answerer
 from earmark.tasks.market.serving.broadcast import broadcasting
@@ -84,6 +86,21 @@ def test_live_stored_and_recorded_records_are_equal(project, model, session):
     assert list(stream_raw(Answerer(model), raw, symbols=[SYMBOL], **span)) == session
     later = {**span, "start_ms": session[3]["timestamp"]}
     assert list(stream_raw(Answerer(model), raw, symbols=[SYMBOL], **later)) == session[3:]
+
+
+def test_a_record_is_known_by_the_time_of_its_book_as_the_stored_row_is(project, model, session, tmp_path):
+    """Exchanges do not send at our ticks: the newest update of a book lies some milliseconds before."""
+    raw, moved = RawStore(project / "data/raw"), RawStore(tmp_path / "raw")
+    for stream in ("trades", "candles", "bbo"):
+        moved.append(stream, SYMBOL, raw.scan(stream, SYMBOL).collect())
+    steps = raw.scan("book_steps", SYMBOL).with_columns(pl.col("event_ms") - 37)
+    moved.append("book_steps", SYMBOL, steps.collect())
+    last = session[-2]["timestamp"] - 37
+    found = list(stream_raw(Answerer(model), moved, symbols=[SYMBOL], end_ms=last))
+    expected = [record | {"timestamp": record["timestamp"] - 37} for record in session[:-1]]
+    assert found[-len(expected) :] == expected
+    sample = Sample(SYMBOL, 30_000, 0, 29_963, np.ones(112, np.float32), np.empty(0), 1.0, 0.1, 0.5, 0, False)
+    assert Answerer(model).take([sample])[0]["timestamp"] == sample_table([sample])["timestamp"][0] == 29_963
 
 
 def test_messages_as_lines_are_told_to_the_same_pipeline(project, model, session):

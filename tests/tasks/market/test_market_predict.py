@@ -145,7 +145,7 @@ def test_a_gap_warms_up_again_and_a_doubtful_answer_is_held_back(model):
     assert record["reason"] == "below_threshold" and record["abstained"] and record["direction"] is None
     assert record["signal_type"] is None and record["signal_confidence"] < 1 and record["probabilities"]
     late = answerer.take([rows[0]])[0]
-    assert late["timestamp"] == rows[-1].time_ms, "a row of the past changes nothing"
+    assert late["timestamp"] == rows[-1].book_ms, "a row of the past changes nothing"
     with pytest.raises(UsageError, match="0 to 1"):
         Answerer(model, threshold=1.5)
 
@@ -211,7 +211,7 @@ def test_hostile_files_are_refused(project, model, tmp_path):
 def test_a_started_model_finds_its_history(project, model):
     end = START_MS + (N_ROWS - 1) * INTERVAL_MS
     rows = newest_rows(model, project / "data/feature_store", ["4USDT"], end)
-    assert rows[-1].time_ms == end and len(rows) >= LENGTH
+    assert rows[-1].book_ms == end and len(rows) >= LENGTH
     answerer = Answerer(model)
     answerer.push(rows)
     assert not answerer.newest(["4USDT"])[0]["abstained"]

@@ -68,6 +68,7 @@ def _history(windows: Windows) -> Windows:
         movement=table.movement[rows],
         label_end_ms=table.label_end_ms[rows],
         price=table.price[rows],
+        starts_anew=None,  # nothing was lost within a window
     )
     return Windows(cut, np.array([windows.length - 1]), windows.length)
 

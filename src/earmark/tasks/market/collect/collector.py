@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from earmark.errors import EarmarkError
 from earmark.orderbook.book import Applied
 from earmark.orderbook.events import BookUpdate, Event
-from earmark.orderbook.state import GRACE_MS
+from earmark.orderbook.state import GRACE_MS, BookState
 from earmark.store.journal import Journal, JournalError
 from earmark.store.raw import Message
 from earmark.tasks.market.collect.buffers import BufferLimits, SampleBuffers
@@ -116,6 +116,8 @@ class Collector:
         Told the statistics about once a second.
     on_samples : callable, optional
         Given the samples of each tick once they are on the disk; it runs in the event loop and has to be quick.
+    on_states : callable, optional
+        Given the books of each tick with their symbols when it is closed; as quick.
 
     Examples
     --------
@@ -133,6 +135,7 @@ class Collector:
         clock: Clock | None = None,
         on_status: Callable[[dict[str, Any]], None] | None = None,
         on_samples: Callable[[Sequence[Sample]], None] | None = None,
+        on_states: Callable[[Sequence[tuple[str, BookState]]], None] | None = None,
     ) -> None:
         self.venue = venue
         self.options = options
@@ -169,7 +172,7 @@ class Collector:
         self._next_beat_ms = self._last_round_ns = 0
         self._end_ns: int | None = None
         self._failure: EarmarkError | None = None
-        self._on_samples = on_samples
+        self._on_samples, self._on_states = on_samples, on_states
 
     @property
     def buffers(self) -> SampleBuffers:
@@ -449,17 +452,22 @@ class Collector:
     async def _close_tick(self, tick: int, is_sample: bool) -> None:
         """Close a tick of all symbols; sockets are read between one and the next."""
         self.counts["iterations"] += 1
-        samples = []
+        samples: list[Sample] = []
+        states: list[tuple[str, BookState]] = []
         for symbol, pipeline in self.pipelines.items():
             closed_ns = self.clock.now_ns()
             self._journal.append(TICK, closed_ns, encode_tick(tick, symbol, is_sample))
             sample = pipeline.close_tick(tick, closed_ns, is_sample=is_sample)
+            newest = pipeline.rows.book_steps[-1:]
+            states += [(symbol, state) for state in newest if state.time_ms == tick]
             if sample is not None:
                 self.status.note_jitter(self.feature_clock.exchange_ms(closed_ns) - tick)
                 samples.append(sample)
             elif is_sample and pipeline.last_skip is not None:
                 _log.info("no sample of %s at %d: %s (%s)", symbol, tick, *pipeline.last_skip)
             await asyncio.sleep(0)
+        if self._on_states is not None and states:
+            self._on_states(states)
         await self._keep(samples)
 
     async def _keep(self, samples: Sequence[Sample]) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.errors import UsageError
 from earmark.tasks.market.collect.buffers import limits_of
-from earmark.tasks.market.collect.clock import Clock
 from earmark.tasks.market.collect.collector import CollectOptions, Collector, Finished
 from earmark.tasks.market.collect.connection import Timing
 from earmark.tasks.market.collect.metrics import serve_metrics
@@ -24,6 +23,7 @@ from earmark.tasks.market.venues import venue
 from earmark.tasks.market.venues.base import Venue, check_symbol
 
 if TYPE_CHECKING:
+    from earmark.orderbook.state import BookState
     from earmark.tasks.market.settings import MarketSettings
     from earmark.tasks.settings import EffectiveSettings
 
@@ -139,6 +139,7 @@ def collect(
     simulation: Simulation | None = None,
     on_status: Callable[[dict[str, Any]], None] | None = None,
     on_samples: Callable[[Sequence[Sample]], None] | None = None,
+    on_states: Callable[[Sequence[tuple[str, BookState]]], None] | None = None,
     on_ledger: Callable[[dict[str, Any]], None] | None = None,
     adjust: Callable[[CollectOptions], CollectOptions] = lambda options: options,
 ) -> Finished:
@@ -154,7 +155,7 @@ def collect(
         Start the shipped exchange and collect from it.
     on_status : callable, optional
         Told the statistics once a second.
-    on_samples : callable, optional
+    on_samples, on_states : callable, optional
         As of `Collector`.
     on_ledger : callable, optional
         Told, when a simulation is over, what its exchange has sent.
@@ -178,21 +179,16 @@ def collect(
             clock = exchange.clock
             chosen = venue(market.venue, websocket_url=exchange.websocket_url, rest_url=exchange.rest_url)
             options = replace(options, timing=_faster(options.timing, simulation.speed))
-        finished = asyncio.run(_run(chosen, options, clock, market.metrics_port, on_status, on_samples))
+        collector = Collector(
+            chosen, options, clock=clock, on_status=on_status, on_samples=on_samples, on_states=on_states
+        )
+        finished = asyncio.run(_run(collector, market.metrics_port))
         if simulation is not None and on_ledger is not None:
             on_ledger(exchange.ledger())
         return finished
 
 
-async def _run(
-    chosen: Venue,
-    options: CollectOptions,
-    clock: Clock | None,
-    metrics_port: int | None,
-    on_status: Callable[[dict[str, Any]], None] | None,
-    on_samples: Callable[[Sequence[Sample]], None] | None,
-) -> Finished:
-    collector = Collector(chosen, options, clock=clock, on_status=on_status, on_samples=on_samples)
+async def _run(collector: Collector, metrics_port: int | None) -> Finished:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, collector.stop)

@@ -22,7 +22,7 @@ from earmark.data.windows import SeriesTable, make_windows
 from earmark.errors import UsageError
 from earmark.models.sequence.base import SequencePrediction
 from earmark.tasks.market.serving.model import ServedModel
-from earmark.tasks.market.serving.series import Histories, Sampled
+from earmark.tasks.market.serving.series import Histories, Observed
 
 __all__ = ["BELOW_THRESHOLD", "MISSING_VALUES", "SIGNALS", "WARMING_UP", "Answerer"]
 
@@ -50,11 +50,11 @@ class Answerer:
         self.model, self.threshold = model, threshold
         self.histories = Histories(model)
 
-    def push(self, samples: Iterable[Sampled]) -> None:
+    def push(self, samples: Iterable[Observed]) -> None:
         """Tell what has happened without asking."""
         self.histories.push(samples)
 
-    def take(self, samples: Iterable[Sampled]) -> list[Record]:
+    def take(self, samples: Iterable[Observed]) -> list[Record]:
         """Tell the samples of one tick and ask about them; a record each, by symbol."""
         samples = list(samples)
         self.push(samples)

@@ -1,6 +1,6 @@
 """`earmark live market`: the collector's pipeline with a model at its end.
 
-Samples are answered in a thread of their own, in order, so that a slow model delays no socket. What is collected goes
+Ticks are answered in a thread of their own, in order, so that a slow model delays no socket. What is collected goes
 to a folder that is removed at the end, unless it is to be kept: `earmark collect market` may run beside.
 
 With a challenger, each row is answered by the variant to which its key belongs (`serving.challenge`). A challenger that
@@ -24,8 +24,10 @@ from earmark.tasks.market.serving.answers import Answerer
 from earmark.tasks.market.serving.challenge import CHALLENGER, CHAMPION, Answered, Challenge, variant_of
 from earmark.tasks.market.serving.model import ServedModel
 from earmark.tasks.market.serving.stored import newest_rows
+from earmark.tasks.market.serving.ticks import Ticks
 
 if TYPE_CHECKING:
+    from earmark.orderbook.state import BookState
     from earmark.tasks.market.collect.collector import CollectOptions, Finished
     from earmark.tasks.market.collect.pipeline import Sample
     from earmark.tasks.market.collect.verb import Simulation
@@ -63,7 +65,7 @@ class LiveOptions:
 def live(
     settings: EffectiveSettings, answerer: Answerer | Duel, emit: Emit, options: LiveOptions | None = None
 ) -> Finished:
-    """Answer every sample until SIGINT, SIGTERM or the end of the duration.
+    """Answer every sample, or state of the book at a model's ticks, until SIGINT, SIGTERM or the end of the duration.
 
     Parameters
     ----------
@@ -97,7 +99,8 @@ def live(
             settings,
             duration_s=options.duration_s,
             simulation=options.simulation,
-            on_samples=worker.take,
+            on_samples=None if answerer.model.reads_levels else worker.take_samples,
+            on_states=worker.take_states if answerer.model.reads_levels else None,
             adjust=lambda found: _adjusted(found, answerer.model, data),
         )
 
@@ -116,6 +119,11 @@ class Duel:
             raise UsageError(
                 f"`{challenger.model.version}` reads rows {challenger.model.interval_ms} ms apart, "
                 f"`{champion.model.version}` {champion.model.interval_ms} ms; expected the same. Choose another run."
+            )
+        if champion.model.reads_levels != challenger.model.reads_levels:
+            raise UsageError(
+                f"`{challenger.model.version}` reads the view {challenger.model.view}, `{champion.model.version}` "
+                f"{champion.model.view}; expected both of samples, or both of states of the book. Choose another run."
             )
         self.answerers = {CHAMPION: champion, CHALLENGER: challenger}
         self.challenge = challenge
@@ -146,7 +154,7 @@ class Duel:
         return sorted(records, key=lambda record: str(record["symbol"]))
 
     def _variant(self, sample: Any) -> str:
-        return CHAMPION if self.is_over else variant_of(sample.symbol, sample.time_ms)
+        return CHAMPION if self.is_over else variant_of(sample.symbol, sample.book_ms)
 
     def _asked(self, variant: str, symbols: list[str], samples: list[Any]) -> list[Record]:
         """Records of a variant; where the challenger fails, the champion answers and the failure is kept."""
@@ -187,10 +195,10 @@ class Duel:
 
 
 class _Worker:
-    """Answers samples in a thread; its first error is raised where the next samples are given."""
+    """Answers ticks in a thread; its first error is raised where the next tick is given."""
 
     def __init__(self, answerer: Answerer | Duel, emit: Emit) -> None:
-        self._answerer, self._emit = answerer, emit
+        self._answerer, self._emit, self._ticks = answerer, emit, Ticks(answerer.model)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._pending: list[Future[None]] = []
 
@@ -202,15 +210,22 @@ class _Worker:
         if kind is None:
             self._raise_first(self._pending)
 
-    def take(self, samples: Sequence[Sample]) -> None:
+    def take_samples(self, samples: Sequence[Sample]) -> None:
         """Queue the samples of a tick."""
+        self._take(samples, ())
+
+    def take_states(self, states: Sequence[tuple[str, BookState]]) -> None:
+        """Queue the books of a tick."""
+        self._take((), states)
+
+    def _take(self, samples: Sequence[Sample], states: Sequence[tuple[str, BookState]]) -> None:
         done = [future for future in self._pending if future.done()]
         self._pending = [future for future in self._pending if not future.done()]
         self._raise_first(done)
-        self._pending.append(self._pool.submit(self._answer, samples))
+        self._pending.append(self._pool.submit(self._answer, samples, states))
 
-    def _answer(self, samples: Sequence[Sample]) -> None:
-        for record in self._answerer.take(samples):
+    def _answer(self, samples: Sequence[Sample], states: Sequence[tuple[str, BookState]]) -> None:
+        for record in self._answerer.take(self._ticks.observed(samples, states)):
             self._emit(record)
 
     @staticmethod
@@ -227,7 +242,7 @@ def _adjusted(found: CollectOptions, model: ServedModel, data: Path | None) -> C
             f"`{model.version}` reads rows {model.interval_ms} ms apart; expected a multiple of {STEP_MS} ms, at which "
             "samples are taken live. Train on such rows."
         )
-    chosen = replace(found, collection_interval=steps, is_adaptive=False)
+    chosen = found if model.reads_levels else replace(found, collection_interval=steps, is_adaptive=False)
     if data is None:
         return chosen
     limits = replace(found.limits, enable_feature_store=False, use_legacy_format=False)

@@ -20,6 +20,7 @@ from earmark.errors import RunError
 from earmark.models.sequence.base import SequencePrediction
 from earmark.models.sequence.classifier import SequenceClassifier
 from earmark.orderbook.lagged import RANKED
+from earmark.tasks.market.level_series import LEVELS_VIEW
 
 if TYPE_CHECKING:
     from earmark.training.runs import Run
@@ -50,6 +51,8 @@ class ServedModel:
     horizon_s : int
     interval_ms : int
         Distance of two rows of a window.
+    levels, every : int
+        Of the view ``levels``: levels per side that were read, and ticks from row to row.
     """
 
     classifier: SequenceClassifier
@@ -59,6 +62,13 @@ class ServedModel:
     group: str
     horizon_s: int
     interval_ms: int
+    levels: int = 0
+    every: int = 1
+
+    @property
+    def reads_levels(self) -> bool:
+        """Whether its rows are states of the raw book, and not samples."""
+        return self.view == LEVELS_VIEW
 
     @property
     def schema(self) -> str:
@@ -130,16 +140,9 @@ def served_model(run: Run) -> ServedModel:
     Raises
     ------
     RunError
-        The run lacks the model, or reads states of the raw book instead of samples.
+        The run lacks the model.
     """
-    from earmark.orderbook.views import VIEWS
-
     source = dataset_record(run)["source"]
-    if source["view"] not in VIEWS:
-        raise RunError(
-            f"`{run.name}` reads the view {source['view']}, states of the raw book, and is asked about samples. "
-            f"Expected a run of {', '.join(VIEWS)}. Its scores are in: earmark evaluate market {run.name}"
-        )
     return ServedModel(
         classifier=run.series_classifier(),
         name=run.algorithm,
@@ -148,6 +151,8 @@ def served_model(run: Run) -> ServedModel:
         group=source["group"],
         horizon_s=int(source["horizon_s"]),
         interval_ms=int(source["interval_ms"]),
+        levels=int(source["levels"]) if source["view"] == LEVELS_VIEW else 0,
+        every=int(source["every"]) if source["view"] == LEVELS_VIEW else 1,
     )
 
 

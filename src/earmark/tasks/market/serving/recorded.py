@@ -9,6 +9,7 @@ counts as received at the time that it names itself.
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -19,28 +20,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from earmark.errors import InputError
-from earmark.orderbook.state import STEP_MS
+from earmark.orderbook.state import MAX_BOOK_AGE_MS, STEP_MS
 from earmark.tasks.market.collect.feature_clock import FeatureClock
 from earmark.tasks.market.collect.pipeline import SymbolPipeline
 from earmark.tasks.market.collect.replay import new_engine, replay_journal
 from earmark.tasks.market.serving.answers import Answerer
-from earmark.tasks.market.serving.series import Row
+from earmark.tasks.market.serving.series import Observed, Row
+from earmark.tasks.market.serving.ticks import Ticks
 from earmark.tasks.market.venues.base import Control, MessageError, Venue
 
 if TYPE_CHECKING:
     from earmark.orderbook.state import BookState
     from earmark.store.raw import RawStore
+    from earmark.tasks.market.serving.model import ServedModel
 
 __all__ = ["stream_journal", "stream_lines", "stream_raw"]
 
 WARM_UP_MS = 6 * 3_600_000
 """Rows before the range that the features look at: 200 closed candles and more."""
 
+HISTORIES = 4
+"""Rows before the range of a model's history that are told first, in lengths of it: some lie behind a gap."""
+
 Record = dict[str, Any]
 
 
 def stream_journal(answerer: Answerer, folder: str | Path) -> Iterator[Record]:
-    """Records of the samples of a journal, in order of their ticks; its writer may be alive.
+    """Records of the rows of a journal, in order of their ticks; its writer may be alive.
 
     Raises
     ------
@@ -52,8 +58,15 @@ def stream_journal(answerer: Answerer, folder: str | Path) -> Iterator[Record]:
         raise InputError(
             f"`{folder}` holds no journal. Expected segments of one, such as data/collector/journal."
         )
-    for _, samples in groupby(replayed.samples, attrgetter("time_ms")):
-        yield from answerer.take(samples)
+    if not answerer.model.reads_levels:
+        for _, samples in groupby(replayed.samples, attrgetter("time_ms")):
+            yield from answerer.take(samples)
+        return
+    ticks = Ticks(answerer.model)
+    by_symbol = [[(symbol, state) for state in rows.book_steps] for symbol, rows in replayed.rows.items()]
+    merged = heapq.merge(*by_symbol, key=lambda one: one[1].time_ms)
+    for _, states in groupby(merged, lambda one: one[1].time_ms):
+        yield from answerer.take(ticks.observed((), states))
 
 
 def stream_raw(
@@ -74,16 +87,18 @@ def stream_raw(
     names = list(symbols) or raw.symbols()
     found = False
     for symbol in names:
-        for row in _raw_samples(raw, symbol, answerer.model.interval_ms, start_ms, end_ms):
-            if start_ms is not None and row.time_ms < start_ms:
+        for row in _raw_rows(raw, symbol, answerer.model, start_ms, end_ms):
+            if end_ms is not None and row.book_ms > end_ms:
+                break
+            if start_ms is not None and row.book_ms < start_ms:
                 answerer.push([row])
                 continue
             found = True
             yield from answerer.take([row])
     if not found:
         raise InputError(
-            f"No sample of {', '.join(names) or 'any symbol'} comes of the raw rows in `{raw.root}`. Expected books "
-            "and at least 50 closed candles. Run: earmark collect market"
+            f"No row of {', '.join(names) or 'any symbol'} comes of the raw rows in `{raw.root}`. Expected books, and "
+            "for samples at least 50 closed candles. Run: earmark collect market"
         )
 
 
@@ -129,6 +144,7 @@ class _Hearing:
         self._answerer, self._venue, self._depth, self._symbols = answerer, venue, depth, symbols
         self._pipelines: dict[str, SymbolPipeline] = {}
         self._clock = FeatureClock(answerer.model.interval_ms // STEP_MS)
+        self._ticks = Ticks(answerer.model)
         self._last_ns = 0
 
     def take(self, received_ns: int, text: str) -> Iterator[Record]:
@@ -149,11 +165,12 @@ class _Hearing:
     def _close(self, now_ns: int) -> Iterator[Record]:
         self._last_ns = now_ns
         for tick, is_sample in self._clock.due(now_ns):
-            closed = [
-                pipeline.close_tick(tick, now_ns, is_sample=is_sample)
-                for pipeline in self._pipelines.values()
-            ]
-            yield from self._answerer.take([sample for sample in closed if sample is not None])
+            samples, states = [], []
+            for symbol, pipeline in self._pipelines.items():
+                sample = pipeline.close_tick(tick, now_ns, is_sample=is_sample)
+                samples += [] if sample is None else [sample]
+                states += [(symbol, state) for state in pipeline.drain().book_steps]
+            yield from self._answerer.take(self._ticks.observed(samples, states))
 
     def _pipeline(self, symbol: str) -> SymbolPipeline:
         if symbol not in self._pipelines:
@@ -169,25 +186,44 @@ def _message(line: str) -> tuple[int, str]:
     return int(found.get("ts", found.get("E", 0))) * 1_000_000, line
 
 
+def _raw_rows(
+    raw: RawStore, symbol: str, model: ServedModel, start_ms: int | None, end_ms: int | None
+) -> Iterator[Observed]:
+    """Rows of one symbol up to some after the range, those of the warm-up included."""
+    if not model.reads_levels:
+        yield from _raw_samples(raw, symbol, model.interval_ms, start_ms, end_ms)
+        return
+    ticks = Ticks(model)
+    first = None if start_ms is None else start_ms - HISTORIES * model.history_rows * model.interval_ms
+    for state in _states(raw, symbol, first, end_ms):
+        yield from ticks.observed((), [(symbol, state)])
+
+
 def _raw_samples(
     raw: RawStore, symbol: str, interval_ms: int, start_ms: int | None, end_ms: int | None
 ) -> Iterator[Row]:
-    """Samples of one symbol, those of the warm-up included."""
+    """Samples of one symbol; a sample in the range may belong to a tick behind it."""
     from earmark.orderbook.replay import replay
 
     first = None if start_ms is None else start_ms - WARM_UP_MS
+    last = None if end_ms is None else end_ms + MAX_BOOK_AGE_MS
     mids: dict[int, float] = {}
     replayed = replay(
-        _noting_mids(_states(raw, symbol, first, end_ms), interval_ms, mids),
-        raw.read_rows("trades", symbol, first, end_ms),
-        raw.read_rows("candles", symbol, first, end_ms),
-        raw.read_rows("bbo", symbol, first, end_ms),
+        _noting_mids(_states(raw, symbol, first, last), interval_ms, mids),
+        raw.read_rows("trades", symbol, first, last),
+        raw.read_rows("candles", symbol, first, last),
+        raw.read_rows("bbo", symbol, first, last),
         symbol=symbol,
         interval_ms=interval_ms,
     )
     for place in np.flatnonzero(replayed.ready).tolist():
-        time_ms = int(replayed.time_ms[place])
-        yield Row(symbol, time_ms, replayed.features[place], replayed.v2[place], mids[time_ms])
+        yield Row(
+            symbol,
+            int(replayed.event_ms[place]),
+            replayed.features[place],
+            replayed.v2[place],
+            mids[int(replayed.time_ms[place])],
+        )
 
 
 def _states(raw: RawStore, symbol: str, start_ms: int | None, end_ms: int | None) -> Iterator[BookState]:

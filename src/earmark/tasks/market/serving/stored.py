@@ -15,17 +15,20 @@ from earmark.data.windows import SeriesTable
 from earmark.errors import InputError, SchemaError, UsageError
 from earmark.tasks.market.serving.answers import Answerer
 from earmark.tasks.market.serving.model import ServedModel
-from earmark.tasks.market.serving.series import Row, series_of
+from earmark.tasks.market.serving.series import LevelRow, Observed, Row, series_of, stored_columns
 
 if TYPE_CHECKING:
     import polars as pl
 
     from earmark.store.keyed import KeyedTable
+    from earmark.tasks.market.level_series import LevelRows
 
 __all__ = ["newest_rows", "predict_file", "predict_store", "stored_series"]
 
 _SPREAD = 4
 """History is looked for in so many times the span that it needs, for what lies behind a gap."""
+
+_END_MS = 2**62
 
 Record = dict[str, Any]
 
@@ -59,6 +62,9 @@ def predict_store(
         There are no such rows.
     """
     model = answerer.model
+    if model.reads_levels:
+        yield from _predict_levels(answerer, store, group or model.group, symbols, start_ms, end_ms)
+        return
     table = _table(store, group or model.group, model)
     found = table.scan(start_ms, end_ms, symbols=list(symbols) or None, columns=("symbol",)).unique()
     names = sorted(found.collect()["symbol"])
@@ -85,6 +91,8 @@ def stored_series(
     InputError
         There are no rows.
     """
+    if model.reads_levels:
+        return _newest_levels(model, store, group, symbols, newest)
     table = _table(store, group, model)
     times = table.scan(symbols=list(symbols), columns=("timestamp",)).collect()["timestamp"].sort()
     if not len(times):
@@ -94,18 +102,25 @@ def stored_series(
     return [_series(model, symbol, frame) for symbol, frame in read.items() if len(frame)]
 
 
-def newest_rows(model: ServedModel, store: Path, symbols: Sequence[str], now_ms: int) -> list[Row]:
+def newest_rows(model: ServedModel, store: Path, symbols: Sequence[str], now_ms: int) -> list[Observed]:
     """The stored rows that are the history of the next row, for a model that starts; empty without any."""
     from earmark.store.offline import FeatureStore
 
+    since = now_ms - _SPREAD * model.history_rows * model.interval_ms
+    rows: list[Observed] = []
+    if model.reads_levels:
+        for symbol in symbols:
+            for portion in _levels(model, store, model.group, (symbol,)).portions(
+                symbol, since, now_ms, stored_columns(model)
+            ):
+                rows += _level_rows_of(model, symbol, portion)
+        return rows
     if model.group not in FeatureStore(store).groups():
         return []
     table = _table(store, model.group, model)
-    rows = []
     for symbol in symbols:
-        since = now_ms - _SPREAD * model.history_rows * model.interval_ms
         frame = _read(table, model, symbol, since, now_ms)
-        values, empty = frame.select(_stored(model)).to_numpy(), np.empty(0, np.float32)
+        values, empty = frame.select(stored_columns(model)).to_numpy(), np.empty(0, np.float32)
         for time_ms, price, row in zip(
             frame["timestamp"].to_list(), frame["current_mid_price"].to_list(), values, strict=True
         ):
@@ -144,6 +159,86 @@ def predict_file(answerer: Answerer, path: Path, *, symbol: str | None = None) -
         ) from error
 
 
+def _predict_levels(
+    answerer: Answerer,
+    store: Path,
+    group: str,
+    symbols: Sequence[str],
+    start_ms: int | None,
+    end_ms: int | None,
+) -> Iterator[Record]:
+    """Records of states of the raw book, a day in memory at a time."""
+    import polars as pl
+
+    model = answerer.model
+    rows = _levels(model, store, group, tuple(symbols))
+    first = None if start_ms is None else start_ms - _SPREAD * model.history_rows * model.interval_ms
+    found = False
+    for symbol in rows.symbols:
+        before: pl.DataFrame | None = None
+        for portion in rows.portions(
+            symbol, first, _END_MS if end_ms is None else end_ms, stored_columns(model)
+        ):
+            frame = portion if before is None else pl.concat([before, portion])
+            asked = np.arange(len(frame) - len(portion), len(frame))
+            series = _level_series(model, symbol, frame)
+            asked = asked if start_ms is None else asked[series.time_ms[asked] >= start_ms]
+            found = found or len(asked) > 0
+            yield from answerer.records(series, asked)
+            before = frame.tail(model.history_rows)
+    if not found:
+        raise InputError(
+            f"No states of {', '.join(symbols) or 'any symbol'} in `{group}` below `{store.parent}` in the range that "
+            "was asked for. Expected some. Run: earmark collect market"
+        )
+
+
+def _newest_levels(
+    model: ServedModel, store: Path, group: str, symbols: Sequence[str], newest: int
+) -> list[SeriesTable]:
+    """Series over the newest states, each symbol with about its share of them."""
+    import polars as pl
+
+    rows = _levels(model, store, group, tuple(symbols))
+    span = rows.span()
+    if span is None:
+        raise InputError(
+            f"`{group}` below `{store.parent}` has no states of {', '.join(symbols)}. Collect some."
+        )
+    wanted = -(-newest // len(rows.symbols)) + model.history_rows
+    first = span[1] - wanted * model.interval_ms
+    frames = {
+        symbol: pl.concat(rows.portions(symbol, first, span[1], stored_columns(model)))
+        for symbol in rows.symbols
+        if rows.counts(first, span[1]).get(symbol)
+    }
+    return [_level_series(model, symbol, frame) for symbol, frame in frames.items()]
+
+
+def _levels(model: ServedModel, store: Path, group: str, symbols: tuple[str, ...]) -> LevelRows:
+    from earmark.tasks.market.level_series import level_rows
+
+    return level_rows(store.parent, group, symbols, model.levels, model.every)
+
+
+def _level_series(model: ServedModel, symbol: str, frame: pl.DataFrame) -> SeriesTable:
+    return series_of(
+        model,
+        symbol,
+        frame["timestamp"].to_numpy(),
+        frame.select(stored_columns(model)).to_numpy(order="c"),
+        frame["current_mid_price"].to_numpy(),
+        frame["starts_anew"].to_numpy(),
+    )
+
+
+def _level_rows_of(model: ServedModel, symbol: str, frame: pl.DataFrame) -> Iterator[LevelRow]:
+    values = frame.select(stored_columns(model)).to_numpy(order="c")
+    facts = frame.select("timestamp", "current_mid_price", "starts_anew").rows()
+    for (time_ms, mid, starts_anew), row in zip(facts, values, strict=True):
+        yield LevelRow(symbol, time_ms, row, mid, starts_anew)
+
+
 def _table(store: Path, group: str, model: ServedModel) -> KeyedTable:
     from earmark.store.offline import FeatureStore
     from earmark.tasks.market.collect.samples import V2_GROUP_SUFFIX
@@ -152,17 +247,10 @@ def _table(store: Path, group: str, model: ServedModel) -> KeyedTable:
     return existing_table(FeatureStore(store), group + V2_GROUP_SUFFIX * (model.view == "v2"))
 
 
-def _stored(model: ServedModel) -> tuple[str, ...]:
-    from earmark.orderbook.catalog import FEATURE_NAMES
-    from earmark.orderbook.views import VIEWS
-
-    return FEATURE_NAMES if model.view == "v1_187" else VIEWS[model.view]
-
-
 def _read(
     table: KeyedTable, model: ServedModel, symbol: str, start_ms: int | None, end_ms: int | None
 ) -> pl.DataFrame:
-    columns = ("timestamp", *_stored(model), "current_mid_price")
+    columns = ("timestamp", *stored_columns(model), "current_mid_price")
     return table.scan(start_ms, end_ms, symbols=[symbol], columns=columns).collect().sort("timestamp")
 
 
@@ -174,7 +262,7 @@ def _series(model: ServedModel, symbol: str, frame: pl.DataFrame) -> SeriesTable
         if "current_mid_price" in frame.columns
         else np.full(len(frame), np.nan)
     )
-    stored = frame.select(pl.col(_stored(model)).cast(pl.Float32)).to_numpy(order="c")
+    stored = frame.select(pl.col(stored_columns(model)).cast(pl.Float32)).to_numpy(order="c")
     return series_of(model, symbol, frame["timestamp"].to_numpy(), stored, price)
 
 
@@ -182,8 +270,10 @@ def _parquet_rows(answerer: Answerer, path: Path, symbol: str | None) -> Iterato
     import polars as pl
 
     frame = pl.read_parquet(path, hive_partitioning=False)
+    if answerer.model.reads_levels and "mid_price" in frame.columns:
+        frame = frame.rename({"mid_price": "current_mid_price"})
     missing = [
-        name for name in ("symbol", "timestamp", *_stored(answerer.model)) if name not in frame.columns
+        name for name in ("symbol", "timestamp", *stored_columns(answerer.model)) if name not in frame.columns
     ]
     if missing:
         raise SchemaError(
@@ -210,7 +300,7 @@ def _legacy_rows(answerer: Answerer, path: Path, symbol: str | None) -> Iterator
             f"`{model.version}` reads the view {model.view}, which legacy files do not hold. Migrate them, or predict "
             "the store."
         )
-    width = len(_stored(model))
+    width = len(stored_columns(model))
     padded = np.full((len(values), width), np.nan, np.float32)
     padded[:, : min(width, values.shape[1])] = values[:, :width]
     samples = json.loads(beside.read_text(encoding="utf-8"))["samples"]
