@@ -18,6 +18,5 @@ class Slow(Formula):
 
 
 if __name__ == "__main__":
-    search(
-        Folder(sys.argv[1]), SearchRequest("mpd", mode="quick", n_trials=4, patience=0), lambda: Slow(0.05)
-    )
+    request = SearchRequest("mpd", mode="group", group="learning_rate", n_trials=4, patience=0)
+    search(Folder(sys.argv[1]), request, lambda: Slow(0.05))

@@ -17,7 +17,7 @@ from series_store import INTERVAL_MS, START_MS, write_store
 from earmark.errors import RunError, UsageError
 from earmark.orderbook.catalog import FEATURE_NAMES
 from earmark.tasks.market.retraining.daemon import DriftSeen, PerformanceSeen, Retrainer, Trained
-from earmark.tasks.market.retraining.project import ProjectActions
+from earmark.tasks.market.retraining.project import ProjectActions, watch
 from earmark.tasks.market.retraining.state import Place
 from earmark.tasks.market.retraining.triggers import (
     Policy,
@@ -228,6 +228,7 @@ def test_moved_rows_ask_and_a_training_is_promoted_by_its_gate(project):
     assert [row["trigger"] for row in history if row["event"] == "training"] == ["drift"]
 
 
+@pytest.mark.slow
 def test_a_bad_model_is_not_promoted(project):
     from earmark.tasks.market.training.records import runs_folder
     from earmark.training.production import production_run
@@ -244,14 +245,15 @@ def test_what_cannot_be_looked_at_asks_for_nothing(project):
     assert all("Insufficient data" in row["not_checked"] for row in Place(watcher.place.path).history())
 
 
-def test_fifty_checks_without_drift(tmp_path):
-    """Autocorrelated features that do not drift: the share that asks is not reached in any of fifty windows."""
+@pytest.mark.parametrize("n_checks", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_checks_without_drift_raise_no_alarm(n_checks):
+    """Autocorrelated features that do not drift: the share that asks is not reached in any of the windows."""
     from scipy.signal import lfilter
 
     from earmark.evaluation.drift import assess
 
     rng, alarms = np.random.default_rng(0), 0
-    for _ in range(50):
+    for _ in range(n_checks):
         noise = lfilter([1], [1, -0.8], rng.standard_normal((3000, 20)), axis=0)
         p = rng.dirichlet(np.ones(3), 3000)
         found = assess(
@@ -261,6 +263,24 @@ def test_fifty_checks_without_drift(tmp_path):
     assert alarms == 0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_signals_ask_for_a_training_and_for_the_end(tmp_path):
+    actions = Scripted()
+    actions.project, actions.policy = tmp_path, Policy(schedule_s=None)
+    events, answers = [], {"performance": signal.SIGUSR1, "trained": signal.SIGTERM}
+
+    def tell(record):
+        events.append(record["event"])
+        if record["event"] in answers:
+            signal.raise_signal(answers[record["event"]])
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    watch(actions, tell=tell)
+    assert events == ["drift", "performance", "training", "trained"] and actions.trained == ["manual"]
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_the_command_watches_and_ends_on_sigterm(project):
     asked = [

@@ -1,9 +1,11 @@
 """The search over settings: scores, pruning, convergence, freezing, and what survives a kill."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,13 @@ pytest.importorskip("optuna")
 def quick(folder, objective=formula, **changes):
     found = {"model_name": "mpd", "mode": "quick", "n_trials": 6, "patience": 0} | changes
     return search(Folder(folder), SearchRequest(**found), objective)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A completed search: its folder, what it found, and what its objective was asked for."""
+    folder, objective = tmp_path_factory.mktemp("searched"), Formula()
+    return folder, quick(folder, lambda: objective, n_trials=8), objective.calls
 
 
 # scores ------------------------------------------------------------------------------------------------------------
@@ -104,15 +113,14 @@ def test_ranges_are_narrowed_around_the_best_and_stay_inside():
 # the search --------------------------------------------------------------------------------------------------------
 
 
-def test_a_search_finds_the_best_values_and_freezes_them(tmp_path):
-    objective = Formula()
-    found = quick(tmp_path, lambda: objective, n_trials=10)
+def test_a_search_finds_the_best_values_and_freezes_them(searched):
+    folder, found, calls = searched
     assert [result.group for result in found.results] == ["learning_rate", "regularization", "class_balance"]
     assert 1e-5 < found.best["learning_rate"] < 5e-4
     assert abs(found.best["dropout"] - 0.3) < 0.15
     winner = found.results[0].settings["learning_rate"]
-    assert {call["learning_rate"] for call in objective.calls if "dropout" in call} == {winner}
-    assert json.loads((tmp_path / "best_params.json").read_text()) == found.best
+    assert {call["learning_rate"] for call in calls if "dropout" in call} == {winner}
+    assert json.loads((folder / "best_params.json").read_text()) == found.best
     train_config(found.best)
 
 
@@ -129,6 +137,7 @@ def test_the_pruner_is_fed_every_epoch_and_ends_a_hopeless_trial(tmp_path):
     assert trained == [4, 4, 4, 3]
 
 
+@pytest.mark.slow
 def test_a_real_network_is_pruned_by_its_own_epochs(tmp_path):
     pytest.importorskip("torch")
     from search_objectives import divided
@@ -156,7 +165,7 @@ def test_a_real_network_is_pruned_by_its_own_epochs(tmp_path):
 
 
 def test_a_poisoned_test_part_changes_nothing(tmp_path):
-    asked = {"model_name": "logistic", "mode": "full", "n_trials": 4}
+    asked = {"model_name": "logistic", "mode": "full", "n_trials": 2}
     clean = quick(tmp_path / "a", logistic_objective, **asked)
     poisoned = quick(tmp_path / "b", lambda: logistic_objective(poison=True), **asked)
     assert clean.best == poisoned.best
@@ -165,13 +174,13 @@ def test_a_poisoned_test_part_changes_nothing(tmp_path):
 
 
 def test_a_grid_takes_each_point_once(tmp_path):
-    found = quick(tmp_path, method="grid", n_trials=16, mode="group", group="learning_rate")
+    found = quick(tmp_path, method="grid", n_trials=99, mode="group", group="learning_rate")
     first = [row["values"] for row in found.trials if row["group"] == "learning_rate"]
     assert len({(row["learning_rate"], row["batch_size"]) for row in first}) == len(first) == 16
 
 
 def test_the_same_seed_gives_the_same_trials(tmp_path):
-    one = {"mode": "group", "group": "regularization"}
+    one = {"mode": "group", "group": "regularization", "n_trials": 5}
     first, second = (quick(tmp_path / name, **one) for name in "ab")
     assert [row["values"] for row in first.trials] == [row["values"] for row in second.trials]
 
@@ -194,12 +203,12 @@ def test_a_group_of_failures_is_an_error(tmp_path):
 
 def test_a_stopped_search_goes_on_where_it_was(tmp_path):
     told = []
-    request = SearchRequest("mpd", mode="quick", n_trials=4, patience=0)
+    request = SearchRequest("mpd", mode="quick", n_trials=3, patience=0)
     broken = search(
         Folder(tmp_path),
         request,
         formula,
-        should_stop=lambda: len(told) >= 5,
+        should_stop=lambda: len(told) >= 4,
         on_trial=lambda group, row: told.append((group, row)),
     )
     assert broken.status == "interrupted"
@@ -207,8 +216,8 @@ def test_a_stopped_search_goes_on_where_it_was(tmp_path):
     again = search(Folder(tmp_path), continued(Folder(tmp_path), 60), formula)
     assert again.status == "completed"
     counts = [result.trials for result in again.results]
-    assert counts == [4, 4, 4]
-    assert len(again.trials) == 12
+    assert counts == [3, 3, 3]
+    assert len(again.trials) == 9
 
 
 def test_another_search_is_refused_until_the_first_is_finished_or_reset(tmp_path):
@@ -217,7 +226,8 @@ def test_another_search_is_refused_until_the_first_is_finished_or_reset(tmp_path
     with pytest.raises(UsageError, match="n_trials"):
         quick(tmp_path)
     Folder(tmp_path).reset()
-    assert quick(tmp_path).status == "completed"
+    again = quick(tmp_path, n_trials=1, mode="group", group="regularization")
+    assert again.status == "completed"
 
 
 def test_two_searches_at_once_are_refused(tmp_path):
@@ -226,8 +236,9 @@ def test_two_searches_at_once_are_refused(tmp_path):
 
 
 def test_the_time_limit_counts_over_sittings(tmp_path):
-    assert quick(tmp_path, timeout_s=0.0).status == "timed out"
-    assert quick(tmp_path, timeout_s=60.0).status == "completed"
+    asked = {"n_trials": 2, "mode": "group", "group": "regularization"}
+    assert quick(tmp_path, timeout_s=0.0, **asked).status == "timed out"
+    assert quick(tmp_path, timeout_s=60.0, **asked).status == "completed"
 
 
 def test_a_killed_search_tries_its_running_trial_again(tmp_path):
@@ -253,6 +264,23 @@ def test_a_killed_search_tries_its_running_trial_again(tmp_path):
     assert again.results[0].trials == 4
 
 
+def test_studies_of_one_database_take_no_more_trials_than_asked_for(tmp_path):
+    group, limits = groups_for("mpd", {})[0], Limits(6, 0)
+
+    def take(seed):
+        study = GroupStudy(tmp_path / "g.db", "g", group, method="random", metric="val_f1", seed=seed)
+        study.run(Formula(0.01), {}, limits, should_stop=lambda: False, on_trial=lambda row: None)
+        return study.rows()
+
+    watching = GroupStudy(tmp_path / "g.db", "g", group, method="random", metric="val_f1", seed=9)
+    assert watching.rows() == []
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(take, (0, 1)))
+    rows = watching.rows()
+    assert len(rows) == 6 and {row.state for row in rows} <= {"complete", "pruned"}
+
+
+@pytest.mark.slow
 def test_workers_share_the_trials(tmp_path):
     request = SearchRequest("mpd", mode="group", group="learning_rate", n_trials=6, patience=0)
     found = search(Folder(tmp_path), request, formula, workers=2)
@@ -260,12 +288,13 @@ def test_workers_share_the_trials(tmp_path):
     assert found.results[0].trials == 6
 
 
-def test_fine_tuning_begins_at_the_best(tmp_path):
+def test_fine_tuning_begins_at_the_best(searched, tmp_path):
     with pytest.raises(UsageError, match="nothing was searched"):
-        quick(tmp_path, mode="fine_tune")
-    best = quick(tmp_path).best
-    found = quick(tmp_path, mode="fine_tune")
+        quick(tmp_path / "empty", mode="fine_tune")
+    folder = Path(shutil.copytree(searched[0], tmp_path / "searched"))
+    best = searched[1].best
+    with pytest.raises(UsageError, match="are of `mpd`"):
+        quick(folder, mode="fine_tune", model_name="hybrid_cnn_lstm")
+    found = quick(folder, mode="fine_tune", n_trials=3)
     rates = [row["values"]["learning_rate"] for row in found.trials if row["group"] == "learning_rate"]
     assert all(best["learning_rate"] / 3.01 <= rate <= best["learning_rate"] * 3.01 for rate in rates)
-    with pytest.raises(UsageError, match="are of `mpd`"):
-        quick(tmp_path, mode="fine_tune", model_name="hybrid_cnn_lstm")

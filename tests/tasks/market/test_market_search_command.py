@@ -19,7 +19,7 @@ SHORT = ("--set", "sequence_length=10", "--set", "view=v1_112")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return learnable_project(tmp_path_factory.mktemp("searched"))
+    return learnable_project(tmp_path_factory.mktemp("searched"), 800)
 
 
 def earmark(project, *arguments):
@@ -27,7 +27,7 @@ def earmark(project, *arguments):
 
 
 def test_a_search_is_planned_run_summed_up_and_trained_with(project, capsys):
-    asked = ("grid", "market", "--model", "logistic", "--trials", "3", "--patience", "0", *SHORT)
+    asked = ("grid", "market", "--model", "logistic", "--trials", "2", "--patience", "0", *SHORT)
     assert earmark(project, *asked, "--dry-run", "--format", "json") == 0
     groups = json.loads(capsys.readouterr().out)["groups"]
     assert {row["group"] for row in groups} == {"regularization", "class_balance"}
@@ -35,7 +35,7 @@ def test_a_search_is_planned_run_summed_up_and_trained_with(project, capsys):
 
     assert earmark(project, *asked, "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["status"] == "completed" and len(found["trials"]) == 6
+    assert found["status"] == "completed" and len(found["trials"]) == 4
     assert all(set(row["scores"]) > {"val_f1"} for row in found["trials"] if row["state"] == "complete")
 
     assert earmark(project, "grid", "market", "--summary", "--format", "json") == 0
@@ -43,8 +43,11 @@ def test_a_search_is_planned_run_summed_up_and_trained_with(project, capsys):
 
     best = project / "data" / "hyperopt" / "best_params.json"
     trained = ("train", "market", "--config", str(best), "--no-onnx", "--no-promote", "--format", "json")
-    assert earmark(project, *trained) == 0
-    assert json.loads(capsys.readouterr().out)["model"] == "logistic"
+    assert earmark(project, *trained, "--dry-run") == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["model_name"] == "logistic"
+    strength = settings["ml_model_config"]["strength"]
+    assert strength == found["best"]["ml_model_config.strength"] != 1
 
 
 def test_trials_alone_have_few_epochs(project, capsys):
@@ -83,7 +86,7 @@ class PressesCtrlC(io.StringIO):
 
 
 def test_ctrl_c_ends_the_search_and_resume_goes_on(project, capsys, monkeypatch):
-    asked = ("--model", "logistic", "--trials", "4", "--patience", "0", "--reset", *SHORT)
+    asked = ("--model", "logistic", "--trials", "3", "--patience", "0", "--reset", *SHORT)
     said = PressesCtrlC("regularization trial 1:")
     with monkeypatch.context() as during:
         during.setattr(sys, "stderr", said)
@@ -99,7 +102,7 @@ def test_ctrl_c_ends_the_search_and_resume_goes_on(project, capsys, monkeypatch)
     assert earmark(project, "grid", "market", "--mode", "resume", "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == "completed"
-    assert [result["trials"] for result in found["results"]] == [4, 4]
+    assert [result["trials"] for result in found["results"]] == [3, 3]
     kept = [row for row in found["trials"] if row["group"] == "regularization"]
     assert kept[:2] == before["trials"]
 

@@ -12,6 +12,7 @@ from earmark.data import timeline
 from earmark.data.windows import make_windows
 from earmark.errors import UsageError
 from earmark.models.sequence.classifier import SequenceClassifier
+from earmark.tasks.market.training.analyses import alternatives_to, trials_before
 from earmark.tasks.market.validation_schemes import Configuration, cpcv_report, fit_split, walk_forward_report
 
 LONG = {"symbols": ("AUSDT",), "step_ms": 900_000, "edge": 0.1}
@@ -120,7 +121,7 @@ def test_a_model_that_stops_early_watches_only_training_windows():
     assert train.label_end_ms.max() < validation.start_ms.min()
 
 
-@pytest.mark.parametrize("scheme", [walk_forward_report, cpcv_report])
+@pytest.mark.parametrize("scheme", [walk_forward_report, pytest.param(cpcv_report, marks=pytest.mark.slow)])
 def test_noise_is_not_significant(scheme):
     configurations = [seeing(column) for column in range(4)]
     pbos, deflated = [], []
@@ -182,3 +183,60 @@ def test_a_training_keeps_the_analyses_that_it_was_asked_for(tmp_path):
     assert len(report["splits"]) == 4
     windows_end = run.config["data"]["split"]["instants_ms"][1]
     assert max(split["last_ms"] for split in report["splits"]) < windows_end
+
+
+def test_small_configurations_beside_a_model_are_of_other_models():
+    from earmark.models.sequence.classifier import Scaling
+
+    names = {
+        algorithm: [configuration.name for configuration in alternatives_to(algorithm, Scaling())]
+        for algorithm in ("hybrid_cnn_lstm", "gbm", "logistic")
+    }
+    assert len(names["hybrid_cnn_lstm"]) == 4
+    assert names["gbm"] + names["logistic"] == names["hybrid_cnn_lstm"]
+    windows = windows_of(n=900, **LONG)
+    found = walk_forward_report(windows, alternatives_to("mpd", Scaling()), n=2, cost=0).selection
+    assert found.n_configurations == 4 and 0 <= found.pbo <= 1
+
+
+def test_trials_are_those_of_the_search_for_the_model(tmp_path):
+    from earmark.tasks.market.prepare import data_folder
+    from earmark.tasks.market.search.state import Folder, SearchState
+
+    assert trials_before(tmp_path, "gbm") == 0
+    folder = Folder(data_folder(tmp_path) / "hyperopt")
+    folder.path.mkdir(parents=True)
+    folder.write(SearchState({"model_name": "gbm"}, "data", {}, ()))
+    states = ("complete", "pruned", "fail", "interrupted", "complete")
+    folder.write_results([{"state": state} for state in states], {})
+    assert trials_before(tmp_path, "gbm") == 3 and trials_before(tmp_path, "logistic") == 0
+
+
+@pytest.mark.slow
+def test_a_training_is_compared_with_small_models_and_deflated_for_its_search(tmp_path):
+    """On the 112 columns and two symbols of a stored project, as `calculate_pbo` of a user does."""
+    pytest.importorskip("optuna")
+    from functools import partial
+
+    from learnable_store import learnable_project
+
+    from earmark.tasks.market.search.objective import project_objective
+    from earmark.tasks.market.search.search import SearchRequest, search
+    from earmark.tasks.market.search.state import Folder
+    from earmark.tasks.market.training.config import train_config
+    from earmark.tasks.market.training.train import train
+
+    project = learnable_project(tmp_path, 3000)
+    base = {"sequence_length": 20, "view": "v1_112"}
+    request = SearchRequest("gbm", base, {"epochs": 5}, mode="quick", n_trials=2, patience=0)
+    objective = partial(project_objective, project, "gbm", {**base, **request.trial})
+    searched = search(Folder(project / "data" / "hyperopt"), request, objective)
+    asked = {**base, "model_name": "gbm", "export_onnx": False, "auto_promote": False, "calculate_pbo": True}
+    run = train(project, train_config(asked, {"epochs": 40, "ml_model_config": {"summary": "last"}})).run
+    found = run.config["analyses"]["walk_forward"]
+    assert found["configurations"] == 3
+    assert found["trials"] == 3 + len(searched.trials)
+    assert 0 <= found["pbo"] <= 1 and found["pbo_band"] in ("low", "moderate", "high", "severe")
+    report = json.loads((run.path / "walk_forward.json").read_text())
+    assert {row["configuration"] for row in report["paths"]} == {"gbm", "linear", "linear, held back"}
+    assert report["selection"]["n_trials"] == found["trials"]
