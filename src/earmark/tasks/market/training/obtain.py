@@ -102,8 +102,7 @@ class _Obtaining:
 
     def run(self) -> Obtained:
         group = self._prepared_group() or self._group()
-        if group not in LEVEL_SOURCES:
-            self._require_rows(group)
+        self._require_rows(group)
         earlier = self._earlier(group)
         options = self._options(earlier, group)
         prepared = self._unfinished(options, earlier, group)
@@ -116,10 +115,9 @@ class _Obtaining:
         self._label_set(self._group())
 
     def _require_rows(self, group: str) -> None:
-        """Of the feature store; states of the raw book are looked for where they are read."""
         if not self._has_rows(group):
             raise UsageError(
-                f"No training data available: group `{group}` of `{self.store}` has no rows. Run: earmark collect "
+                f"No training data available: group `{group}` of `{self.data}` has no rows. Run: earmark collect "
                 "market --symbols BTCUSDT, or take in what there is: earmark migrate market legacy"
             )
         self._require_enough(self._count(group), self.config.sequence_length)
@@ -183,6 +181,8 @@ class _Obtaining:
         return FeatureStore(self.store).table(group)
 
     def _has_rows(self, group: str) -> bool:
+        if group in LEVEL_SOURCES:
+            return level_rows(self.data, group, (), 1, 1).span() is not None
         table = self._table(group)
         return bool(table.exists) and len(table.files()) > 0
 
