@@ -13,8 +13,9 @@ from typing import Any
 
 from earmark.errors import EarmarkError
 from earmark.tasks.market.collect.buffers import PROFILES
-from earmark.tasks.market.collect.collector import CollectOptions, Collector
+from earmark.tasks.market.collect.collector import Collector
 from earmark.tasks.market.collect.connection import Timing
+from earmark.tasks.market.collect.options import CollectOptions
 from earmark.tasks.market.collect.simulated import clock_of
 from earmark.tasks.market.collect.stores import Places
 from earmark.tasks.market.venues import venue

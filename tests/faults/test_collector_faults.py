@@ -18,8 +18,9 @@ from earmark.orderbook.engine import NOT_READY
 from earmark.store.offline import FeatureStore
 from earmark.store.raw import RawStore
 from earmark.tasks.market.collect.clock import WallClock
-from earmark.tasks.market.collect.collector import CollectOptions, Collector
+from earmark.tasks.market.collect.collector import Collector
 from earmark.tasks.market.collect.connection import Timing
+from earmark.tasks.market.collect.options import CollectOptions
 from earmark.tasks.market.collect.replay import replay_journal
 from earmark.tasks.market.collect.stores import Places, unwritten_samples
 from earmark.tasks.market.simulator.server import ExchangeSimulator

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from earmark.tasks.market.collect.clock import StreamClock
-from earmark.tasks.market.collect.collector import CollectOptions, Collector, Finished
+from earmark.tasks.market.collect.collector import Collector
 from earmark.tasks.market.collect.connection import Timing
+from earmark.tasks.market.collect.options import CollectOptions, Finished
 from earmark.tasks.market.collect.stores import Places
 from earmark.tasks.market.simulator.server import ExchangeSimulator
 

@@ -10,10 +10,12 @@ import click
 from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from earmark.tasks.market.collect.verb import Simulation
     from earmark.tasks.settings import EffectiveSettings
 
-__all__ = ["collect", "simulation_of"]
+__all__ = ["collect", "compiling_note", "simulation_of"]
 
 _NOT_SETTINGS = ("duration", "watch", "simulator", "speed", "faults", "status", "dry_run")
 _NAMED_OTHERWISE = {
@@ -107,7 +109,13 @@ def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[st
     duration_s = None if given["duration"] is None else parse_duration(given["duration"])
     simulation = simulation_of(given)
     with watching(invocation, is_wanted=given["watch"]) as show:
-        finished = run_collect(settings, duration_s=duration_s, simulation=simulation, on_status=show)
+        finished = run_collect(
+            settings,
+            duration_s=duration_s,
+            simulation=simulation,
+            on_status=show,
+            on_compile=compiling_note(invocation),
+        )
     if finished.recovered_samples or finished.recovered_rows:
         note(
             invocation,
@@ -121,6 +129,13 @@ def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[st
     note(invocation, _accounted(finished.statistics["samples"]))
     emit(invocation, _symbol_rows(finished.statistics), document=finished.statistics)
     return 0
+
+
+def compiling_note(invocation: Invocation) -> Callable[[], None]:
+    """Says on standard error why nothing happens yet, for `on_compile` of `earmark.tasks.market.collect`."""
+    from earmark.cli.output import note
+
+    return lambda: note(invocation, "Preparing compiled code, once on this machine: up to a minute ...")
 
 
 def simulation_of(given: dict[str, Any]) -> Simulation | None:

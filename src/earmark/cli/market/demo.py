@@ -34,6 +34,7 @@ def demo(invocation: Invocation, /, hours: float) -> int:
       earmark demo market
       earmark -C /tmp/try demo market --hours 3 --format json
     """
+    from earmark.cli.market.collect import compiling_note
     from earmark.cli.output import emit, format_seconds, note
     from earmark.cli.progress import progress
     from earmark.tasks.market.demo import DEMO_SETTINGS
@@ -41,7 +42,12 @@ def demo(invocation: Invocation, /, hours: float) -> int:
 
     invocation.folder.mkdir(parents=True, exist_ok=True)
     with progress(invocation) as tell:
-        result = run_demo(invocation.settings(**DEMO_SETTINGS), hours=hours, tell=tell)
+        result = run_demo(
+            invocation.settings(**DEMO_SETTINGS),
+            hours=hours,
+            tell=tell,
+            on_compile=compiling_note(invocation),
+        )
     for line in _sentences(result):
         note(invocation, line)
     for stage, seconds in result.seconds.items():

@@ -55,7 +55,7 @@ def live(invocation: Invocation, /, **given: Any) -> int:
     """
     from contextlib import ExitStack
 
-    from earmark.cli.market.collect import simulation_of
+    from earmark.cli.market.collect import compiling_note, simulation_of
     from earmark.cli.output import note
     from earmark.tasks.market.collect.verb import parse_duration
     from earmark.tasks.market.serving.broadcast import broadcasting
@@ -78,7 +78,7 @@ def live(invocation: Invocation, /, **given: Any) -> int:
                 inner(record)
                 server.send(record)
 
-        finished = run_live(settings, answerer, write, options)
+        finished = run_live(settings, answerer, write, options, on_compile=compiling_note(invocation))
     note(invocation, f"{finished.n_samples} samples were answered.")
     return 0
 

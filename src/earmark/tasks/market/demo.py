@@ -70,7 +70,11 @@ class DemoResult:
 
 
 def demo(
-    settings: EffectiveSettings, *, hours: float = 1.5, tell: ProgressCallback | None = None
+    settings: EffectiveSettings,
+    *,
+    hours: float = 1.5,
+    tell: ProgressCallback | None = None,
+    on_compile: Callable[[], None] | None = None,
 ) -> DemoResult:
     """Collect, migrate, label, validate, prepare, train, evaluate and predict in a project folder.
 
@@ -82,6 +86,8 @@ def demo(
         Of the simulated market, where it has not been collected before.
     tell : callable, optional
         Told of the progress of each stage.
+    on_compile : callable, optional
+        As of `earmark.tasks.market.collect.verb.collect`.
 
     Raises
     ------
@@ -90,12 +96,14 @@ def demo(
     KeyboardInterrupt
         Collecting was ended by a signal; what had come is kept.
     """
-    return _Demo(settings, tell or _silent).run(hours)
+    return _Demo(settings, tell or _silent, on_compile).run(hours)
 
 
 class _Demo:
-    def __init__(self, settings: EffectiveSettings, tell: ProgressCallback) -> None:
-        self.settings, self.tell = settings, tell
+    def __init__(
+        self, settings: EffectiveSettings, tell: ProgressCallback, on_compile: Callable[[], None] | None
+    ) -> None:
+        self.settings, self.tell, self.on_compile = settings, tell, on_compile
         self.root, self.data = settings.root, settings.path("data")
         self.result = DemoResult()
 
@@ -163,6 +171,7 @@ class _Demo:
             duration_s=3600 * hours,
             simulation=Simulation(SPEED),
             on_status=show,
+            on_compile=self.on_compile,
             on_ledger=ledgers.append,
         )
         if finished.n_samples < due - 10 * len(symbols):

@@ -340,7 +340,9 @@ class Socket:
         while True:
             await asyncio.sleep(0.1)  # let deltas come that the snapshot can be joined to
             try:
-                updates = self._joins[symbol].join(await self._rest.book(symbol, self._depth))
+                updates = self._joins[symbol].join(
+                    await self._rest.book(symbol, self.venue.kept_depth(self._depth))
+                )
             except VenueError as error:
                 _log.warning("%s: no snapshot of %s: %s", self.venue.name, symbol, error)
                 updates = None

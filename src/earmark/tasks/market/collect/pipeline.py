@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from earmark.orderbook.book import Applied, OrderBook
 from earmark.orderbook.candles import is_consistent
-from earmark.orderbook.engine import FeatureEngine, NotReady, prepare_kernels
+from earmark.orderbook.engine import FeatureEngine, NotReady
 from earmark.orderbook.events import BestQuote, BookUpdate, Candle, Event, Levels, Trade
 from earmark.orderbook.state import FEATURE_LEVELS, MAX_BOOK_AGE_MS, STEP_MS, BookState
 
-__all__ = ["HEARTBEAT_MS", "Rows", "Sample", "SymbolPipeline", "prepare_pipelines", "price_facts"]
+__all__ = ["HEARTBEAT_MS", "Rows", "Sample", "SymbolPipeline", "price_facts"]
 
 HEARTBEAT_MS = 500
 """The price track has a row at least so often while the book is healthy."""
@@ -415,15 +415,6 @@ def price_facts(state: BookState) -> tuple[float, float, float]:
     (bid, _), (ask, _) = state.bids[0].tolist(), state.asks[0].tolist()
     bid_sum, ask_sum = float(state.bids[:, 1].sum()), float(state.asks[:, 1].sum())
     return (bid + ask) / 2, ask - bid, bid_sum / (bid_sum + ask_sum)
-
-
-def prepare_pipelines() -> None:
-    """Compile, or load, all that an update and a tick need: seconds that must not be spent while a market runs."""
-    one, two = (np.array([[price, 1.0]]) for price in (1.0, 2.0))
-    pipeline = SymbolPipeline("prepared")
-    pipeline.push(BookUpdate(pipeline.symbol, True, one, two, 1, 1, 0, 0, 0))
-    pipeline.book.top(1)
-    prepare_kernels()
 
 
 def _best_of(quote: BestQuote) -> tuple[float, float, float, float]:

@@ -1,8 +1,8 @@
 """States of the raw book that a collector takes: a few levels at a fixed distance, for models of order books.
 
 What waits for the disk is bounded: a ring per symbol, and memory over all. States that could not be written come back
-before the newer ones (`RawLobWindows.put_back`); none is dropped. Times are exchange milliseconds; files as in
-`raw_lob_files`.
+before the newer ones (`RawLobWindows.put_back`); none is dropped before the collector ends (`RawLobWindows.give_up`).
+Times are exchange milliseconds; files as in `raw_lob_files`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class RawLobWindows:
     ----------
     counts : Counter
         ``collected``, ``saved``, ``duplicate``, ``interval``, ``adaptive``, ``files``, ``emergency_saves``,
-        ``memory_warnings``, ``put_back``, ``expired_files``.
+        ``memory_warnings``, ``put_back``, ``lost``, ``expired_files``.
     """
 
     def __init__(self, symbols: Sequence[str], options: RawLobOptions) -> None:
@@ -121,6 +121,12 @@ class RawLobWindows:
         for symbol, of_symbol in states.items():
             self._states[symbol][:0] = of_symbol
             self.counts["put_back"] += len(of_symbol)
+
+    def give_up(self) -> int:
+        """Count what waits as lost, for no more attempt comes; how many states."""
+        n_lost = sum(map(len, self._states.values()))
+        self.counts["lost"] += n_lost
+        return n_lost
 
     def _reason_against(self, book: OrderBook, step_s: float) -> str | None:
         if step_s > _SLOW_STEP_S:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.errors import UsageError
 from earmark.tasks.market.collect.buffers import limits_of
-from earmark.tasks.market.collect.collector import CollectOptions, Collector, Finished
+from earmark.tasks.market.collect.collector import Collector
 from earmark.tasks.market.collect.connection import Timing
 from earmark.tasks.market.collect.metrics import serve_metrics
+from earmark.tasks.market.collect.options import CollectOptions, Finished
 from earmark.tasks.market.collect.pipeline import Sample
 from earmark.tasks.market.collect.raw_lob import RawLobOptions
 from earmark.tasks.market.collect.simulated import simulated_exchange
@@ -140,6 +141,7 @@ def collect(
     on_status: Callable[[dict[str, Any]], None] | None = None,
     on_samples: Callable[[Sequence[Sample]], None] | None = None,
     on_states: Callable[[Sequence[tuple[str, BookState]]], None] | None = None,
+    on_compile: Callable[[], None] | None = None,
     on_ledger: Callable[[dict[str, Any]], None] | None = None,
     adjust: Callable[[CollectOptions], CollectOptions] = lambda options: options,
 ) -> Finished:
@@ -155,7 +157,7 @@ def collect(
         Start the shipped exchange and collect from it.
     on_status : callable, optional
         Told the statistics once a second.
-    on_samples, on_states : callable, optional
+    on_samples, on_states, on_compile : callable, optional
         As of `Collector`.
     on_ledger : callable, optional
         Told, when a simulation is over, what its exchange has sent.
@@ -180,7 +182,13 @@ def collect(
             chosen = venue(market.venue, websocket_url=exchange.websocket_url, rest_url=exchange.rest_url)
             options = replace(options, timing=_faster(options.timing, simulation.speed))
         collector = Collector(
-            chosen, options, clock=clock, on_status=on_status, on_samples=on_samples, on_states=on_states
+            chosen,
+            options,
+            clock=clock,
+            on_status=on_status,
+            on_samples=on_samples,
+            on_states=on_states,
+            on_compile=on_compile,
         )
         finished = asyncio.run(_run(collector, market.metrics_port))
         if simulation is not None and on_ledger is not None:

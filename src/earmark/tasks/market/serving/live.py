@@ -28,7 +28,7 @@ from earmark.tasks.market.serving.ticks import Ticks
 
 if TYPE_CHECKING:
     from earmark.orderbook.state import BookState
-    from earmark.tasks.market.collect.collector import CollectOptions, Finished
+    from earmark.tasks.market.collect.options import CollectOptions, Finished
     from earmark.tasks.market.collect.pipeline import Sample
     from earmark.tasks.market.collect.verb import Simulation
     from earmark.tasks.settings import EffectiveSettings
@@ -63,7 +63,12 @@ class LiveOptions:
 
 
 def live(
-    settings: EffectiveSettings, answerer: Answerer | Duel, emit: Emit, options: LiveOptions | None = None
+    settings: EffectiveSettings,
+    answerer: Answerer | Duel,
+    emit: Emit,
+    options: LiveOptions | None = None,
+    *,
+    on_compile: Callable[[], None] | None = None,
 ) -> Finished:
     """Answer every sample, or state of the book at a model's ticks, until SIGINT, SIGTERM or the end of the duration.
 
@@ -75,6 +80,8 @@ def live(
     emit : callable
         Given each record, from one thread, in order.
     options : LiveOptions, optional
+    on_compile : callable, optional
+        As of `earmark.tasks.market.collect.verb.collect`.
 
     Raises
     ------
@@ -101,6 +108,7 @@ def live(
             simulation=options.simulation,
             on_samples=None if answerer.model.reads_levels else worker.take_samples,
             on_states=worker.take_states if answerer.model.reads_levels else None,
+            on_compile=on_compile,
             adjust=lambda found: _adjusted(found, answerer.model, data),
         )
 

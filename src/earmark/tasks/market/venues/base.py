@@ -243,6 +243,9 @@ class Venue(Protocol):
     def check_depth(self, depth: int) -> int:
         """`depth` if the venue has it; a UsageError that names those it has otherwise."""
 
+    def kept_depth(self, depth: int) -> int:
+        """Levels per side to keep so that the best `depth` stay right: more where the socket tells of all levels."""
+
     def subscriptions(self, symbols: Sequence[str], depth: int) -> list[str]:
         """Topics of book, trades and candles, those of one symbol together."""
 

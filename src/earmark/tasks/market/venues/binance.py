@@ -72,6 +72,10 @@ class Binance:
             return depth
         raise UsageError(f"an order book of depth {depth} is not offered; depths are 1 to {MAX_DEPTH}.")
 
+    def kept_depth(self, depth: int) -> int:
+        """As many as a snapshot has: a level that is quiet is not told again when the price comes near it."""
+        return MAX_DEPTH
+
     def subscriptions(self, symbols: Sequence[str], depth: int) -> list[str]:
         """Three streams per symbol."""
         self.check_depth(depth)

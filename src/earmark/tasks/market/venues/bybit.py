@@ -73,6 +73,10 @@ class Bybit:
             "the default is 200."
         )
 
+    def kept_depth(self, depth: int) -> int:
+        """The same: of a level below those of the subscription nothing is told."""
+        return depth
+
     def subscriptions(self, symbols: Sequence[str], depth: int) -> list[str]:
         """Three topics per symbol."""
         self.check_depth(depth)
