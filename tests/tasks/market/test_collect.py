@@ -19,6 +19,7 @@ from earmark.store.journal import Journal
 from earmark.store.offline import FeatureStore
 from earmark.store.raw import STREAMS, RawStore, rows_to_table
 from earmark.tasks.market.collect.collector import Collector
+from earmark.tasks.market.collect.reconcile import reconcile
 from earmark.tasks.market.collect.replay import replay_journal
 from earmark.tasks.market.collect.stores import unwritten_samples
 from earmark.tasks.market.schema import SCHEMA
@@ -113,6 +114,43 @@ def test_both_logs_are_empty_at_the_end(session):
     assert unwritten_samples(data / "collector" / "samples") == {}
 
 
+def test_a_venue_of_two_sockets_and_a_snapshot_by_rest(tmp_path):
+    """Binance: books and trades come by sockets of their own, and a book starts with a request."""
+    chosen, until = options(tmp_path, SYMBOLS), reached(100)
+    collector, finished, ledger = collect(
+        chosen, lambda c: until(c) and all_live(c), speed=20, venue="binance"
+    )
+    assert ledger["sockets"]["opened"] == 2
+    assert ledger["requests"]["received"] >= 5  # instruments, two snapshots, candles of two symbols
+    raw = RawStore(tmp_path / "data" / "raw")
+    balances = reconcile(ledger, raw, SYMBOLS)
+    assert all(balance.is_whole and balance.trades_kept >= 100 for balance in balances), balances
+    stored = FeatureStore(tmp_path / "data" / "feature_store").table("training_features").scan().collect()
+    assert len(stored) == finished.n_samples >= 2 * 2
+    for symbol, pipeline in collector.pipelines.items():
+        assert pipeline.book.depth == 1000 and not pipeline.counts["gaps"]
+        starts = raw.scan("candles", symbol).filter("is_closed").collect()["start_ms"].to_list()
+        assert starts == list(range(starts[0], starts[-1] + 1, 60_000)) and starts[-1] >= START_MS
+
+
+def test_the_sockets_of_such_a_venue_come_back_one_by_one(tmp_path):
+    """A book that lost a message or its socket starts again; a trade is neither lost nor doubled."""
+    chosen, until = options(tmp_path, SYMBOLS), reached(120)
+    collector, _, ledger = collect(
+        chosen, lambda c: until(c) and all_live(c), speed=20, venue="binance", faults=FAULTS
+    )
+    assert ledger["sockets"]["opened"] == 4
+    raw = RawStore(tmp_path / "data" / "raw")
+    for balance in reconcile(ledger, raw, SYMBOLS):
+        assert balance.trades_lost == 0 and balance.steps_lost <= balance.steps_due // 4
+        trades = raw.scan("trades", balance.symbol).collect()
+        assert trades["trade_id"].is_unique().all()
+        steps = raw.scan("book_steps", balance.symbol).collect()
+        assert steps["follows_gap"].sum() == collector.pipelines[balance.symbol].counts["gaps"] + 1
+        assert (steps["bid_price"].list.first() < steps["ask_price"].list.first()).all()
+    assert collector.health["BTCUSDT"].n_resyncs == 2
+
+
 async def _cut_off(exchange, chosen, until):
     """Run a collector and cancel it: what its logs hold is what a crash leaves."""
     async with exchange:
@@ -189,6 +227,38 @@ def test_windows_of_the_raw_book(tmp_path):
     assert (rows["timestamp"].diff().drop_nulls() >= 1000).all()
     assert len(rows) == collector.raw_lob_counts["saved"] == collector.raw_lob_counts["collected"] > 20
     assert (rows["bid_price_0"] < rows["ask_price_0"]).all()
+
+
+def test_states_of_the_raw_book_outlast_another_error_of_the_disk(tmp_path):
+    """They are in no log, so they are written at the end whatever ended the collector, or counted as lost."""
+    from earmark.store.journal import JournalError
+    from earmark.tasks.market.collect.raw_lob import RawLobOptions
+
+    def refuse(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    def interrupted(folder, *, is_full):
+        found = []
+
+        def until(collector):
+            if collector.raw_lob_counts.get("collected", 0) < 15:
+                return False
+            found.append(collector)
+            collector.persistence.stores.write_samples = collector.persistence.stores.write_rows = refuse
+            if is_full:
+                (folder / "data" / "raw_lob").parent.mkdir(exist_ok=True)
+                (folder / "data" / "raw_lob").write_text("a file where a folder should be")
+            return True
+
+        chosen = options(folder, ("BTCUSDT",), raw_lob=RawLobOptions(5, 1000), flush_raw_s=1e9)
+        with pytest.raises(JournalError, match="No space left"):
+            collect(chosen, until, speed=20)
+        return found[0].raw_lob_counts
+
+    kept = interrupted(tmp_path / "kept", is_full=False)
+    assert kept["saved"] == kept["collected"] >= 15 and not kept.get("lost")
+    lost = interrupted(tmp_path / "lost", is_full=True)
+    assert lost["lost"] == lost["collected"] >= 15 and not lost.get("saved")
 
 
 def test_a_second_collector_is_refused(tmp_path):

@@ -16,7 +16,7 @@ from collecting import collect, options, reached
 from earmark.cli.main import run
 from earmark.store.offline import FeatureStore
 from earmark.store.raw import RawStore
-from earmark.tasks.market import extract as verb
+from earmark.tasks.market.extraction.sessions import GROUPS
 from earmark.tasks.market.schema import GROUP, market_store_schemas
 
 SYMBOLS = ("BTCUSDT", "4USDT")
@@ -122,7 +122,7 @@ def test_rows_that_the_store_lacks_are_written_once_as_replayed(earmark, project
 def test_each_group_has_a_record_in_the_cache(project, capsys):
     assert run(["-C", str(project), "cache", "stats", "market", "--format", "json"]) == 0
     groups = {row["group"]: row for row in json.loads(capsys.readouterr().out)["groups"]}
-    assert set(groups) == set(verb.GROUPS)
+    assert set(groups) == set(GROUPS)
     assert all(row["entries"] for row in groups.values())
 
 
@@ -133,7 +133,7 @@ def test_cache_check_and_why_know_the_groups(project, capsys):
 
     call("extract", "market", "--workers", "0", "--compare")
     rows = {row["group"]: row for row in call("cache", "check", "market")}
-    assert set(rows) == set(verb.GROUPS)
+    assert set(rows) == set(GROUPS)
     assert all((row["fresh"], row["stale"], row["missing"]) == (4, 0, 0) for row in rows.values())
     assert call("cache", "why", "market.lob")["entries"] >= 4
 

@@ -9,7 +9,7 @@ import click
 from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
-    from earmark.tasks.market.extract import Comparison
+    from earmark.tasks.market.extraction.comparison import Comparison
 
 __all__ = ["check", "extract"]
 
@@ -50,8 +50,8 @@ def extract(invocation: Invocation, /, **given: Any) -> int:
     """
     from earmark.cli.output import complain_of, emit, note
     from earmark.cli.progress import progress
-    from earmark.tasks.market.extract import Wanted
-    from earmark.tasks.market.extract import extract as run_extract
+    from earmark.tasks.market.extraction.extract import Wanted
+    from earmark.tasks.market.extraction.extract import extract as run_extract
 
     wanted = Wanted(
         symbols=_names(given["symbols"]),
@@ -100,8 +100,8 @@ def check(
     from dataclasses import asdict
 
     from earmark.cli.output import emit
-    from earmark.tasks.market.extract import Wanted
-    from earmark.tasks.market.extract import check as check_sessions
+    from earmark.tasks.market.extraction.extract import Wanted
+    from earmark.tasks.market.extraction.extract import check as check_sessions
 
     found = check_sessions(invocation.folder, Wanted(_names(symbols), start_date, end_date))
     emit(invocation, [asdict(row) for row in found])

@@ -23,7 +23,7 @@ CLASSES = ("down", "neutral", "up")
 
 
 def _session_groups(project: Project) -> Mapping[str, Fingerprint]:
-    from earmark.tasks.market.extract import groups_now
+    from earmark.tasks.market.extraction.caching import groups_now
 
     return groups_now(project.root)
 
