@@ -84,8 +84,8 @@ def confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def reliability_figure(bins: ReliabilityBins) -> Figure:
-    """Draw accuracy against confidence with the ideal diagonal, and below it how many items each bin holds."""
+def reliability_figure(bins: ReliabilityBins, noun: str = "items") -> Figure:
+    """Draw accuracy against confidence with the ideal diagonal, and below it how many items (`noun`) each bin holds."""
     figure = _figure(5.0, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     filled = bins.count > 0
@@ -117,14 +117,14 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
             lower.text(
                 left + 0.46 * span, count, f"{count}", ha="center", va="bottom", fontsize=8, color=_INK
             )
-    lower.set(xlabel="confidence (probability of the predicted class)", ylabel="items", xlim=(0, 1))
+    lower.set(xlabel="confidence (probability of the predicted class)", ylabel=noun, xlim=(0, 1))
     lower.set_ylim(0, 1.3 * max(1, bins.count.max(initial=0)))
     _tidy(upper, lower)
     return figure
 
 
-def coverage_figure(curve: CoverageCurve) -> Figure:
-    """Draw accuracy against coverage: what is gained by answering only where the model is sure."""
+def coverage_figure(curve: CoverageCurve, noun: str = "items") -> Figure:
+    """Draw accuracy against coverage: what is gained by answering only where the model is sure; `noun` as above."""
     figure = _figure(5.0, 3.4)
     axes = figure.subplots()
     percent = 100 * curve.coverage
@@ -132,9 +132,11 @@ def coverage_figure(curve: CoverageCurve) -> Figure:
     if curve.accuracy.size:
         overall = 100 * curve.accuracy[-1]
         axes.axhline(overall, linestyle="--", color=_MUTED, linewidth=1)
-        axes.text(1, overall, f"all items: {overall:.0f} %", va="bottom", fontsize=8, color=_INK)
+        axes.text(
+            99, overall - 2, f"all {noun}: {overall:.0f} %", ha="right", va="top", fontsize=8, color=_INK
+        )
     axes.set(
-        xlabel="coverage: share of items answered, most confident first, %", ylabel="accuracy of these, %"
+        xlabel=f"coverage: share of {noun} answered, most confident first, %", ylabel="accuracy of these, %"
     )
     axes.set(xlim=(0, 100), ylim=(0, 103))
     _tidy(axes)

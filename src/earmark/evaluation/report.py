@@ -62,7 +62,12 @@ REPORT_FILES = (
     "sources.csv",
     "MODEL_CARD.md",
 )
-"""Files of every report; `write_report` returns those of one evaluation."""
+"""Files of a report of items; `write_report` returns those of one evaluation."""
+
+_FILES_OF = {
+    "sources": ("sources.csv",),
+    "importance": ("feature_importance.csv", "feature_importance.png"),
+}
 
 _SECTIONS = (
     ("scores", "Scores"),
@@ -117,9 +122,10 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> tuple[Path, ...]
         writers["prediction_analysis.png"] = _png(figures["plane"])
     if evaluation.shift is not None:
         writers["domain_shift.csv"] = _text(domain_shift_csv(evaluation.shift))
-    for name, write in writers.items():
-        write(target / name)
-    return tuple(target / name for name in writers)
+    written = [name for name in writers if name not in _unwritten(evaluation)]
+    for name in written:
+        writers[name](target / name)
+    return tuple(target / name for name in written)
 
 
 def render_report(evaluation: Evaluation) -> str:
@@ -148,6 +154,8 @@ def _render(template: str, evaluation: Evaluation, figures: Mapping[str, Any], *
             e=evaluation,
             figures=figures,
             sections=_sections(evaluation),
+            hidden=_hidden(evaluation),
+            resampled=_resampled(evaluation),
             files=_files(evaluation),
             split_words=_split_words(evaluation),
             openings_sentence=_openings_sentence(evaluation),
@@ -180,18 +188,46 @@ def _environment(escape: bool) -> Environment:
 
 def _sections(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Anchors and titles of the page's sections, in order."""
-    found = [section for section in _SECTIONS if section[0] != "shift" or evaluation.shift is not None]
+    hidden = _hidden(evaluation)
+    found = [section for section in _SECTIONS if section[0] not in hidden]
     own = [(f"analysis-{i}", section.title) for i, section in enumerate(evaluation.analyses)]
     review = [] if evaluation.label_review is None else [("labels", "Labels in doubt")]
-    place = [anchor for anchor, _ in found].index("inputs")
+    place = next(i for i, (anchor, _) in enumerate(found) if anchor in ("inputs", "cost", "seal"))
     return found[:place] + review + own + found[place:]
+
+
+def _hidden(evaluation: Evaluation) -> set[str]:
+    """Sections that the page lacks: of windows of a series, all that say nothing; of items that are drawn, the shift
+    alone, since there an empty section tells what was not looked at.
+    """
+    empty = {
+        "shift": evaluation.shift is None,
+        "sources": not evaluation.sources,
+        "importance": not evaluation.importance,
+        "inputs": not evaluation.set_aside,
+        "cost": not evaluation.stages,
+    }
+    return {
+        name for name, is_empty in empty.items() if is_empty and (evaluation.scored_on or name == "shift")
+    }
 
 
 def _files(evaluation: Evaluation) -> list[str]:
     """What lies beside the page."""
     optional = {"prediction_analysis.png": evaluation.plane, "domain_shift.csv": evaluation.shift}
     more = [name for name, source in optional.items() if source is not None]
-    return [*REPORT_FILES, *more, *(name for section in evaluation.analyses for name in section.files)]
+    unwritten = _unwritten(evaluation)
+    return [
+        *(name for name in REPORT_FILES if name not in unwritten),
+        *more,
+        *(name for section in evaluation.analyses for name in section.files),
+    ]
+
+
+def _unwritten(evaluation: Evaluation) -> set[str]:
+    """Files of `REPORT_FILES` that belong to hidden sections."""
+    hidden = _hidden(evaluation)
+    return {name for section, names in _FILES_OF.items() if section in hidden for name in names}
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -201,8 +237,8 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     drawn = {
         "comparison": plots.comparison_figure(evaluation.comparison, evaluation.headline, words),
         "probabilities": plots.probability_figure(y, p, evaluation.classes, evaluation.class_colours),
-        "reliability": plots.reliability_figure(reliability_bins(y, p)),
-        "coverage": plots.coverage_figure(coverage_curve(y, p)),
+        "reliability": plots.reliability_figure(reliability_bins(y, p), evaluation.item_noun),
+        "coverage": plots.coverage_figure(coverage_curve(y, p), evaluation.item_noun),
         "importance": plots.importance_figure(evaluation.importance, words),
     }
     if evaluation.plane is not None:
@@ -219,7 +255,7 @@ def _page(evaluation: Evaluation, figures: Mapping[str, Any]) -> str:
         "plane": "labels, predictions and errors in the plane of the first two principal components",
         "comparison": f"{words} of this model and each baseline with intervals",
         "probabilities": "probabilities given for each class, per true class",
-        "reliability": "reliability diagram: accuracy against confidence, and items per bin",
+        "reliability": f"reliability diagram: accuracy against confidence, and {evaluation.item_noun} per bin",
         "coverage": "accuracy against coverage",
         "importance": f"drop of {words} per scrambled feature",
     }
@@ -237,6 +273,11 @@ def _split_words(evaluation: Evaluation) -> str:
         "without its "
         "group. The sealed test set was not opened for this."
     )
+
+
+def _resampled(evaluation: Evaluation) -> str:
+    """What the bootstrap draws, in words."""
+    return "blocks of time" if evaluation.scored_on else "groups"
 
 
 def _openings_sentence(evaluation: Evaluation) -> str:

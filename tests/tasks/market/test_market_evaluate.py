@@ -77,6 +77,19 @@ def test_the_report_says_which_rows_were_scored(assessed):
     assert {"report.html", "metrics.json", "MODEL_CARD.md", "symbols.csv", "confidence.csv"} <= names
     page = (assessed.folder / "report.html").read_text()
     assert "Scored on the newest part before the sealed period" in page
+    assert "blocks of time" in page and "all windows:" in page
+    for foreign in (
+        "out of fold",
+        "must not straddle",
+        "were not recorded",
+        "Not recorded",
+        ">file<",
+        "items",
+    ):
+        assert foreign not in page.split("<body", 1)[-1], foreign
+    assert not {"sources.csv", "feature_importance.csv"} & names
+    errors = (assessed.folder / "errors.csv").read_text().splitlines()
+    assert errors[1].startswith(("4USDT 2025-06-15 ", "ETHUSDT 2025-06-15 "))
     assert (
         "Up against down" in page and "out of fold" not in page.split("<body", 1)[-1].split("</header", 1)[0]
     )

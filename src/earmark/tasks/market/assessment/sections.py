@@ -115,25 +115,28 @@ def confidence_rows(part: Part, classes: Sequence[str]) -> list[dict[str, Any]]:
 def _symbols(part: Part) -> Section:
     rows = symbol_scores(part)
     best, worst = (pick(rows, key=lambda row: row["accuracy"]) for pick in (max, min))
-    return Section(
-        "symbols",
-        "Symbols",
-        (
+    if len(rows) == 1:
+        sentence = f"All windows are of {best['symbol']}, {best['horizon_s']:g} s ahead."
+    else:
+        sentence = (
             f"Accuracy lies between {worst['accuracy']:.3f} ({worst['symbol']}) and {best['accuracy']:.3f} "
-            f"({best['symbol']}), {best['horizon_s']:g} s ahead.",
-        ),
-        {"symbols.csv": rows},
-        files=("symbols.csv",),
-    )
+            f"({best['symbol']}), {best['horizon_s']:g} s ahead."
+        )
+    return Section("symbols", "Symbols", (sentence,), {"symbols.csv": rows}, files=("symbols.csv",))
 
 
 def _confidence(part: Part, classes: Sequence[str]) -> Section:
     rows = confidence_rows(part, classes)
     right, wrong = rows[0]["confidence_when_right"], rows[0]["confidence_when_wrong"]
+    means = [
+        f"{mean:.3f} where the answer is {what}"
+        for what, mean in (("right", right), ("wrong", wrong))
+        if not np.isnan(mean)
+    ]
     return Section(
         "confidence",
         "Confidence when right and when wrong",
-        (f"Mean confidence is {right:.3f} where the answer is right and {wrong:.3f} where it is wrong.",),
+        (f"Mean confidence is {' and '.join(means)}.",),
         {"confidence.csv": rows},
         files=("confidence.csv",),
     )

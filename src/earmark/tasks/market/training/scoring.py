@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,7 +137,9 @@ def evaluation_of(
         "sealed period was not opened for this.",
         classes=classes,
         ids=tuple(f"{symbol}@{time}" for symbol, time in zip(symbols, windows.time_ms.tolist(), strict=True)),
-        paths=tuple(symbols),
+        paths=tuple(
+            _place(symbol, time) for symbol, time in zip(symbols, windows.time_ms.tolist(), strict=True)
+        ),
         y=windows.y,
         p=test.predicted.probabilities,
         groups=time_blocks(windows.time_ms, windows.table.interval_ms),
@@ -149,3 +152,8 @@ def evaluation_of(
         seed=seed,
         warnings=warnings,
     )
+
+
+def _place(symbol: str, time_ms: int) -> str:
+    """``ETHUSDT 2025-06-15 12:00:30``: a window for readers, in UTC."""
+    return f"{symbol} {datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
