@@ -110,7 +110,8 @@ def test_ctrl_c_ends_the_search_and_resume_goes_on(project, capsys, monkeypatch)
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="process groups of POSIX")
 def test_ctrl_c_at_a_terminal_reaches_the_workers_too(project, capsys):
-    asked = ("--model", "gbm", "--trials", "6", "--patience", "0", "--workers", "2", "--reset", *SHORT)
+    group = ("--mode", "group", "--group", "learning_rate", "--trials", "8", "--patience", "0")
+    asked = ("--model", "gbm", "--epochs", "8", *group, "--workers", "2", "--reset", *SHORT)
     process = subprocess.Popen(
         [sys.executable, "-m", "earmark", "-C", str(project), "grid", "market", *asked],
         stderr=subprocess.PIPE,
@@ -127,4 +128,4 @@ def test_ctrl_c_at_a_terminal_reaches_the_workers_too(project, capsys):
     assert earmark(project, "grid", "market", "--mode", "resume", "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == "completed"
-    assert all(result["trials"] == 6 for result in found["results"])
+    assert all(result["trials"] == 8 for result in found["results"])
