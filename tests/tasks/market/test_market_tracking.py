@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from learnable_store import QUICK, learnable_project
 
 from earmark.errors import MissingExtraError
 from earmark.tasks.market.training.config import train_config
@@ -19,17 +18,16 @@ mlflow = pytest.importorskip("mlflow")
 pytestmark = pytest.mark.filterwarnings("default")  # those of MLflow and its drivers are theirs
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return learnable_project(tmp_path_factory.mktemp("project"), 900)
+PLAIN = {"model_name": "majority", "sequence_length": 10, "export_onnx": False}
 
 
 @pytest.fixture(scope="module")
-def tracked(project):
-    """A training that is tracked in the project's own database."""
-    uri = resolve_uri(project, None, wanted=True)
-    config = train_config(QUICK, {"export_onnx": True, "mlflow_uri": uri, "data_config": {"stride": 8}})
-    return train(project, config, reuse=False), uri
+def tracked(learnable, network):
+    """A run, the name it was tracked under, and the project's own database."""
+    uri, run = resolve_uri(learnable, None, wanted=True), network[0].run
+    done = track(run, uri, "model_training")
+    assert done.run_id is not None, done.warnings
+    return run, done.run_id, uri
 
 
 def check_tracked(run, run_id, uri):
@@ -56,30 +54,36 @@ def check_tracked(run, run_id, uri):
     return client
 
 
-def test_a_run_is_tracked_whole(tracked, project):
-    result, uri = tracked
-    client = check_tracked(result.run, result.mlflow_run, uri)
+def test_a_run_is_tracked_whole(tracked):
+    run, run_id, uri = tracked
+    client = check_tracked(run, run_id, uri)
     assert uri.endswith("data/mlflow/mlruns.db") and Path(uri.removeprefix("sqlite:///")).is_file()
     assert set(EXPERIMENTS) <= {experiment.name for experiment in client.search_experiments()}
-    files = {file.path for file in client.list_artifacts(result.mlflow_run, "run")}
+    files = {file.path for file in client.list_artifacts(run_id, "run")}
     assert {"run/run.toml", "run/test.parquet", "run/MODEL_CARD.md"} <= files
     assert not (Path.cwd() / "mlruns").exists()
 
 
 def test_the_model_has_its_signature(tracked):
-    result, uri = tracked
+    _, run_id, uri = tracked
     client = mlflow.MlflowClient(tracking_uri=uri)
-    info = mlflow.models.get_model_info(client.download_artifacts(result.mlflow_run, "model"))
+    info = mlflow.models.get_model_info(client.download_artifacts(run_id, "model"))
     assert info.signature.inputs.inputs[0].shape == (-1, 10, 112)
     assert info.signature.outputs.inputs[0].shape == (-1, 5)
 
 
-def test_a_server_that_is_down_costs_nothing(project):
+def test_a_training_that_is_asked_to_tracks_itself(tracked, learnable):
+    uri = tracked[2]
+    result = train(learnable, train_config(PLAIN, {"mlflow_uri": uri}), reuse=False)
+    found = mlflow.MlflowClient(tracking_uri=uri).get_run(result.mlflow_run)
+    assert found.info.run_name == result.run.name and found.info.status == "FINISHED"
+
+
+def test_a_server_that_is_down_costs_nothing(learnable):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://me:secret@127.0.0.1:{free.getsockname()[1]}"
-    model = {"model_name": "majority", "sequence_length": 10, "export_onnx": False, "mlflow_uri": uri}
-    result = train(project, train_config(model))
+    result = train(learnable, train_config(PLAIN, {"mlflow_uri": uri}), reuse=False)
     assert result.run.path.is_dir() and result.mlflow_run is None
     said = next(text for text in result.messages if "did not take the run" in text)
     assert "earmark runs track" in said and "secret" not in said
@@ -87,8 +91,8 @@ def test_a_server_that_is_down_costs_nothing(project):
 
 
 def test_undefined_numbers_stay_undefined(tracked):
-    result, uri = tracked
-    run = type(result.run)(result.run.path, result.run.config)
+    real, _, uri = tracked
+    run = type(real)(real.path, real.config)
     run.__dict__["metrics"] = {**run.metrics, "mcc": {"value": None, "direction": "higher", "folds": []}}
     done = track(run, uri, "model_training")
     found = mlflow.MlflowClient(tracking_uri=uri).get_run(done.run_id)
@@ -111,7 +115,7 @@ def test_the_uri_is_asked_for_or_of_the_environment(tmp_path, monkeypatch):
 def test_without_mlflow_the_extra_is_named(tracked, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
     with pytest.raises(MissingExtraError, match=r"earmark\[track\]"):
-        track(tracked[0].run, "sqlite:///x.db", "model_training")
+        track(tracked[0], "sqlite:///x.db", "model_training")
 
 
 def server_programs():
@@ -169,7 +173,7 @@ def postgresql(tmp_path_factory):
 @pytest.mark.slow
 def test_a_run_is_tracked_in_postgresql(tracked, postgresql, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = tracked[0].run
+    run = tracked[0]
     done = track(run, postgresql.replace("+psycopg2", ""), "model_training")
     assert done.run_id is not None, done.warnings
     check_tracked(run, done.run_id, postgresql)

@@ -30,16 +30,8 @@ LOGISTIC = {"model_name": "logistic", "sequence_length": 10, "export_onnx": Fals
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return learnable_project(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def network(project):
-    """A finished training of a small network, with what it told."""
-    events = []
-    config = train_config(QUICK, {"export_onnx": True, "int8": True, "min_accuracy": 0.5})
-    return train(project, config, on_event=events.append), events, config
+def project(learnable):
+    return learnable
 
 
 @pytest.fixture(scope="module")

@@ -321,15 +321,22 @@ def _switched(before: Mapping[str, bool], layer: Mapping[str, Any]) -> dict[str,
 
 
 def _check_together(config: TrainConfig) -> None:
+    rules = (*_conflicts_of_rows(config), *_conflicts_of_labels(config), *_conflicts_of_the_model(config))
+    problems = [sentence for is_broken, sentence in rules if is_broken]
+    if problems:
+        raise UsageError(
+            f"The training configuration contradicts itself: {'; '.join(problems)}. Change one of each."
+        )
+
+
+def _conflicts_of_rows(config: TrainConfig) -> tuple[tuple[bool, str], ...]:
+    """Whether two settings contradict each other, and what to say then."""
     from earmark.models.sequence.registry import model_class
     from earmark.tasks.market.level_series import LEVELS_VIEW
     from earmark.tasks.market.training.recipe import view_of
 
-    changed = config.changed
-    barriers = sorted(name for name in changed if name.startswith("tb_"))
-    triple = config.labeling_method == "triple_barrier"
-    legacy = config.data_source == "legacy"
-    rules = (
+    legacy, view = config.data_source == "legacy", view_of(config)
+    return (
         (
             config.days is not None and config.start_date is not None,
             "days and start_date both say where rows begin",
@@ -339,47 +346,52 @@ def _check_together(config: TrainConfig) -> None:
             "data_path names a folder of legacy files, and data_source is not legacy",
         ),
         (
+            view != LEVELS_VIEW and model_class(config.model_name).reads_levels,
+            f"model {config.model_name} reads the view {LEVELS_VIEW}, and view={view} has no levels",
+        ),
+        (
+            "every" in config.data_config and view != LEVELS_VIEW,
+            f"data_config.every is the distance of rows of view={LEVELS_VIEW}",
+        ),
+        (view == LEVELS_VIEW and legacy, f"legacy files have no view={LEVELS_VIEW}"),
+        ("embargo_pct" in config.changed and not config.use_embargo, "embargo_pct needs use_embargo"),
+    )
+
+
+def _conflicts_of_labels(config: TrainConfig) -> tuple[tuple[bool, str], ...]:
+    changed, triple = config.changed, config.labeling_method == "triple_barrier"
+    barriers = sorted(name for name in changed if name.startswith("tb_"))
+    return (
+        (
             triple and config.horizon_s is not None and "tb_max_holding_period" in changed,
             "horizon_s and tb_max_holding_period both set the time limit of the barriers",
         ),
         (bool(barriers) and not triple, f"{', '.join(barriers)} need labeling_method=triple_barrier"),
         (
-            "rolling_window_size" in changed and not config.use_rolling_normalization,
+            config.label_set is not None and "labeling_method" in changed,
+            "label_set and labeling_method both choose the labels",
+        ),
+    )
+
+
+def _conflicts_of_the_model(config: TrainConfig) -> tuple[tuple[bool, str], ...]:
+    rolling = config.use_rolling_normalization
+    return (
+        (
+            "rolling_window_size" in config.changed and not rolling,
             "rolling_window_size needs use_rolling_normalization",
         ),
         (
-            config.use_rolling_normalization and config.missing != "drop",
+            rolling and config.missing != "drop",
             f"use_rolling_normalization leaves first rows without values, and missing={config.missing} makes them up",
         ),
-        ("embargo_pct" in changed and not config.use_embargo, "embargo_pct needs use_embargo"),
         (
             config.cpcv_n_test_splits >= config.cpcv_n_splits,
             f"cpcv_n_test_splits is {config.cpcv_n_test_splits}, expected fewer than cpcv_n_splits, "
             f"{config.cpcv_n_splits}",
         ),
-        (
-            config.label_set is not None and "labeling_method" in changed,
-            "label_set and labeling_method both choose the labels",
-        ),
-        (
-            config.view not in (None, LEVELS_VIEW) and model_class(config.model_name).reads_levels,
-            f"model {config.model_name} reads the view {LEVELS_VIEW}, and view={config.view} has no levels",
-        ),
-        (
-            "every" in config.data_config and view_of(config) != LEVELS_VIEW,
-            f"data_config.every is the distance of rows of view={LEVELS_VIEW}",
-        ),
-        (
-            view_of(config) == LEVELS_VIEW and legacy,
-            f"legacy files have no view={LEVELS_VIEW}",
-        ),
         (config.int8 and not config.export_onnx, "int8 is a form of the ONNX file, and export_onnx is off"),
     )
-    problems = [sentence for is_broken, sentence in rules if is_broken]
-    if problems:
-        raise UsageError(
-            f"The training configuration contradicts itself: {'; '.join(problems)}. Change one of each."
-        )
 
 
 def _problems(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ Who watches is told by dicts: ``{"event": "step", "step": ...}``, ``{"event": "n
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -363,14 +363,8 @@ class _Training:
 
 def _analyses(config: TrainConfig) -> AfterTraining | None:
     """The analyses that were asked for, of the module beside; None where none was."""
-    import importlib
-    import importlib.util
-
-    wanted: Sequence[str] = [name for name in ("use_cpcv", "calculate_pbo") if getattr(config, name)]
-    if not wanted:
+    if not (config.use_cpcv or config.calculate_pbo):
         return None
-    name = f"{__package__}.analyses"
-    if importlib.util.find_spec(name) is None:
-        raise UsageError(f"{' and '.join(wanted)} cannot be met by this version of earmark. Leave it off.")
-    found: AfterTraining = importlib.import_module(name).after_training
-    return found
+    from earmark.tasks.market.training.analyses import after_training
+
+    return after_training
