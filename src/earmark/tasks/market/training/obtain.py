@@ -56,6 +56,9 @@ OPTION_OF = {
 }
 """Setting -> field of `PrepareOptions` with the same value."""
 
+FULL_SHARE = 0.95
+"""A label set with so many of the rows that another labels is as full as that."""
+
 Tell = Callable[["Progress"], None]
 
 
@@ -291,9 +294,22 @@ class _Obtaining:
         fitting = [record for record in LabelSets(self.store).list() if _fits(record, request, self.config)]
         if not fitting:
             self._label(request, "No label set fits")
-        elif fitting[0]["id"] == _set_id(request) and self._is_behind(fitting[0], group):
+            return _set_id(request)
+        chosen = self._fullest(fitting)
+        if chosen["id"] == _set_id(request) and self._is_behind(chosen, group):
             self._label(request, "Rows came after the labels")
-        return str(fitting[0]["id"]) if fitting else _set_id(request)
+        return str(chosen["id"])
+
+    def _fullest(self, fitting: list[dict[str, Any]]) -> dict[str, Any]:
+        """The newest set that labels about as many rows as any: one made for a few rows is no later version."""
+        rows = [self._labelled(record, self.config.symbols) for record in fitting]
+        place = next(place for place, n in enumerate(rows) if n >= FULL_SHARE * max(rows))
+        if place > 0:
+            self.notes.append(
+                f"Label set {fitting[place]['id']} is used, which labels {rows[place]} rows; {fitting[0]['id']} is "
+                f"newer and labels {rows[0]}. To train on that one, name it as label_set."
+            )
+        return fitting[place]
 
     def _label_request(self, group: str) -> LabelRequest:
         from earmark.tasks.market.labels.label import LabelRequest
@@ -319,9 +335,15 @@ class _Obtaining:
         self.notes.append(f"{why}: {report.rows} rows were labelled, set {report.set_id}.")
 
     def _is_behind(self, record: dict[str, Any], group: str) -> bool:
-        horizon = f"{self.config.horizon}s"
-        labelled = sum(int(row["rows"]) for row in record["coverage"] if row["horizon"] == horizon)
-        return labelled < self._count(group, symbols=())
+        return self._labelled(record) < self._count(group, symbols=())
+
+    def _labelled(self, record: dict[str, Any], symbols: tuple[str, ...] = ()) -> int:
+        """Rows of a set that have the horizon, of all symbols where none is named."""
+        return sum(
+            int(row["rows"])
+            for row in record["coverage"]
+            if row["horizon"] == f"{self.config.horizon}s" and (not symbols or row["symbol"] in symbols)
+        )
 
     def _count(self, group: str, symbols: tuple[str, ...] | None = None) -> int:
         """Stored rows, of the configuration's symbols unless others are named; none named: of all."""
