@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sequence_settings import make
-from series_tables import windows
+from window_tables import windows
 
 SETTINGS = {
     "epochs": 8,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from series_tables import book_windows, windows
+from window_tables import book_windows, windows
 
 from earmark.data.windows import Windows
 from earmark.models.sequence import registry

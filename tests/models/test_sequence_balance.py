@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from series_tables import windows
+from window_tables import windows
 
 from earmark.models.sequence.balance import balanced_draws, class_weights, nearest_neighbours
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from series_tables import HORIZON_MS, STEP_MS, series
+from window_tables import HORIZON_MS, STEP_MS, series
 
 from earmark.data.windows import make_windows
 from earmark.models.sequence import registry

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sequence_settings import PLAIN, SIZES
-from series_tables import book_windows, series, windows
+from window_tables import book_windows, series, windows
 
 from earmark.data.windows import Windows, make_windows
 from earmark.errors import InputError, MissingExtraError, RunError, SchemaError, UsageError

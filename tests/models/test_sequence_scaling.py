@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from series_tables import STEP_MS, series, windows
+from window_tables import STEP_MS, series, windows
 
 from earmark.data.windows import Windows, make_windows
 from earmark.errors import SchemaError

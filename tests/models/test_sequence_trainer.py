@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fit_sequence import fit
 from sequence_settings import make
-from series_tables import windows
+from window_tables import windows
 
 from earmark.errors import UsageError
 from earmark.models.sequence.base import StopTraining

@@ -118,7 +118,8 @@ def moments(returns: ArrayLike) -> Moments:
     if not len(values) or np.ptp(values) == 0:
         return Moments(sharpe_ratio(values), len(values), 0.0, 3.0)
     deviation = values - values.mean()
-    skewness, kurtosis = (float(np.mean((deviation / values.std()) ** k)) for k in (3, 4))
+    deviation /= np.abs(deviation).max()  # squares of tiny returns would vanish
+    skewness, kurtosis = (float(np.mean((deviation / deviation.std()) ** k)) for k in (3, 4))
     return Moments(sharpe_ratio(values), len(values), skewness, kurtosis)
 
 
