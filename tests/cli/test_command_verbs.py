@@ -75,7 +75,9 @@ def test_shape_of_cache_check(answer):
 
 def test_shape_of_runs(answer):
     (run,) = answer("runs", "list")
-    assert list(run) == ["name", "task", "algorithm", "strategy", "created", "seconds", "path", "metrics"]
+    assert list(run) == [
+        "name", "task", "algorithm", "strategy", "stage", "created", "seconds", "path", "metrics",
+    ]  # fmt: skip
     shown = answer("runs", "show", "latest")
     assert list(shown) == ["name", "path", "config", "metrics", "auxiliary_metrics", "decision"]
     assert shown["name"] == run["name"]

@@ -225,7 +225,7 @@ class LabelSets:
     def _commit(
         self, set_id: str, change: _Change, before: Mapping[str, Any], record: Mapping[str, Any]
     ) -> None:
-        written = datetime.now(UTC).isoformat(timespec="seconds")
+        written = datetime.now(UTC).isoformat(timespec="microseconds")  # two sets of one second have an order
         entry = {
             "written": written,
             "added": change.added,

@@ -17,7 +17,7 @@ pytest.importorskip("aiohttp")
 from earmark.cli.main import cli
 from earmark.cli.market.collect import _NAMED_OTHERWISE, _NOT_SETTINGS, collect
 from earmark.errors import UsageError
-from earmark.tasks.market.collect import verb
+from earmark.tasks.market.collect import raw_lob, verb
 from earmark.tasks.market.collect.metrics import serve_metrics
 from earmark.tasks.market.settings import MarketSettings
 from earmark.tasks.settings import load_settings
@@ -94,7 +94,7 @@ def test_durations(text, seconds):
 def test_every_setting_is_an_option_and_is_read():
     options = {_NAMED_OTHERWISE.get(p.name, p.name) for p in collect.params} - set(_NOT_SETTINGS)
     assert set(MarketSettings.model_fields) <= options
-    text = Path(verb.__file__).read_text()
+    text = Path(verb.__file__).read_text() + Path(raw_lob.__file__).read_text()
     read = set(re.findall(r"market\.(\w+)", text))
     assert set(MarketSettings.model_fields) <= read
 
@@ -123,11 +123,19 @@ def test_settings_reach_the_collector(tmp_path):
 def test_metrics_are_served_per_symbol():
     row = {
         "state": "live", "mid": 100.5, "spread": 1.0, "age_s": 0.1, "updates_per_s": 10.0, "buffer_size": 3,
-        "buffer_memory_mb": 0.1, "counts": {"gaps": 2}, "skipped": {"no book": 1}, "total_samples": 4, "resyncs": 1,
+        "buffer_memory_mb": 0.1, "counts": {"gaps": 2}, "skipped": {"no_book": 1}, "total_samples": 4, "resyncs": 1,
         "reconnects": 0,
     }  # fmt: skip
     totals = dict.fromkeys(
-        ("loop_lag_ms", "worst_loop_lag_ms", "backlog_bytes", "rss_mb", "clock_offset_ms", "files_written"),
+        (
+            "loop_lag_ms",
+            "worst_loop_lag_ms",
+            "worst_loop_busy_ms",
+            "backlog_bytes",
+            "rss_mb",
+            "clock_offset_ms",
+            "files_written",
+        ),
         1.0,
     )
     found = {**totals, "total_samples": 4, "counts": {"applied": 5}, "symbols": {"4USDT": row}}
