@@ -1,11 +1,14 @@
 # Everything here runs in the environment that is active.
-.PHONY: test slow check docs reference build constraints
+.PHONY: test slow slow-market check docs reference build constraints
 
 test:            ## the quick tests
 	python -m pytest -n auto --dist worksteal
 
 slow:            ## all tests
 	python -m pytest -n auto --dist worksteal -m "slow or not slow"
+
+slow-market:     ## the longer tests of the market alone: the guide, kills, a full disk, PostgreSQL
+	python -m pytest -n auto --dist worksteal -m slow tests/tasks/market tests/faults tests/orderbook tests/store
 
 check:           ## style, types, layers
 	ruff check .

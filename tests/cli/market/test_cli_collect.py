@@ -137,7 +137,7 @@ def test_metrics_are_served_per_symbol():
             "files_written",
         ),
         1.0,
-    )
+    )  # fmt: skip
     found = {**totals, "total_samples": 4, "counts": {"applied": 5}, "symbols": {"4USDT": row}}
     with serve_metrics(0, lambda: found) as port, urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text = answer.read().decode()
