@@ -51,6 +51,15 @@ def test_every_stream_gives_back_its_rows(tmp_path: Path) -> None:
     assert store.symbols() == [SYMBOL]
 
 
+def test_the_newest_row_is_known_without_reading_any(tmp_path: Path) -> None:
+    store = RawStore(tmp_path)
+    assert store.newest_ms("trades", SYMBOL) is None
+    store.append("trades", SYMBOL, _trades(5, MIDNIGHT + 86_400_000))
+    store.append("trades", SYMBOL, _trades(3))
+    assert store.newest_ms("trades", SYMBOL) == MIDNIGHT + 86_400_004
+    assert store.newest_ms("candles", SYMBOL) is None
+
+
 def test_books_of_any_depth_come_back_bit_for_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     states = [

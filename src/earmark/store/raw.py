@@ -248,6 +248,11 @@ class RawStore:
                 found.append(path)
         return found
 
+    def newest_ms(self, stream: str, symbol: str) -> int | None:
+        """Time of the newest row of a stream, as the names of its files say; None where there is none."""
+        names = (parse_name(path.name) for path in self.files(stream, symbol))
+        return max((name.last_ms for name in names if name is not None), default=None)
+
     def symbols(self) -> list[str]:
         """Symbols of which anything is stored."""
         return sorted(p.name for p in self.root.glob("*") if p.is_dir() and p.name[0] not in "._")

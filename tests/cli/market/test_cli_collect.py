@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -17,6 +18,7 @@ pytest.importorskip("aiohttp")
 from earmark.cli.main import cli
 from earmark.cli.market.collect import _NAMED_OTHERWISE, _NOT_SETTINGS, collect
 from earmark.errors import UsageError
+from earmark.store.raw import RawStore
 from earmark.tasks.market.collect import raw_lob, verb
 from earmark.tasks.market.collect.metrics import serve_metrics
 from earmark.tasks.market.settings import MarketSettings
@@ -53,6 +55,20 @@ def test_a_run_from_the_shell_ends_by_itself_and_says_what_it_did(tmp_path):
     assert json.loads(status.stdout)["is_running"] is False
     assert json.loads(status.stdout)["total_samples"] == found["total_samples"]
     assert (tmp_path / "data/raw/4USDT/book_steps").is_dir()
+
+
+@pytest.mark.slow
+def test_a_second_simulated_market_begins_behind_the_first_which_ended_now(tmp_path):
+    ends = []
+    for _ in range(2):
+        run = invoke(
+            tmp_path, "--symbols", "BTCUSDT", "--simulator", "--speed", "200", "--duration", "3m", "--quiet"
+        )
+        assert run.exit_code == 0, run.output
+        ends.append(RawStore(tmp_path / "data/raw").newest_ms("book_steps", "BTCUSDT"))
+    assert abs(ends[0] / 1000 - time.time()) < 180
+    ticks = RawStore(tmp_path / "data/raw").scan("book_steps", "BTCUSDT").collect()["time_ms"].to_list()
+    assert ticks == sorted(set(ticks)) and ends[1] - ends[0] > 900_000
 
 
 def test_the_plan_opens_no_connection(tmp_path):

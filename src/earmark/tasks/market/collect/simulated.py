@@ -37,9 +37,15 @@ class SimulatedExchange:
 
 @contextmanager
 def simulated_exchange(
-    symbols: Sequence[str], *, venue: str, speed: float = 1.0, faults: str = "", seed: int = 0
+    symbols: Sequence[str],
+    *,
+    venue: str,
+    speed: float = 1.0,
+    faults: str = "",
+    seed: int = 0,
+    start_ms: int | None = None,
 ) -> Iterator[SimulatedExchange]:
-    """Run it while the context lasts.
+    """Run it while the context lasts; its time begins at `start_ms`, by default that of the wall.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def simulated_exchange(
     """
     command = [sys.executable, "-m", "earmark.tasks.market.simulator", "--symbols", ",".join(symbols)]
     command += ["--venue", venue, "--speed", str(speed), "--faults", faults, "--seed", str(seed)]
-    command += ["--follow-readers"]
+    command += ["--follow-readers", *([] if start_ms is None else ["--start-ms", str(start_ms)])]
     # A session of its own: Ctrl-C is for the collector, which ends the exchange when it has flushed.
     with subprocess.Popen(
         command,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from earmark.errors import UsageError
+from earmark.store.raw import RawStore
 from earmark.tasks.market.collect.buffers import limits_of
 from earmark.tasks.market.collect.collector import Collector
 from earmark.tasks.market.collect.connection import Timing
@@ -32,6 +34,9 @@ __all__ = ["Simulation", "collect", "options_of", "parse_duration", "places_of",
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|)")
 _SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+_PAUSE_MS = 900_000
+"""A simulated market begins so long behind what is stored: more than can wait in a journal for the raw store."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,7 @@ def collect(
                     speed=simulation.speed,
                     faults=simulation.faults,
                     seed=settings.settings.seed,
+                    start_ms=_beginning_ms(options, simulation.speed, duration_s),
                 )
             )
             clock = exchange.clock
@@ -194,6 +200,15 @@ def collect(
         if simulation is not None and on_ledger is not None:
             on_ledger(exchange.ledger())
         return finished
+
+
+def _beginning_ms(options: CollectOptions, speed: float, duration_s: float | None) -> int:
+    """When a simulated market begins: so that a fast one ends now, and behind what is stored of an earlier one."""
+    ahead_s = duration_s if duration_s is not None and speed > 1 else 0.0
+    begins = int((time.time() - ahead_s) * 1000)
+    raw = RawStore(options.places.data / "raw")
+    stored = [raw.newest_ms("book_steps", symbol) for symbol in options.symbols]
+    return max(begins, *(newest + _PAUSE_MS for newest in stored if newest is not None), 0)
 
 
 async def _run(collector: Collector, metrics_port: int | None) -> Finished:
