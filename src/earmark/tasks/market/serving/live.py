@@ -12,11 +12,10 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from earmark.errors import EarmarkError, UsageError
 from earmark.orderbook.state import STEP_MS
@@ -25,6 +24,7 @@ from earmark.tasks.market.serving.challenge import CHALLENGER, CHAMPION, Answere
 from earmark.tasks.market.serving.model import ServedModel
 from earmark.tasks.market.serving.stored import newest_rows
 from earmark.tasks.market.serving.ticks import Ticks
+from earmark.tasks.market.serving.worker import Worker
 
 if TYPE_CHECKING:
     from earmark.orderbook.state import BookState
@@ -39,6 +39,8 @@ CHALLENGE_FILE = "market/challenge.sqlite"
 """Below the project's data folder."""
 _JUDGED_EVERY = 20
 """Ticks between two looks at an experiment."""
+
+_Tick: TypeAlias = "tuple[Sequence[Sample], Sequence[tuple[str, BookState]]]"
 
 Record = dict[str, Any]
 Emit = Callable[[Record], None]
@@ -101,13 +103,13 @@ def live(
         )
         if options.simulation is None:
             _warm_up(settings, answerer)
-        worker = stack.enter_context(_Worker(answerer, emit))
+        worker = stack.enter_context(Worker(_answering(answerer, emit)))
         return collect(
             settings,
             duration_s=options.duration_s,
             simulation=options.simulation,
-            on_samples=None if answerer.model.reads_levels else worker.take_samples,
-            on_states=worker.take_states if answerer.model.reads_levels else None,
+            on_samples=None if answerer.model.reads_levels else lambda samples: worker.give((samples, ())),
+            on_states=(lambda states: worker.give(((), states))) if answerer.model.reads_levels else None,
             on_compile=on_compile,
             adjust=lambda found: _adjusted(found, answerer.model, data),
         )
@@ -202,44 +204,15 @@ class Duel:
             self.is_over = True
 
 
-class _Worker:
-    """Answers ticks in a thread; its first error is raised where the next tick is given."""
+def _answering(answerer: Answerer | Duel, emit: Emit) -> Callable[[_Tick], None]:
+    """What the model's thread does with the samples, or the books, of a tick."""
+    ticks = Ticks(answerer.model)
 
-    def __init__(self, answerer: Answerer | Duel, emit: Emit) -> None:
-        self._answerer, self._emit, self._ticks = answerer, emit, Ticks(answerer.model)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._pending: list[Future[None]] = []
+    def answer(tick: _Tick) -> None:
+        for record in answerer.take(ticks.observed(*tick)):
+            emit(record)
 
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown()
-        if kind is None:
-            self._raise_first(self._pending)
-
-    def take_samples(self, samples: Sequence[Sample]) -> None:
-        """Queue the samples of a tick."""
-        self._take(samples, ())
-
-    def take_states(self, states: Sequence[tuple[str, BookState]]) -> None:
-        """Queue the books of a tick."""
-        self._take((), states)
-
-    def _take(self, samples: Sequence[Sample], states: Sequence[tuple[str, BookState]]) -> None:
-        done = [future for future in self._pending if future.done()]
-        self._pending = [future for future in self._pending if not future.done()]
-        self._raise_first(done)
-        self._pending.append(self._pool.submit(self._answer, samples, states))
-
-    def _answer(self, samples: Sequence[Sample], states: Sequence[tuple[str, BookState]]) -> None:
-        for record in self._answerer.take(self._ticks.observed(samples, states)):
-            self._emit(record)
-
-    @staticmethod
-    def _raise_first(futures: Iterable[Future[None]]) -> None:
-        for future in futures:
-            future.result()
+    return answer
 
 
 def _adjusted(found: CollectOptions, model: ServedModel, data: Path | None) -> CollectOptions:
