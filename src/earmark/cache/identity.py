@@ -1,5 +1,7 @@
 """Identity of an input: the xxh3-128 of its bytes, so that names, places and dates do not matter.
 
+A part of a recording (`earmark.audio.fragment`) has an identity of its own, made of the recording's and its span.
+
 Reading every file on every run would cost minutes, so an identity is remembered:
 
 * a local file by (path, size, mtime_ns, ctime_ns, inode): a warm run costs one ``stat``. Changed bytes under
@@ -23,6 +25,7 @@ from typing import Any, BinaryIO, Final, Protocol
 
 import xxhash
 
+from earmark.audio.fragment import Span, split_fragment
 from earmark.errors import InputError
 
 __all__ = ["Identifier", "Memory", "identify_bytes"]
@@ -91,11 +94,17 @@ class Identifier:
 
     def identify_many(self, uris: Sequence[str | os.PathLike[str]]) -> list[bytes | InputError]:
         """Identity of each of ``uris``; for one that cannot be read, the error in its place."""
+        parts = [split_fragment(os.fspath(uri)) for uri in uris]
+        recordings = list(dict.fromkeys(recording for recording, _ in parts))
+        known = dict(zip(recordings, self._identify_recordings(recordings), strict=True))
+        return [_of_part(known[recording], span) for recording, span in parts]
+
+    def _identify_recordings(self, uris: Sequence[str]) -> list[bytes | InputError]:
         places = [_local_path(uri) for uri in uris]
         keys = [_memo_key(uri, place) for uri, place in zip(uris, places, strict=True)]
         known = self._memory.recall(keys)
         return [
-            self._identity(str(uri), place, key, memo)
+            self._identity(uri, place, key, memo)
             for uri, place, key, memo in zip(uris, places, keys, known, strict=True)
         ]
 
@@ -146,6 +155,13 @@ class Identifier:
         if token is not None:
             self._memory.remember(key, _REMOTE_MEMO.pack(token, identity))
         return identity
+
+
+def _of_part(identity: bytes | InputError, span: Span | None) -> bytes | InputError:
+    """Identity of a part of a recording; the span's text is in it, so that nothing else can have the same."""
+    if span is None or isinstance(identity, InputError):
+        return identity
+    return xxhash.xxh3_128_digest(b"part " + identity + str(span).encode())
 
 
 def _local_path(uri: str | os.PathLike[str]) -> str | None:

@@ -7,13 +7,15 @@ others' results standing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from earmark.audio.clip import Clip
 from earmark.audio.decode import decode
+from earmark.audio.fragment import cut, split_fragment
 from earmark.cache.data_files import exempt
 from earmark.errors import EarmarkError, InputError
 from earmark.features.group import FeatureGroup
@@ -41,29 +43,73 @@ class ItemResult:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def compute_item(uri: str, groups: Sequence[FeatureGroup]) -> ItemResult:
+def compute_item(
+    uri: str, groups: Sequence[FeatureGroup], given: Mapping[str, np.ndarray] | None = None
+) -> ItemResult:
     """Decode `uri` at each rate the groups ask for and run them.
 
     Only what the user's code or a broken file can cause becomes an entry of ``errors``; an interrupt passes through.
+
+    Parameters
+    ----------
+    given : mapping of group name to ndarray, optional
+        Rows of groups that others reuse, known from the cache.
     """
-    with exempt(uri):
-        return _compute_at_each_rate(uri, groups)
+    with exempt(split_fragment(uri)[0]):
+        return _compute_at_each_rate(uri, groups, given or {})
 
 
-def _compute_at_each_rate(uri: str, groups: Sequence[FeatureGroup]) -> ItemResult:
+def _compute_at_each_rate(
+    uri: str, groups: Sequence[FeatureGroup], given: Mapping[str, np.ndarray]
+) -> ItemResult:
     result = ItemResult()
     for rate in sorted({group.sample_rate for group in groups}):
         at_rate = [group for group in groups if group.sample_rate == rate]
         started = time.perf_counter()
         try:
-            clip = decode(uri, sample_rate=rate)
+            clip = _decoded(uri, rate)
         except Exception as error:  # noqa: BLE001  a decoder may raise anything on hostile bytes; the row carries it
             result.errors.update({group.name: describe(error) for group in at_rate})
             continue
         finally:
             result.seconds[DECODE] = result.seconds.get(DECODE, 0.0) + time.perf_counter() - started
+        _hand_in(clip, at_rate, given)
         compute_clip(clip, at_rate, result)
     return result
+
+
+def _hand_in(clip: Clip, groups: Sequence[FeatureGroup], given: Mapping[str, np.ndarray]) -> None:
+    for group in groups:
+        for name, reused in group.all_reused.items():
+            if name in given:
+                reused.hand_in(clip, given[name])
+
+
+_last_recording: list[tuple[object, Clip]] = []
+
+
+def _decoded(uri: str, rate: int) -> Clip:
+    """The recording, or the part of it; the parts of a recording come one after the other and share its decoding."""
+    recording, span = split_fragment(uri)
+    if span is None:
+        _last_recording.clear()
+        return decode(uri, sample_rate=rate)
+    key = _version(recording, rate)
+    clip = next((clip for known, clip in _last_recording if key is not None and known == key), None)
+    if clip is None:
+        _last_recording.clear()  # before decoding: two long recordings need not fit into memory
+        clip = decode(recording, sample_rate=rate)
+        _last_recording.append((key, clip))
+    return cut(clip, span)
+
+
+def _version(recording: str, rate: int) -> tuple[object, ...] | None:
+    """What changes when the file does; None for what is not a local file."""
+    path = Path(recording)
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return recording, rate, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def compute_clip(clip: Clip, groups: Sequence[FeatureGroup], result: ItemResult | None = None) -> ItemResult:
@@ -72,7 +118,7 @@ def compute_clip(clip: Clip, groups: Sequence[FeatureGroup], result: ItemResult 
     for group in groups:
         started = time.perf_counter()
         try:
-            result.arrays[group.name] = group(clip)
+            result.arrays[group.name] = group.on(clip)
         except Exception as error:  # noqa: BLE001  feature code is the user's; what it raises becomes a failure row
             result.errors[group.name] = describe(error)
         result.seconds[group.name] = time.perf_counter() - started

@@ -72,6 +72,8 @@ class FeatureGroup:
         Shorter items are set aside with `TooShortError`.
     allow_nan : bool
         Whether NaN stands for "missing" in this group; otherwise a value that is not finite is an error.
+    reuses : tuple of FeatureGroup
+        Groups whose rows the function asks for by `on`; where the cache has them, they are not computed again.
     """
 
     name: str
@@ -85,6 +87,7 @@ class FeatureGroup:
     depends_on: tuple[Any, ...] = ()
     min_duration_s: float = 0.0
     allow_nan: bool = False
+    reuses: tuple[FeatureGroup, ...] = ()
 
     def __post_init__(self) -> None:
         problems = list(_declaration_problems(self))
@@ -116,6 +119,32 @@ class FeatureGroup:
                 f"{self.min_duration_s:g} s. Remove it from the manifest or give a longer recording."
             )
         return self._checked(np.asarray(self.function(clip, **self.parameters), dtype=np.float32), clip)
+
+    def on(self, clip: Clip) -> np.ndarray:
+        """The group's rows on a clip, as calling it gives them: computed once per clip, or handed in from the cache.
+
+        A feature function that builds on another group asks for it this way and names it in `reuses`.
+        """
+        rows = clip.memo(_rows_of)
+        if self._key not in rows:
+            rows[self._key] = self(clip)
+        return rows[self._key]
+
+    def hand_in(self, clip: Clip, rows: np.ndarray) -> None:
+        """Say what the group gives on a clip; `on` then returns it."""
+        clip.memo(_rows_of)[self._key] = rows
+
+    @property
+    def all_reused(self) -> dict[str, FeatureGroup]:
+        """By name, the groups in `reuses` and those that they reuse in turn."""
+        found: dict[str, FeatureGroup] = {}
+        for group in self.reuses:
+            found |= {group.name: group, **group.all_reused}
+        return found
+
+    @property
+    def _key(self) -> tuple[Feature, str]:
+        return self.function, repr(self.signature)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -193,6 +222,7 @@ def feature_group(
     depends_on: Sequence[Any] = (),
     min_duration_s: float = 0.0,
     allow_nan: bool = False,
+    reuses: Sequence[FeatureGroup] = (),
 ) -> Callable[[Feature], FeatureGroup]:
     """Declare the decorated function a feature group; parameters as in `FeatureGroup`."""
 
@@ -209,6 +239,7 @@ def feature_group(
             depends_on=tuple(depends_on),
             min_duration_s=min_duration_s,
             allow_nan=allow_nan,
+            reuses=tuple(reuses),
         )
 
     return declare
@@ -219,10 +250,20 @@ def fingerprints(
 ) -> dict[str, Fingerprint]:
     """Fingerprint of each group by its name; code that groups share is walked once."""
     requests = [
-        Request((group.function, decode, Clip), group.signature, group.depends_on, known_reads or {})
+        Request(
+            (group.function, decode, Clip),
+            group.signature,
+            (*group.depends_on, *group.reuses),
+            known_reads or {},
+        )
         for group in groups
     ]
     return dict(zip([group.name for group in groups], fingerprint_many(requests), strict=True))
+
+
+def _rows_of(clip: Clip) -> dict[tuple[Feature, str], np.ndarray]:
+    """Rows of groups on this clip, filled as they are asked for; called through ``clip.memo``."""
+    return {}
 
 
 def _declaration_problems(group: FeatureGroup) -> list[str]:

@@ -95,11 +95,30 @@ class Plan:
 
     def jobs(self) -> list[Job]:
         """Items to compute, one job per distinct content, in manifest order."""
-        return [
-            Job(index, self.items[index].uri, missing)
-            for index in self._first_of_content().values()
-            if (missing := self.missing(index))
-        ]
+        missing = {
+            index: names for index in self._first_of_content().values() if (names := self.missing(index))
+        }
+        given = self._reusable(missing)
+        return [Job(index, self.items[index].uri, names, given[index]) for index, names in missing.items()]
+
+    def _reusable(self, missing: Mapping[int, tuple[str, ...]]) -> dict[int, dict[str, np.ndarray]]:
+        """Per item to compute, rows of groups that the missing ones reuse, as far as they are known."""
+        given: dict[int, dict[str, np.ndarray]] = {index: {} for index in missing}
+        reused = {name: found for group in self.groups for name, found in group.all_reused.items()}
+        if self.cache is None or not missing or not reused:
+            return given
+        digests = fingerprints(list(reused.values()), self.cache.reads())
+        for name in reused:
+            users = {user.name for user in self.groups if name in user.all_reused}
+            wanted = [
+                index for index, names in missing.items() if name not in names and users.intersection(names)
+            ]
+            identities = [identity for index in wanted if (identity := self.identities[index]) is not None]
+            known = self.cache.get_many(digests[name].digest, identities)
+            for index, rows in zip(wanted, known, strict=True):
+                if rows is not None:
+                    given[index][name] = rows
+        return given
 
     def missing(self, index: int) -> tuple[str, ...]:
         """Groups of item `index` that are neither found nor known to fail."""

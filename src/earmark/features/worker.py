@@ -15,11 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
 
 from earmark.cache.data_files import contents_read, reads_by_function, watch
 from earmark.errors import WorkerError
@@ -33,11 +34,14 @@ ORPHAN_CHECK_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One item to compute: its place in the plan, where its bytes are, and which groups are missing."""
+    """One item to compute: its place in the plan, where its bytes are, which groups are missing, and known rows of
+    groups that these reuse.
+    """
 
     index: int
     uri: str
     groups: tuple[str, ...]
+    given: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def run_job(context: WorkerContext, job: Job) -> Outcome:
     marker = Path(context.marker_dir, str(job.index)) if context.marker_dir else None
     if marker:
         marker.touch()
-    result = compute_item(job.uri, [loaded.groups[name] for name in job.groups])
+    result = compute_item(job.uri, [loaded.groups[name] for name in job.groups], job.given)
     if marker:
         marker.unlink(missing_ok=True)
     return Outcome(job, result, reads_by_function(), loaded.digests_after_reading(context.known_reads))

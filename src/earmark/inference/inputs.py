@@ -8,6 +8,7 @@ a folder                             its audio files, at any depth, sorted by pa
 ``set.m3u8``, ``.m3u``, ``.txt``     one source per line, relative to the list; ``#`` starts a comment
 ``music/**/*.mp3`` (a pattern)       what matches, sorted; ``**`` crosses folders
 any other existing file              itself, whatever its suffix
+``song.mp3#t=15,45``                 itself: that part of the file, in seconds
 ==================================== =======================================================================
 
 A source that leads nowhere becomes a `Failed` in its place, so that the run goes on and the caller can
@@ -24,6 +25,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from earmark.audio.fragment import split_fragment
 from earmark.inference.prediction import Failed
 
 __all__ = ["LIST_SUFFIXES", "Inputs", "expand_inputs"]
@@ -88,6 +90,8 @@ def _expand(source: str, *, inside_list: bool = False) -> Iterator[str | Failed]
         yield from _in_folder(source)
     elif Path(source).is_file():
         yield from _from_file(source, inside_list=inside_list)
+    elif Path(split_fragment(source)[0]).is_file():
+        yield source
     elif glob.has_magic(source):
         yield from _matching(source)
     else:

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from earmark.audio.fragment import split_fragment
 from earmark.cache.entries import FeatureCache
 from earmark.data.dataset import Dataset
 from earmark.data.manifest import Manifest
@@ -259,4 +260,4 @@ class Project:
 
 
 def _suffix(item: Item) -> str:
-    return os.path.splitext(item.uri)[1].lower()  # noqa: PTH122  # a URI is no path
+    return os.path.splitext(split_fragment(item.uri)[0])[1].lower()  # noqa: PTH122  # a URI is no path
