@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from earmark.data.seal import Opening
+from earmark.data.soft_labels import SOFT_COLUMN, soft_targets
 from earmark.errors import SchemaError, SealError, UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Dataset:
         Folds whose training leaves the item out (purge and embargo). Default: none.
     absent : tuple of str
         Labelled items of the split that the feature table lacks, because they failed or were not extracted.
+    targets : ndarray, float32, shape (n, k), optional
+        How well each class describes the item, 0 to 1 (see `earmark.data.soft_labels`); the class of `y` has the
+        largest value of its row. Default: 1 for the class of `y`, 0 for the others.
     split : {"train", "test", "auxiliary"}
 
     Raises
@@ -90,6 +94,7 @@ class Dataset:
     gaps: tuple[frozenset[int], ...] = ()
     absent: tuple[str, ...] = ()
     split: Split = "train"
+    targets: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -104,6 +109,7 @@ class Dataset:
             "weights": np.asarray(self.weights if len(self.weights) else np.ones(n), dtype=np.float32),
             "sources": np.asarray(self.sources if len(self.sources) else [""] * n, dtype=np.str_),
             "gaps": tuple(self.gaps) if self.gaps else (frozenset(),) * n,
+            "targets": np.asarray(self.targets, dtype=np.float32) if len(self.targets) else self._one_hot,
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)
@@ -161,6 +167,17 @@ class Dataset:
         return len(self.ids)
 
     @property
+    def _one_hot(self) -> np.ndarray:
+        """Targets that say what `y` says; out of range classes, which `_check` refuses, have none."""
+        codes = np.arange(len(self.classes))
+        return np.asarray(np.asarray(self.y)[:, None] == codes, dtype=np.float32)
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether the targets say more than the labels."""
+        return not np.array_equal(self.targets, self._one_hot)
+
+    @property
     def n_folds(self) -> int:
         """Number of cross-validation folds; 0 in a test set."""
         return int(self.folds.max(initial=-1)) + 1
@@ -191,6 +208,8 @@ class Dataset:
         digest = hashlib.blake2b(json.dumps([names, gaps], ensure_ascii=False).encode(), digest_size=16)
         for array, kind in ((self.X, "<f4"), (self.y, "<i8"), (self.folds, "<i8"), (self.weights, "<f4")):
             digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+        if self.is_soft:  # others keep the hash that runs of before soft targets were trained under
+            digest.update(np.ascontiguousarray(self.targets, dtype="<f4").tobytes())
         return digest.hexdigest()
 
     def select(self, columns: Sequence[str]) -> Dataset:
@@ -217,6 +236,7 @@ class Dataset:
             weights=self.weights[rows],
             sources=self.sources[rows],
             gaps=tuple(self.gaps[row] for row in rows),
+            targets=self.targets[rows],
         )
 
     def train_validation(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
@@ -318,11 +338,12 @@ def _gathered(
             f"none of the {len(rows)} labelled {split} items is among the {len(table.ids)} with features. "
             "Expected at least one. Run `earmark extract` on this manifest and look at its failures."
         )
+    y = _encoded([rows[id]["label"] for id in ids], classes)
     dataset = Dataset(
         ids=tuple(ids),
         columns=tuple(table.columns),
         X=np.asarray(table.values)[[where[id] for id in ids]],
-        y=_encoded([rows[id]["label"] for id in ids], classes),
+        y=y,
         classes=tuple(classes),
         groups=np.array([rows[id].get("group") or id for id in ids], dtype=np.str_),
         folds=np.array([folds[id] for id in ids]),
@@ -331,6 +352,7 @@ def _gathered(
         gaps=tuple(gaps.get(id, frozenset()) for id in ids),
         absent=tuple(id for id in sorted(rows) if id not in where),
         split=split,
+        targets=soft_targets([rows[id].get(SOFT_COLUMN) for id in ids], y, classes),
     )
     return dataset if columns is None else dataset.select(columns)
 
@@ -361,7 +383,7 @@ def _check(dataset: Dataset) -> None:
     problems = []
     if dataset.X.shape != (n, d):
         problems.append(f"X has shape {dataset.X.shape}, expected ({n}, {d})")
-    for name in ("y", "groups", "folds", "weights", "sources", "gaps"):
+    for name in ("y", "groups", "folds", "weights", "sources", "gaps", "targets"):
         if len(getattr(dataset, name)) != n:
             problems.append(f"{name} has {len(getattr(dataset, name))} values, expected {n}")
     for name in ("ids", "columns", "classes"):
@@ -385,6 +407,15 @@ def _value_problems(dataset: Dataset, n_classes: int) -> list[str]:
         columns = [dataset.columns[i] for i in np.flatnonzero(infinite.any(axis=0))]
         items = [dataset.ids[i] for i in np.flatnonzero(infinite.any(axis=1))]
         problems.append(f"X is infinite in column {_some(columns)} of item {_some(items)}")
+    targets = dataset.targets
+    if targets.shape != (len(dataset), n_classes) or not ((targets >= 0) & (targets <= 1)).all():
+        problems.append(
+            f"targets of shape {targets.shape} are not ({len(dataset)}, {n_classes}) values in 0..1"
+        )
+    elif not problems and not np.array_equal(
+        targets[np.arange(len(dataset)), dataset.y], targets.max(axis=1)
+    ):
+        problems.append("targets have their largest value outside the class of y")
     if not (np.isfinite(dataset.weights) & (dataset.weights > 0)).all():
         problems.append("weights are not all positive")
     return problems
