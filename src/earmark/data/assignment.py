@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from earmark.data.balance import balanced_folds, balanced_subset
+from earmark.data.given import divide_given, given_parts
 from earmark.data.groups import connected_components
 from earmark.data.policy import SplitPolicy
 from earmark.errors import UsageError
@@ -80,8 +81,14 @@ def _assign_scored(
     keys = [item_keys(id, content) for id, content in zip(table["id"], contents, strict=True)]
     units, warnings = _units(table, policy, contents)
     in_test = units.having(keys, earlier_test)
+    parts = given_parts(table, policy)
     if policy.time_on is not None:
         split, fold, gaps = _by_time(table, policy, units, in_test)
+    elif any(parts):
+        held = np.array([not earlier_test.isdisjoint(names) for names in keys], dtype=bool)
+        fresh = ~units.having(keys, earlier_train)
+        split, fold, told = divide_given(parts, held, units.of, units.counts, units.order, fresh, policy)
+        gaps, warnings = [], warnings + told
     else:
         fresh = ~in_test & ~units.having(keys, earlier_train)
         split, fold = _by_proportion(policy, units, in_test, fresh)

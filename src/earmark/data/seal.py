@@ -1,10 +1,10 @@
 """The guard on the test set: its labels live in one file, and each look at them is written down first.
 
 `seal` writes three tables into the task's data folder: ``sealed.parquet`` with the labels of the test items,
-``splits.parquet`` with the hashes of the other two, and ``manifest.parquet``, in which those labels are
-missing and a column ``split`` shows where each item is. `SealedLabels.open` is the only way to the labels. It
-appends a line to ``ledger.jsonl`` and flushes it to the disk before it returns anything, so that an opening
-that is not in the ledger has not happened.
+``splits.parquet`` with the hashes of the other two, and ``manifest.parquet``, in which those labels (and what
+else the policy says tells them) are missing and a column ``split`` shows where each item is.
+`SealedLabels.open` is the only way to the labels. It appends a line to ``ledger.jsonl`` and flushes it to the
+disk before it returns anything, so that an opening that is not in the ledger has not happened.
 
 The guard is against mistakes, not malice: whoever edits the files can read them. But the hash shows an edit,
 and the ledger is one line of JSON per event: ``event`` (``open`` or ``reseal``), ``when`` (UTC), ``run``,
@@ -60,7 +60,8 @@ class Opening:
     Attributes
     ----------
     rows : tuple of dict
-        ``id``, ``label``, ``group`` and, where known, ``content_hash``, ``source``, ``sample_weight``.
+        ``id``, ``label``, ``group`` and, where known, ``content_hash``, ``source``, ``sample_weight`` and the
+        policy's sealed columns.
     record : dict
         The line of the ledger.
     """
@@ -207,7 +208,8 @@ def _write_sealed(path: Path, manifest: Manifest, splits: Splits) -> str:
     test = pl.col("id").is_in(list(splits.test_ids)) & pl.col("label").is_not_null()
     group = pl.col(splits.policy.group_on or "group").cast(pl.String).alias("group")
     table = manifest.table.filter(test).with_columns(group).sort("id")
-    table = table.select(name for name in _KEPT if name in table.columns)
+    kept = dict.fromkeys((*_KEPT, *splits.policy.sealed_columns))
+    table = table.select(name for name in kept if name in table.columns)
     write_table(path, table, {"earmark.format": _FORMAT, "earmark.items_hash": splits.items_hash})
     return file_hash(path)
 
@@ -218,8 +220,11 @@ def _without_test_labels(manifest: Manifest, splits: Splits) -> Manifest:
     split = splits.rows()
     of = pl.Series("split", [split[id]["split"] for id in manifest.ids], dtype=pl.String)
     table = manifest.table.with_columns(of)
-    label = pl.when(pl.col("split") == "test").then(None).otherwise(pl.col("label")).alias("label")
-    return Manifest(table.with_columns(label), root=manifest.root)
+    telling = [name for name in ("label", *splits.policy.sealed_columns) if name in table.columns]
+    hidden = [
+        pl.when(pl.col("split") == "test").then(None).otherwise(pl.col(name)).alias(name) for name in telling
+    ]
+    return Manifest(table.with_columns(hidden), root=manifest.root)
 
 
 def _record(

@@ -16,6 +16,11 @@ Table: ``id``, ``split``, ``fold``, ``content_hash`` and, with `time_on`, ``gaps
 ``gaps``
     Folds whose training leaves the item out, since its label overlaps their validation span.
 
+Where the makers of a data set divided it themselves, a column that the policy names (`given_on`) says so: ``test``
+is sealed, ``val`` is fold 0, ``train`` fills the other folds. Items without such a word are divided as usual. What
+shares a group or content with a given test item is ``purged``, since a given test set is neither enlarged nor
+changed; what shares one with a ``val`` item joins fold 0.
+
 Preparing again with more tracks keeps every earlier test item in test: earlier test items are known by id and
 by content, units that contain one are test, and otherwise only units without earlier training items can
 become test. To draw a new test set, pass ``reseal=True``; the ledger says so.
@@ -26,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +144,7 @@ class Splits:
         """Write table, policy, seed and hashes in one step."""
         metadata = {
             "earmark.format": _FORMAT,
-            "earmark.policy": json.dumps(asdict(self.policy)),
+            "earmark.policy": json.dumps(self.policy.to_dict()),
             "earmark.items_hash": self.items_hash,
             "earmark.test_keys": json.dumps(sorted(self.test_keys)),
             "earmark.sealed_hash": self.sealed_hash,
@@ -152,7 +157,7 @@ class Splits:
     @property
     def hash(self) -> str:
         """32 hexadecimal digits over policy and assignment, independent of row order."""
-        digest = hashlib.blake2b(json.dumps(asdict(self.policy)).encode(), digest_size=16)
+        digest = hashlib.blake2b(json.dumps(self.policy.to_dict()).encode(), digest_size=16)
         for row in self.table.sort("id").iter_rows():
             digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         return digest.hexdigest()
