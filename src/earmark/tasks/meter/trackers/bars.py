@@ -1,0 +1,32 @@
+"""Tracker `bars`: bars of 2 to 12 beats laid over the beats of `dp`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.audio.clip import Clip
+from earmark.audio.downbeats import downbeat_activation, fit_bars
+from earmark.audio.front_end import front_end
+from earmark.features.group import feature_group
+from earmark.tasks.meter.schema import BEAT_COLUMNS, MIN_DURATION_S, SAMPLE_RATE
+from earmark.tasks.meter.trackers.dp import DP
+from earmark.tasks.meter.trackers.rows import Beats
+
+__all__ = ["BARS"]
+
+
+@feature_group(
+    "meter.beats_bars",
+    columns=BEAT_COLUMNS,
+    sample_rate=SAMPLE_RATE,
+    kind="events",
+    min_duration_s=MIN_DURATION_S,
+    reuses=(DP,),
+)
+def BARS(clip: Clip) -> NDArray[np.float32]:
+    """The beats of `dp` with their place in the bar."""
+    beats = Beats.of_rows(DP.on(clip))
+    ready = clip.memo(front_end)
+    fit = fit_bars(downbeat_activation(ready, beats.times_s))
+    return Beats(beats.times_s, fit.positions, beats.strengths).rows

@@ -1,0 +1,1 @@
+"""Beat This!: a transformer for beats and downbeats, by a published checkpoint."""

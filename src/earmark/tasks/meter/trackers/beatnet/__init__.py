@@ -1,0 +1,1 @@
+"""BeatNet: a causal recurrent network for beats and downbeats, by its published weights."""
