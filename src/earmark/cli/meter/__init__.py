@@ -1,0 +1,1 @@
+"""Commands of the task `meter` in its own form."""
