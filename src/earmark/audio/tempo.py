@@ -96,6 +96,17 @@ def tempogram(clip: Clip, window_frames: int = TEMPOGRAM_FRAMES) -> Array:
     return result
 
 
+def mean_tempogram(clip: Clip, window_frames: int = TEMPOGRAM_FRAMES) -> NDArray[np.float64]:
+    """Mean of `tempogram` over the frames, float64, shape (window_frames,); all 0 without any onset."""
+    from earmark.audio.tempogram_kernel import windowed_autocorrelation
+
+    envelope = clip.memo(onset_envelope)
+    if not envelope.any():
+        return np.zeros(window_frames)
+    mean, _ = windowed_autocorrelation(_padded(envelope, window_frames), window_frames, window_frames)
+    return mean
+
+
 def _padded(envelope: Array, window_frames: int) -> NDArray[np.float64]:
     """The envelope with a ramp to zero of half a window at either end, shape (n_frames + window_frames,)."""
     half = window_frames // 2

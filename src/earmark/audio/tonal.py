@@ -19,14 +19,14 @@ from earmark.audio.spectrum import hann_window, n_frames_of
 
 Array = NDArray[np.float32]
 LOWEST_A_HZ = 27.5
-TUNING_BINS = 100  # steps of 0.01 semitone
+TUNING_BINS = 100  # steps of 0.01 bin
 N_PITCH_CLASSES = 12
 TINY = np.finfo(np.float32).tiny
 
 
-def tuning(clip: Clip) -> float:
-    """Deviation from A = 440 Hz in semitones, -0.5 to 0.49 in steps of 0.01; 0 for a clip without spectral
-    peaks.
+def tuning(clip: Clip, bins_per_octave: int = 12) -> float:
+    """Deviation from A = 440 Hz in bins (by default semitones), -0.5 to 0.49 in steps of 0.01; 0 for a clip without
+    spectral peaks.
 
     The fullest step of a histogram over those spectral peaks that are at least as high as their median.
     """
@@ -35,8 +35,8 @@ def tuning(clip: Clip) -> float:
     if not len(height):
         return 0.0
     strong = descriptors.peak_bin[height >= np.median(height)]
-    semitones = 12.0 * np.log2(strong * np.float32(clip.sample_rate / N_FFT) / np.float32(LOWEST_A_HZ))
-    deviation = semitones - np.floor(semitones + np.float32(0.5))  # -0.5 to 0.5, upper end left out
+    bins = bins_per_octave * np.log2(strong * np.float32(clip.sample_rate / N_FFT) / np.float32(LOWEST_A_HZ))
+    deviation = bins - np.floor(bins + np.float32(0.5))  # -0.5 to 0.5, upper end left out
     step = np.floor((deviation + np.float32(0.5)) * np.float32(TUNING_BINS)).astype(np.int64)
     counts = np.bincount(np.clip(step, 0, TUNING_BINS - 1), minlength=TUNING_BINS)
     return int(np.argmax(counts)) / TUNING_BINS - 0.5
