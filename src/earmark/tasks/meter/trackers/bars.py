@@ -10,10 +10,10 @@ from earmark.audio.downbeats import downbeat_activation, fit_bars
 from earmark.audio.front_end import front_end
 from earmark.features.group import feature_group
 from earmark.tasks.meter.schema import BEAT_COLUMNS, MIN_DURATION_S, SAMPLE_RATE
-from earmark.tasks.meter.trackers.dp import DP
+from earmark.tasks.meter.trackers.dp import dp
 from earmark.tasks.meter.trackers.rows import Beats
 
-__all__ = ["BARS"]
+__all__ = ["bars"]
 
 
 @feature_group(
@@ -22,11 +22,11 @@ __all__ = ["BARS"]
     sample_rate=SAMPLE_RATE,
     kind="events",
     min_duration_s=MIN_DURATION_S,
-    reuses=(DP,),
+    reuses=(dp,),
 )
-def BARS(clip: Clip) -> NDArray[np.float32]:
+def bars(clip: Clip) -> NDArray[np.float32]:
     """The beats of `dp` with their place in the bar."""
-    beats = Beats.of_rows(DP.on(clip))
+    beats = Beats.of_rows(dp.on(clip))
     ready = clip.memo(front_end)
     fit = fit_bars(downbeat_activation(ready, beats.times_s))
     return Beats(beats.times_s, fit.positions, beats.strengths).rows

@@ -16,7 +16,7 @@ from earmark.features.group import feature_group
 from earmark.tasks.meter.schema import BEAT_COLUMNS, MIN_DURATION_S, SAMPLE_RATE
 from earmark.tasks.meter.trackers.rows import Beats
 
-__all__ = ["DP", "LIBROSA"]
+__all__ = ["dp", "librosa_rule"]
 
 
 @feature_group(
@@ -26,7 +26,7 @@ __all__ = ["DP", "LIBROSA"]
     kind="events",
     min_duration_s=MIN_DURATION_S,
 )
-def DP(clip: Clip) -> NDArray[np.float32]:
+def dp(clip: Clip) -> NDArray[np.float32]:
     """Beats of the best of several tempi, at sub-frame times."""
     ready = clip.memo(front_end)
     return _rows(ready, ready.memo(steady_beats))
@@ -39,7 +39,7 @@ def DP(clip: Clip) -> NDArray[np.float32]:
     kind="events",
     min_duration_s=MIN_DURATION_S,
 )
-def LIBROSA(clip: Clip) -> NDArray[np.float32]:
+def librosa_rule(clip: Clip) -> NDArray[np.float32]:
     """Beats at the one tempo nearest to 120 BPM that the tempogram allows, at sub-frame times."""
     ready = clip.memo(front_end)
     return _rows(ready, ready.memo(beat_frames))

@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from earmark.audio.clip import Clip
 from earmark.errors import UsageError
 from earmark.features.group import FeatureGroup
-from earmark.tasks.meter.trackers.bars import BARS
-from earmark.tasks.meter.trackers.beat_this.tracker import BEAT_THIS
-from earmark.tasks.meter.trackers.beatnet.tracker import BEATNET
-from earmark.tasks.meter.trackers.dp import DP, LIBROSA
+from earmark.tasks.meter.trackers.bars import bars
+from earmark.tasks.meter.trackers.beat_this.tracker import beat_this
+from earmark.tasks.meter.trackers.beatnet.tracker import beatnet
+from earmark.tasks.meter.trackers.dp import dp, librosa_rule
 from earmark.tasks.meter.trackers.rows import Beats
 from earmark.tasks.meter.trackers.weights import Weights
 
 __all__ = ["ABSENT", "CHECKPOINTS", "DEFAULT_SLOTS", "TRACKERS", "Slot", "beats_of", "slots", "tracker"]
 
 TRACKERS: dict[str, FeatureGroup] = {
-    "dp": DP,
-    "librosa": LIBROSA,
-    "bars": BARS,
-    "beat_this": BEAT_THIS,
-    "beatnet": BEATNET,
+    "dp": dp,
+    "librosa": librosa_rule,
+    "bars": bars,
+    "beat_this": beat_this,
+    "beatnet": beatnet,
 }
 """Every tracker; those in `CHECKPOINTS` answer only once `tracker` gave them their weights."""
 

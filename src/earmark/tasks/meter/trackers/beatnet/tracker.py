@@ -14,7 +14,7 @@ from earmark.tasks.meter.trackers.beatnet.spectrogram import FPS, beatnet_featur
 from earmark.tasks.meter.trackers.rows import Beats
 from earmark.tasks.meter.trackers.weights import Weights
 
-__all__ = ["BEATNET"]
+__all__ = ["beatnet"]
 
 
 @feature_group(
@@ -24,7 +24,7 @@ __all__ = ["BEATNET"]
     kind="events",
     min_duration_s=MIN_DURATION_S,
 )
-def BEATNET(clip: Clip, weights: Weights | None = None) -> NDArray[np.float32]:
+def beatnet(clip: Clip, weights: Weights | None = None) -> NDArray[np.float32]:
     """Beats and bars by BeatNet; `registry.tracker` gives it its weights."""
     if weights is None:
         raise UsageError("BeatNet has no weights; expected a file of them. Set EARMARK_BEATNET to its path.")
