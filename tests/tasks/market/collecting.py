@@ -12,6 +12,7 @@ from earmark.tasks.market.collect.clock import StreamClock
 from earmark.tasks.market.collect.collector import Collector
 from earmark.tasks.market.collect.connection import Timing
 from earmark.tasks.market.collect.options import CollectOptions, Finished
+from earmark.tasks.market.collect.signals import SignalSource
 from earmark.tasks.market.collect.stores import Places
 from earmark.tasks.market.simulator.server import ExchangeSimulator
 
@@ -44,7 +45,13 @@ def all_live(collector: Collector) -> bool:
 
 
 def collect(
-    chosen: CollectOptions, until: Condition, *, speed: float = 30, start_ms: int = START_MS, **simulated: Any
+    chosen: CollectOptions,
+    until: Condition,
+    *,
+    speed: float = 30,
+    start_ms: int = START_MS,
+    signals: SignalSource | None = None,
+    **simulated: Any,
 ) -> tuple[Collector, Finished, dict[str, Any]]:
     """Collect until a condition holds; the collector, what it did, the exchange's ledger."""
 
@@ -53,7 +60,7 @@ def collect(
             chosen.symbols, speed=speed, start_ms=start_ms, follow_readers=True, **simulated
         )
         async with exchange:
-            collector = collector_of(exchange, chosen)
+            collector = collector_of(exchange, chosen, signals)
             watcher = asyncio.create_task(stop_when(collector, until))
             finished = await collector.run()
             await watcher
@@ -62,12 +69,15 @@ def collect(
     return asyncio.run(run())
 
 
-def collector_of(exchange: ExchangeSimulator, chosen: CollectOptions) -> Collector:
+def collector_of(
+    exchange: ExchangeSimulator, chosen: CollectOptions, signals: SignalSource | None = None
+) -> Collector:
     """A collector that keeps the exchange's time."""
     return Collector(
         exchange.venue(),
         chosen,
         clock=StreamClock(exchange.now_ns(), exchange.clock.speed),
+        signals=signals,
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["collect", "compiling_note", "simulation_of"]
 
-_NOT_SETTINGS = ("duration", "watch", "simulator", "speed", "faults", "status", "dry_run")
+_NOT_SETTINGS = ("duration", "model", "watch", "simulator", "speed", "faults", "status", "dry_run")
 _NAMED_OTHERWISE = {
     "feature_group": "feature_store_group",
     "feature_store": "enable_feature_store",
@@ -59,6 +59,11 @@ _NAMED_OTHERWISE = {
 @click.option("--raw-lob-memory-mb", type=float, help="Memory of all states that wait (150).")
 @click.option("--raw-lob-keep-days", type=float, help="Remove their files after so many days (never).")
 @click.option("--metrics-port", type=int, help="Serve Prometheus metrics to this machine.")
+@click.option(
+    "--model",
+    metavar="RUN",
+    help="Run of `train` whose answers fill the samples' signals (none: they are empty).",
+)
 @click.option("--duration", help="End after so long: 90s, 15m, 1h, 7d. Without it: Ctrl-C.")
 @click.option("--watch", is_flag=True, help="Show a live table on standard error.")
 @click.option("--simulator", is_flag=True, help="Start the shipped exchange and collect from it: no network.")
@@ -80,11 +85,16 @@ def collect(invocation: Invocation, /, **given: Any) -> int:
     back at the next start; killed at any moment, it costs the last tenth of a second. Options without a value here
     come from the table [market] of earmark.toml. No key is needed.
 
+    With --model, a model answers beside, as `earmark live market` does: signal_type, signal_confidence and
+    signal_strength of a sample are what `earmark predict market` gives for it. Collecting never waits for the model;
+    samples that it had no full window or no time for keep empty signals and are counted.
+
     \b
     Examples:
       earmark collect market --symbols BTCUSDT,ETHUSDT
       earmark collect market --symbols BTCUSDT --profile bot --legacy --watch
       earmark collect market --symbols BTCUSDT --simulator --speed 60 --duration 1h
+      earmark collect market --symbols BTCUSDT --model latest
       earmark collect market --status
     """
     overrides = {
@@ -96,7 +106,7 @@ def collect(invocation: Invocation, /, **given: Any) -> int:
     if given["status"]:
         return _print_status(invocation, settings)
     if given["dry_run"]:
-        return _print_plan(invocation, settings)
+        return _print_plan(invocation, settings, given["model"])
     return _collect(invocation, settings, given)
 
 
@@ -113,6 +123,7 @@ def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[st
             settings,
             duration_s=duration_s,
             simulation=simulation,
+            model=given["model"],
             on_status=show,
             on_compile=compiling_note(invocation),
         )
@@ -126,7 +137,7 @@ def _collect(invocation: Invocation, settings: EffectiveSettings, given: dict[st
         invocation,
         f"Collected {finished.n_samples} samples and {finished.n_raw_rows} raw rows; {finished.n_files} files.",
     )
-    note(invocation, _accounted(finished.statistics["samples"]))
+    _note_samples(invocation, finished.statistics)
     emit(invocation, _symbol_rows(finished.statistics), document=finished.statistics)
     return 0
 
@@ -164,18 +175,27 @@ def _print_status(invocation: Invocation, settings: EffectiveSettings) -> int:
     found = read_status(places_of(settings).status)
     state = f"running (process {found['pid']})" if found["is_running"] else "not running"
     note(invocation, f"{state}; {found['total_samples']} samples, as of {found['updated']}")
-    note(invocation, _accounted(found["samples"]))
+    _note_samples(invocation, found)
     emit(invocation, _symbol_rows(found), document=found)
     return 0
 
 
-def _print_plan(invocation: Invocation, settings: EffectiveSettings) -> int:
+def _print_plan(invocation: Invocation, settings: EffectiveSettings, model: str | None) -> int:
     from earmark.cli.output import emit
     from earmark.tasks.market.collect.verb import plan
 
-    found = plan(settings)
+    found = plan(settings, model=model)
     emit(invocation, [{"setting": name, "value": value} for name, value in found.items()], document=found)
     return 0
+
+
+def _note_samples(invocation: Invocation, found: dict[str, Any]) -> None:
+    from earmark.cli.market.watching import signal_text
+    from earmark.cli.output import note
+
+    note(invocation, _accounted(found["samples"]))
+    if found.get("model"):  # an earlier program's status file has none
+        note(invocation, signal_text(found["model"]))
 
 
 def _accounted(samples: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from earmark.cli.options import Invocation
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["watching"]
+__all__ = ["signal_text", "watching"]
 
 _COLUMNS = ("symbol", "state", "mid", "spread", "updates/s", "samples", "buffer", "gaps", "age (s)")
 _STYLES = {"live": "green", "connecting": "yellow", "resyncing": "yellow", "stale": "red", "paused": "red"}
@@ -30,6 +30,15 @@ def watching(invocation: Invocation, *, is_wanted: bool) -> Iterator[Callable[[d
         yield lambda found: live.update(table_of(found), refresh=True)
 
 
+def signal_text(model: dict[str, Any]) -> str:
+    """What became of the samples that a model was asked about, as a sentence."""
+    from earmark.tasks.market.collect.status import signal_counts
+
+    counts = ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in signal_counts(model).items())
+    ended = f" It has failed: {model['error']}" if model["error"] else ""
+    return f"Signals of {model['name']}, run {model['run']}: {counts}.{ended}"
+
+
 def table_of(found: dict[str, Any]) -> Table:
     """The statistics of a collector as a table, a row per symbol."""
     from rich.table import Table
@@ -38,6 +47,8 @@ def table_of(found: dict[str, Any]) -> Table:
         f"{found['total_samples']} samples, {found['files_written']} files, {found['rss_mb']:.0f} MB, "
         f"loop lag {found['worst_loop_lag_ms']:.0f} ms"
     )
+    if found["model"] is not None:
+        caption += f"\n{signal_text(found['model'])}"
     table = Table(title=f"{found['venue']} since {found['started']}", caption=caption)
     for name in _COLUMNS:
         table.add_column(name, justify="left" if name in ("symbol", "state") else "right")

@@ -43,6 +43,7 @@ from earmark.tasks.market.collect.records import (
 from earmark.tasks.market.collect.refill import Refill
 from earmark.tasks.market.collect.replay import new_engine
 from earmark.tasks.market.collect.schedule import WholeSteps, every, every_of_market
+from earmark.tasks.market.collect.signals import SignalSource
 from earmark.tasks.market.collect.status import Status
 from earmark.tasks.market.venues.base import Connection, UnknownSymbolError, Venue, VenueRest
 from earmark.tasks.market.venues.rest import require_aiohttp
@@ -73,6 +74,8 @@ class Collector:
     options : CollectOptions
     clock : Clock, optional
         Default: this machine's.
+    signals : SignalSource, optional
+        Told the samples of each tick, and asked for their signals when they are written.
     on_status : callable, optional
         Told the statistics about once a second.
     on_samples : callable, optional
@@ -96,6 +99,7 @@ class Collector:
         options: CollectOptions,
         *,
         clock: Clock | None = None,
+        signals: SignalSource | None = None,
         on_status: Callable[[dict[str, Any]], None] | None = None,
         on_samples: Callable[[Sequence[Sample]], None] | None = None,
         on_states: Callable[[Sequence[tuple[str, BookState]]], None] | None = None,
@@ -118,7 +122,10 @@ class Collector:
             GRACE_MS,
         )
         self.counts: Counter[str] = Counter()
-        self.persistence = Persistence(options, venue.name, self._kept_depth, self.clock, self.counts)
+        self.signals = signals
+        self.persistence = Persistence(
+            options, venue.name, self._kept_depth, self.clock, self.counts, signals
+        )
         self.status = Status(self, on_status)
         self._sockets: list[Socket] = []
         self._step_s = 0.0
@@ -376,6 +383,8 @@ class Collector:
             self._on_states(states)
         if not samples:
             return
+        if self.signals is not None:
+            self.signals.take(samples)  # before they can be written
         await self.persistence.keep(samples)
         if self._on_samples is not None:
             self._on_samples(samples)
@@ -434,9 +443,6 @@ class Collector:
     def _now_ms(self) -> int:
         """Exchange time."""
         return self.feature_clock.exchange_ms(self.clock.now_ns())
-
-    def _now_s(self) -> float:
-        return self.clock.now_ns() / 1e9
 
     def _finished(self) -> Finished:
         return Finished(

@@ -58,6 +58,14 @@ def _totals(found: dict[str, Any]) -> Iterable[Metric]:
     for kind, count in found["counts"].items():
         events.add_metric([kind], count)
     yield events
+    if found["model"] is not None:
+        signals = CounterMetricFamily("earmark_signals", "Samples by the model's answer.", labels=["outcome"])
+        for outcome, count in {
+            "answered": found["model"]["answered"],
+            **found["model"]["unanswered"],
+        }.items():
+            signals.add_metric([outcome], count)
+        yield signals
 
 
 def _symbols(symbols: dict[str, Any]) -> Iterable[Metric]:

@@ -29,6 +29,7 @@ from earmark.tasks.market.collect.pipeline import Sample, SymbolPipeline
 from earmark.tasks.market.collect.raw_lob import RawLobWindows
 from earmark.tasks.market.collect.records import CONFIG, STATE, encode_json
 from earmark.tasks.market.collect.samples import SAMPLE, WRITTEN, encode_sample
+from earmark.tasks.market.collect.signals import SignalSource
 from earmark.tasks.market.collect.stores import Stores
 from earmark.tasks.market.collect.writer import JournalWriter
 
@@ -56,6 +57,8 @@ class Persistence:
     clock : Clock
     counts : Counter
         Of the collector; ``raw_rows``, ``written_samples`` and what was recovered are counted here.
+    signals : SignalSource, optional
+        Fills the signal columns of samples when they are written.
 
     Attributes
     ----------
@@ -65,10 +68,16 @@ class Persistence:
     """
 
     def __init__(
-        self, options: CollectOptions, venue: str, depth: int, clock: Clock, counts: Counter[str]
+        self,
+        options: CollectOptions,
+        venue: str,
+        depth: int,
+        clock: Clock,
+        counts: Counter[str],
+        signals: SignalSource | None = None,
     ) -> None:
         self.options = options
-        self.stores = Stores(options.places, options.limits)
+        self.stores = Stores(options.places, options.limits, signals)
         self.buffers = SampleBuffers(options.symbols, options.limits, clock.now_ns() / 1e9)
         self._config = encode_json(
             {"symbols": options.symbols, "depth": depth, "track_ms": options.track_ms, "venue": venue}

@@ -3,19 +3,22 @@
 A row's `timestamp` is the time of the newest update in its book, `sample_time_ms` the tick of the feature clock to
 which its features belong, `recv_ns` this machine's clock when the tick was closed. `quality` names what was unusual,
 `FOLLOWS_GAP` and `LATE_UPDATES`, and is empty for a sample without blemish. Columns and types are those of
-`earmark.tasks.market.schema`.
+`earmark.tasks.market.schema`. Signals are of a model that was asked while samples were taken
+(`earmark.tasks.market.collect.signals`), else null.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from earmark.tasks.market.collect.pipeline import Sample
+from earmark.tasks.market.collect.signals import SampleKey, Signal, key_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +45,8 @@ V2_GROUP_SUFFIX = "_v2"
 """The dimensionless features of group ``g`` are in group ``g_v2``."""
 
 _SIZES = struct.Struct("<III")
-_SIGNALS = ("signal_type", "signal_confidence", "signal_strength")
+_NO_SIGNALS: Mapping[SampleKey, Signal] = MappingProxyType({})
+_SILENCE = Signal()
 _ARRAYS = ("features", "features_v2")
 
 
@@ -62,32 +66,37 @@ def decode_sample(payload: bytes) -> Sample:
     return Sample(**facts, features=values[: n_features // 4], features_v2=values[n_features // 4 :])
 
 
-def sample_table(samples: Sequence[Sample]) -> pl.DataFrame:
+def sample_table(
+    samples: Sequence[Sample], signals: Mapping[SampleKey, Signal] = _NO_SIGNALS
+) -> pl.DataFrame:
     """Rows of the feature store, sorted by symbol and time; shape (n, 2 + 112 + 10)."""
     from earmark.orderbook.catalog import FEATURE_NAMES
 
-    return _table(samples, FEATURE_NAMES, np.stack([sample.features for sample in samples]))
+    return _table(samples, signals, FEATURE_NAMES, np.stack([sample.features for sample in samples]))
 
 
-def v2_table(samples: Sequence[Sample]) -> pl.DataFrame:
+def v2_table(samples: Sequence[Sample], signals: Mapping[SampleKey, Signal] = _NO_SIGNALS) -> pl.DataFrame:
     """The same rows with the dimensionless features."""
     from earmark.orderbook.catalog import V2_NAMES
 
-    return _table(samples, V2_NAMES, np.stack([sample.features_v2 for sample in samples]))
+    return _table(samples, signals, V2_NAMES, np.stack([sample.features_v2 for sample in samples]))
 
 
-def _table(samples: Sequence[Sample], names: Sequence[str], values: Any) -> pl.DataFrame:
+def _table(
+    samples: Sequence[Sample], signals: Mapping[SampleKey, Signal], names: Sequence[str], values: Any
+) -> pl.DataFrame:
     import polars as pl
 
     from earmark.tasks.market.schema import SCHEMA
 
+    said = [signals.get(key_of(s), _SILENCE) for s in samples]
     facts = {
         "symbol": [s.symbol for s in samples],
         "timestamp": [s.book_ms for s in samples],
         "current_mid_price": [s.mid for s in samples],
         "current_imbalance": [s.imbalance for s in samples],
         "spread": [s.spread for s in samples],
-        **{name: [None] * len(samples) for name in _SIGNALS},
+        **{name: [getattr(signal, name) for signal in said] for name in Signal._fields},
         "sample_time_ms": [s.time_ms for s in samples],
         "recv_ns": [s.closed_ns for s in samples],
         "quality": [_quality(s) for s in samples],
@@ -99,7 +108,9 @@ def _table(samples: Sequence[Sample], names: Sequence[str], values: Any) -> pl.D
     return pl.concat([key, features, rest], how="horizontal").sort("symbol", "timestamp")
 
 
-def legacy_rows(samples: Sequence[Sample]) -> tuple[Any, list[dict[str, Any]]]:
+def legacy_rows(
+    samples: Sequence[Sample], signals: Mapping[SampleKey, Signal] = _NO_SIGNALS
+) -> tuple[Any, list[dict[str, Any]]]:
     """Features, shape (n, 112), and what the json files say of each sample."""
     rows = [
         {
@@ -110,7 +121,7 @@ def legacy_rows(samples: Sequence[Sample]) -> tuple[Any, list[dict[str, Any]]]:
             "spread": sample.spread,
             "imbalance": sample.imbalance,
             "current_imbalance": sample.imbalance,
-            **dict.fromkeys(_SIGNALS),
+            **signals.get(key_of(sample), _SILENCE)._asdict(),
             "feature_count": len(sample.features),
         }
         for sample in samples

@@ -19,7 +19,7 @@ from earmark.tasks.market.collect.buffers import resident_mb
 if TYPE_CHECKING:
     from earmark.tasks.market.collect.collector import Collector
 
-__all__ = ["Status", "read_status"]
+__all__ = ["Status", "read_status", "signal_counts"]
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Status:
             "counts": dict(collector.counts),
             "raw_lob": collector.raw_lob_counts,
             "samples": _accounted(symbols.values()),
+            "model": None if collector.signals is None else collector.signals.statistics(),
             "symbols": symbols,
         }
 
@@ -109,10 +110,10 @@ class Status:
         live = sum(row["state"] == "live" for row in found["symbols"].values())
         _log.info(
             "collector stats: collected=%d due=%d skipped=%s files=%d live=%d/%d memory=%.1fMB limit=%d rss=%.0fMB "
-            "lag=%.0fms",
+            "lag=%.0fms signals=%s",
             found["total_samples"],
             found["samples"]["expected"],
-            ",".join(f"{code}:{n}" for code, n in found["samples"]["skipped"].items()) or "none",
+            _counted(found["samples"]["skipped"]) or "none",
             found["files_written"],
             live,
             len(found["symbols"]),
@@ -120,6 +121,7 @@ class Status:
             found["memory"]["current_limit"],
             found["rss_mb"],
             found["worst_loop_lag_ms"],
+            "off" if found["model"] is None else _counted(signal_counts(found["model"])),
         )
 
     def _symbol(self, symbol: str) -> dict[str, Any]:
@@ -151,6 +153,15 @@ class Status:
         seconds = max((now_ns - then_ns) / 1e9, 1e-9)
         self._rates = {name: (count - before.get(name, 0)) / seconds for name, count in counts.items()}
         self._last = (now_ns, counts)
+
+
+def signal_counts(model: dict[str, Any]) -> dict[str, int]:
+    """What became of the samples that a model was asked about, of its statistics."""
+    return {"answered": model["answered"], **model["unanswered"], "waiting": model["waiting"]}
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ",".join(f"{code}:{n}" for code, n in counts.items())
 
 
 def _accounted(symbols: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from earmark.tasks.market.collect.samples import (
     sample_table,
     v2_table,
 )
+from earmark.tasks.market.collect.signals import SampleKey, Signal, SignalSource
 
 __all__ = ["Places", "Stores"]
 
@@ -73,15 +74,23 @@ class Places:
 class Stores:
     """Writes rows and samples, and reads back what an earlier process left.
 
+    Parameters
+    ----------
+    places : Places
+    limits : BufferLimits
+    signals : SignalSource, optional
+        Fills the signal columns of samples.
+
     Attributes
     ----------
     n_files : int
         Written since the start.
     """
 
-    def __init__(self, places: Places, limits: BufferLimits) -> None:
+    def __init__(self, places: Places, limits: BufferLimits, signals: SignalSource | None = None) -> None:
         self.places = places
         self.limits = limits
+        self._signals = signals
         self.raw = RawStore(places.data / "raw")
         self.n_files = 0
 
@@ -101,10 +110,11 @@ class Stores:
         every = [sample for of_symbol in samples.values() for sample in of_symbol]
         if not every:
             return 0
+        signals = {} if self._signals is None else self._signals.of(every)
         if self.limits.enable_feature_store:
-            self._write_features(every)
+            self._write_features(every, signals)
         if self.limits.use_legacy_format:
-            self._write_legacy(samples)
+            self._write_legacy(samples, signals)
         return len(every)
 
     def recover_rows(self) -> int:
@@ -113,18 +123,21 @@ class Stores:
         return self.write_rows(replayed.rows, {})
 
     def recover_samples(self) -> int:
-        """Write the samples of the log that no flush has marked; the number of them."""
+        """Write the samples of the log that no flush has marked, without signals; the number of them."""
         waiting = unwritten_samples(self.places.samples)
-        if self.limits.use_legacy_format:
-            return self._recover_legacy(waiting)
-        return self.write_samples(waiting)
+        every = [sample for of_symbol in waiting.values() for sample in of_symbol]
+        if every and self.limits.enable_feature_store:
+            self._write_features(every, {})
+        if every and self.limits.use_legacy_format:
+            self._recover_legacy(waiting)
+        return len(every)
 
     def recent_candles(self, symbol: str, now_ms: int) -> list[Candle]:
         """Closed candles of the last hours, as they were received."""
         rows: list[Candle] = self.raw.read_rows("candles", symbol, now_ms - _CANDLES_MS)
         return [candle for candle in rows if candle.is_closed]
 
-    def _write_features(self, samples: Sequence[Sample]) -> None:
+    def _write_features(self, samples: Sequence[Sample], signals: Mapping[SampleKey, Signal]) -> None:
         from earmark.store.offline import FeatureStore
         from earmark.tasks.market.schema import SCHEMA, V2_SCHEMA
 
@@ -135,31 +148,29 @@ class Stores:
             self.places.data / "feature_store", schemas={name: schema for name, (schema, _) in groups.items()}
         )
         for name, (_, table_of) in groups.items():
-            table = table_of(samples)
+            table = table_of(samples, signals)
             written = store.write_offline_features(name, table, batch=batch)
             self.n_files += len(written.files)
             if written.rows and name == group:
                 store.registry.update_from(SCHEMA, table, source="collect")
 
-    def _write_legacy(self, samples: Mapping[str, Sequence[Sample]]) -> None:
+    def _write_legacy(
+        self, samples: Mapping[str, Sequence[Sample]], signals: Mapping[SampleKey, Signal]
+    ) -> None:
         from earmark.tasks.market.legacy.writer import LegacyWriter
 
         writer = LegacyWriter(self.places.legacy)
         for symbol, of_symbol in samples.items():
-            writer.write(symbol, *legacy_rows(of_symbol))
+            writer.write(symbol, *legacy_rows(of_symbol, signals))
             self.n_files += 3
 
-    def _recover_legacy(self, waiting: Mapping[str, Sequence[Sample]]) -> int:
+    def _recover_legacy(self, waiting: Mapping[str, Sequence[Sample]]) -> None:
         """Leave out of the earlier layout what it holds: a crash may have come between the files and the mark."""
-        every = [sample for of_symbol in waiting.values() for sample in of_symbol]
-        if every and self.limits.enable_feature_store:
-            self._write_features(every)
         missing = {}
         for symbol, of_symbol in waiting.items():
             last = newest_legacy_ms(self.places.legacy / symbol)
             missing[symbol] = [sample for sample in of_symbol if sample.book_ms > last]
-        self._write_legacy({symbol: rows for symbol, rows in missing.items() if rows})
-        return len(every)
+        self._write_legacy({symbol: rows for symbol, rows in missing.items() if rows}, {})
 
 
 def batch_of(samples: Sequence[Sample]) -> str:

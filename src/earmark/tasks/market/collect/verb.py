@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from earmark.tasks.market.venues.base import Venue, check_symbol
 
 if TYPE_CHECKING:
     from earmark.orderbook.state import BookState
+    from earmark.tasks.market.collect.signals import SignalSource
     from earmark.tasks.market.settings import MarketSettings
     from earmark.tasks.settings import EffectiveSettings
 
@@ -112,8 +113,8 @@ def options_of(settings: EffectiveSettings, *, duration_s: float | None = None) 
     )
 
 
-def plan(settings: EffectiveSettings) -> dict[str, Any]:
-    """What would be collected and where, without a connection."""
+def plan(settings: EffectiveSettings, *, model: str | None = None) -> dict[str, Any]:
+    """What would be collected and where, without a connection; `model` as of `collect`."""
     options, market = options_of(settings), settings.settings.market
     chosen = _venue_of(market)
     chosen.check_depth(options.depth)
@@ -134,6 +135,7 @@ def plan(settings: EffectiveSettings) -> dict[str, Any]:
         "group": options.places.group,
         "legacy": options.places.legacy if options.limits.use_legacy_format else None,
         "raw_lob": options.places.data / "raw_lob" if options.raw_lob else None,
+        "model": None if model is None else _model_named(settings, options, model),
         "metrics_port": market.metrics_port,
     }
 
@@ -143,6 +145,7 @@ def collect(
     *,
     duration_s: float | None = None,
     simulation: Simulation | None = None,
+    model: str | None = None,
     on_status: Callable[[dict[str, Any]], None] | None = None,
     on_samples: Callable[[Sequence[Sample]], None] | None = None,
     on_states: Callable[[Sequence[tuple[str, BookState]]], None] | None = None,
@@ -160,6 +163,8 @@ def collect(
         Seconds of the market; without it there is no end.
     simulation : Simulation, optional
         Start the shipped exchange and collect from it.
+    model : str, optional
+        A run whose model fills the signals of the samples; without one they are null.
     on_status : callable, optional
         Told the statistics once a second.
     on_samples, on_states, on_compile : callable, optional
@@ -168,11 +173,19 @@ def collect(
         Told, when a simulation is over, what its exchange has sent.
     adjust : callable, optional
         Options in place of those of the settings.
+
+    Raises
+    ------
+    RunError, UsageError
+        Before anything is connected: settings that contradict each other, no such run, or one that reads other rows.
+    EarmarkError
+        What ended the collector.
     """
     options, market = adjust(options_of(settings, duration_s=duration_s)), settings.settings.market
     with ExitStack() as stack:
         chosen, clock = _venue_of(market), None
         chosen.check_depth(options.depth)
+        signals = None if model is None else stack.enter_context(_signals_of(settings, options, model))
         if simulation is not None:
             exchange = stack.enter_context(
                 simulated_exchange(
@@ -191,6 +204,7 @@ def collect(
             chosen,
             options,
             clock=clock,
+            signals=signals,
             on_status=on_status,
             on_samples=on_samples,
             on_states=on_states,
@@ -200,6 +214,21 @@ def collect(
         if simulation is not None and on_ledger is not None:
             on_ledger(exchange.ledger())
         return finished
+
+
+def _signals_of(
+    settings: EffectiveSettings, options: CollectOptions, run_name: str
+) -> AbstractContextManager[SignalSource]:
+    from earmark.tasks.market.serving.signals import model_signals
+
+    return model_signals(settings, options, run_name)
+
+
+def _model_named(settings: EffectiveSettings, options: CollectOptions, run_name: str) -> str:
+    from earmark.tasks.market.serving.signals import collecting_model
+
+    found = collecting_model(settings, options, run_name)
+    return f"{found.name}, run {found.version} ({found.view}, {found.horizon_s} s ahead)"
 
 
 def _beginning_ms(options: CollectOptions, speed: float, duration_s: float | None) -> int:

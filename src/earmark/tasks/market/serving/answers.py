@@ -24,7 +24,7 @@ from earmark.models.sequence.base import SequencePrediction
 from earmark.tasks.market.serving.model import ServedModel
 from earmark.tasks.market.serving.series import Histories, Observed
 
-__all__ = ["BELOW_THRESHOLD", "MISSING_VALUES", "SIGNALS", "WARMING_UP", "Answerer"]
+__all__ = ["BELOW_THRESHOLD", "MISSING_VALUES", "SIGNALS", "WARMING_UP", "Answerer", "Record"]
 
 SIGNALS = ("SELL", "HOLD", "BUY")
 """Signal of class 0, 1, 2."""

@@ -23,9 +23,10 @@ from earmark.orderbook.lagged import RANKED
 from earmark.tasks.market.level_series import LEVELS_VIEW
 
 if TYPE_CHECKING:
+    from earmark.tasks.settings import EffectiveSettings
     from earmark.training.runs import Run
 
-__all__ = ["BLOCK", "ServedModel", "chosen_run", "dataset_record", "served_model"]
+__all__ = ["BLOCK", "ServedModel", "chosen_run", "dataset_record", "named_run", "served_model"]
 
 BLOCK = 32
 """Windows per question; smaller blocks take other kernels for their last rows, larger ones make one window slow."""
@@ -120,18 +121,31 @@ def chosen_run(project: str | Path, name: str | None = None) -> Run:
     """
     from earmark.tasks.settings import load_settings
     from earmark.training.production import history, production_run
-    from earmark.training.runs import list_runs, load_run
+    from earmark.training.runs import list_runs
 
     settings = load_settings(project)
     root, name = settings.path("runs"), name or settings.settings.predict.run
     if name:
-        return load_run(name, root=root, task=TASK)
+        return named_run(settings, name)
     if history(root, TASK):
         return production_run(root, TASK)
     runs = list_runs(root, TASK)
     if not runs:
         raise RunError(f"`{root}` holds no run of {TASK}. Run: earmark train {TASK}")
     return runs[-1]
+
+
+def named_run(settings: EffectiveSettings, name: str) -> Run:
+    """The run of that name, beginning, key or folder, or the ``latest``.
+
+    Raises
+    ------
+    RunError
+        There is none, or it is of another task.
+    """
+    from earmark.training.runs import load_run
+
+    return load_run(name, root=settings.path("runs"), task=TASK)
 
 
 def served_model(run: Run) -> ServedModel:
