@@ -9,12 +9,14 @@ A message has three parts, in this order: what happened (with the value), what w
     │   └── MissingExtraError  an optional package is needed: install the named extra
     ├── InputError             one input cannot be used: it is set aside, the run goes on     exit 1
     │   ├── DecodeError        not audio, broken, truncated, protected
-    │   └── TooShortError      less signal than the task needs
+    │   ├── TooShortError      less signal than the task needs
+    │   └── SilentError        nothing is heard in it
     ├── SchemaError            columns are missing, renamed or in another order
     ├── FingerprintError       code that cannot be followed: declare it with ``depends_on=``
     ├── CacheError             the feature cache cannot be opened, read or written
     ├── SealError              sealed test rows were asked for outside ``evaluate --split test``
     ├── RunError               a run folder is missing, incomplete or of another task
+    │   └── NoModelError       there is no run at all to answer: train one, or ask for a fallback
     ├── WorkerError            a worker process died or runs other code than this process
     └── GateError              a quality gate failed                                          exit 3
 """
@@ -29,9 +31,11 @@ __all__ = [
     "GateError",
     "InputError",
     "MissingExtraError",
+    "NoModelError",
     "RunError",
     "SchemaError",
     "SealError",
+    "SilentError",
     "TooShortError",
     "UsageError",
     "WorkerError",
@@ -81,6 +85,10 @@ class TooShortError(InputError):
     """The input holds less signal than the task needs."""
 
 
+class SilentError(InputError):
+    """Nothing is heard in the input, so there is nothing to say of it."""
+
+
 class SchemaError(EarmarkError):
     """Columns are missing, renamed or in another order than the model was trained with."""
 
@@ -99,6 +107,10 @@ class SealError(EarmarkError):
 
 class RunError(EarmarkError):
     """A run folder is missing, incomplete, or belongs to another task or schema."""
+
+
+class NoModelError(RunError):
+    """There is no run that could answer."""
 
 
 class WorkerError(EarmarkError):

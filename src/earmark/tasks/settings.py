@@ -28,6 +28,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from earmark.errors import UsageError
 from earmark.tasks.market.settings import MarketSettings
+from earmark.tasks.meter.settings import MeterSettings
 from earmark.tasks.section import Section
 
 __all__ = [
@@ -128,6 +129,7 @@ class Settings(Section):
     train: TrainSettings = Field(default=TrainSettings(), description="Fitting.")
     predict: PredictSettings = Field(default=PredictSettings(), description="Decision.")
     market: MarketSettings = Field(default=MarketSettings(), description="Collection of market data.")
+    meter: MeterSettings = Field(default=MeterSettings(), description="Answers about meter.")
 
     @property
     def n_workers(self) -> int:

@@ -5,7 +5,8 @@ Conventions: seconds from the start of the recording; positions count from 1 at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -47,13 +48,34 @@ class Bars:
         """Nothing was heard."""
         return cls(Beats.none(), np.empty(0), np.empty(0), np.empty(0))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Bars]) -> Bars:
+        """Bars of successive spans as one; at least one span."""
+        return cls(
+            Beats(
+                np.concatenate([one.beats.times_s for one in parts]),
+                np.concatenate([one.beats.positions for one in parts]),
+                np.concatenate([one.beats.strengths for one in parts]),
+            ),
+            np.concatenate([one.onset_times_s for one in parts]),
+            np.concatenate([one.onset_at_beats for one in parts]),
+            np.concatenate([one.level_at_beats for one in parts]),
+        )
+
     def between(self, start_s: float, end_s: float) -> Bars:
         """What lies in a half-open span of time."""
-        inside = (self.beats.times_s >= start_s) & (self.beats.times_s < end_s)
         onsets = (self.onset_times_s >= start_s) & (self.onset_times_s < end_s)
-        beats = Beats(self.beats.times_s[inside], self.beats.positions[inside], self.beats.strengths[inside])
-        return Bars(
-            beats, self.onset_times_s[onsets], self.onset_at_beats[inside], self.level_at_beats[inside]
+        inside = np.flatnonzero((self.beats.times_s >= start_s) & (self.beats.times_s < end_s))
+        return replace(self.taken(inside), onset_times_s=self.onset_times_s[onsets])
+
+    def taken(self, indices: NDArray[np.int64]) -> Bars:
+        """Some of the beats, and all onsets."""
+        beats = self.beats
+        return replace(
+            self,
+            beats=Beats(beats.times_s[indices], beats.positions[indices], beats.strengths[indices]),
+            onset_at_beats=self.onset_at_beats[indices],
+            level_at_beats=self.level_at_beats[indices],
         )
 
     @cached_property
@@ -100,9 +122,4 @@ def counted_in(bars: Bars, name: str) -> Bars:
         return bars
     by_phase = [float(bars.accents[phase::length].mean()) for phase in range(length)]
     positions = (np.arange(len(beats)) - int(np.argmax(by_phase))) % length + 1
-    return Bars(
-        Beats(beats.times_s, positions.astype(np.int64), beats.strengths),
-        bars.onset_times_s,
-        bars.onset_at_beats,
-        bars.level_at_beats,
-    )
+    return replace(bars, beats=Beats(beats.times_s, positions.astype(np.int64), beats.strengths))

@@ -141,6 +141,7 @@ def analyse(
     probabilities = mean_probabilities(answered) or {}
     best = _best(probabilities) if probabilities else None
     movements = [_counted(one) for one in _movements(duration_s, answered, bars)]
+    counted = Bars.joined([one.bars for one in movements])
     return Analysis(
         path=path,
         duration_s=duration_s,
@@ -148,12 +149,12 @@ def analyse(
         tempo=tempo,
         curve=curve,
         probabilities=probabilities,
-        hypotheses=hypotheses(probabilities, _joined([one.bars for one in movements]), limit=limit),
+        hypotheses=hypotheses(probabilities, counted, limit=limit),
         stability=_agreement(answered, best),
-        beats=_joined([one.bars for one in movements]).beats,
+        beats=counted.beats,
         sections=_sections(duration_s, movements, curve),
         meter_map=tuple(
-            (one, hypotheses(one.probabilities or {}, bars.between(one.start_s, one.end_s), limit=limit))
+            (one, hypotheses(one.probabilities or {}, counted.between(one.start_s, one.end_s), limit=limit))
             for one in windows
         ),
         abstained=best is None or probabilities[best] < speaker.threshold,
@@ -224,21 +225,6 @@ def _counted(movement: _Movement) -> _Movement:
         return movement
     bars = counted_in(movement.bars, _best(p))
     return _Movement(movement.start_s, movement.end_s, movement.windows, bars)
-
-
-def _joined(parts: Sequence[Bars]) -> Bars:
-    """Bars of successive spans as one."""
-    return Bars(
-        Beats(
-            np.concatenate([one.beats.times_s for one in parts]),
-            np.concatenate([one.beats.positions for one in parts]),
-            np.concatenate([one.beats.strengths for one in parts]),
-        ),
-        *(
-            np.concatenate([getattr(one, name) for one in parts])
-            for name in ("onset_times_s", "onset_at_beats", "level_at_beats")
-        ),
-    )
 
 
 def _sections(duration_s: float, movements: Sequence[_Movement], curve: TempoCurve) -> tuple[Section, ...]:

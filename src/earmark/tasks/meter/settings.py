@@ -1,0 +1,29 @@
+"""The table `[meter]` of `earmark.toml`: how `earmark predict`, `stream` and `live` answer about meter."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from earmark.tasks.section import Section
+
+__all__ = ["MeterSettings"]
+
+
+class MeterSettings(Section):
+    """What is asked, and how often."""
+
+    run: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Run that answers; default: that of [predict], the promoted one, the newest, the shipped one.",
+    )
+    warmup_seconds: float = Field(default=8, ge=2, description="Seconds that are heard before the first answer.")
+    sliding_window_seconds: float = Field(
+        default=30, ge=4, le=30, description="Seconds that an answer about a live signal looks back."
+    )
+    reanalysis_interval: float = Field(
+        default=2, ge=0.5, description="Seconds from answer to answer once a live signal has run for 10 s more."
+    )
+    min_bpm: float = Field(default=40, gt=0, description="Slower estimates of the tempo are not believed.")
+    max_bpm: float = Field(default=300, gt=0, description="Faster estimates of the tempo are not believed.")
+    max_meter_hypotheses: int = Field(default=5, ge=1, le=6, description="Most time signatures to name.")
