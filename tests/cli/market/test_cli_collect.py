@@ -155,7 +155,13 @@ def test_metrics_are_served_per_symbol():
         1.0,
     )  # fmt: skip
     model = {"answered": 3, "unanswered": {"late": 1}}
-    found = {**totals, "total_samples": 4, "counts": {"applied": 5}, "model": model, "symbols": {"4USDT": row}}
+    found = {
+        **totals,
+        "total_samples": 4,
+        "counts": {"applied": 5},
+        "model": model,
+        "symbols": {"4USDT": row},
+    }
     with serve_metrics(0, lambda: found) as port, urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text = answer.read().decode()
     assert 'earmark_mid{symbol="4USDT"} 100.5' in text
