@@ -17,11 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import UsageError
+from earmark.orderbook.state import MAX_GAP
 
 __all__ = ["SeriesTable", "Windows", "make_windows"]
-
-MAX_GAP = 1.5
-"""Two rows further apart than so many intervals do not belong to one window."""
 
 
 @dataclass(frozen=True, eq=False)

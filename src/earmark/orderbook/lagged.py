@@ -13,15 +13,13 @@ import numpy.typing as npt
 from earmark.errors import UsageError
 from earmark.orderbook.catalog import FEATURE_NAMES
 from earmark.orderbook.compiled import compiled
+from earmark.orderbook.state import MAX_GAP
 from earmark.orderbook.views import DERIVED_NAMES, LAGGED_FEATURES, LAGS
 
-__all__ = ["MAX_GAP", "RANKED", "lagged_and_derived", "trailing_ranks"]
+__all__ = ["RANKED", "lagged_and_derived", "trailing_ranks"]
 
 Vector = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-MAX_GAP = 1.5
-"""Two samples further apart than so many intervals are separated by a gap."""
 
 RANKED = 500
 """Samples of the symbol, gaps notwithstanding, among which a value is ranked."""

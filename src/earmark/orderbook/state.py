@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from earmark.orderbook.events import Levels
 
-__all__ = ["FEATURE_LEVELS", "GRACE_MS", "MAX_BOOK_AGE_MS", "STEP_MS", "BookState"]
+__all__ = ["FEATURE_LEVELS", "GRACE_MS", "MAX_BOOK_AGE_MS", "MAX_GAP", "STEP_MS", "BookState"]
 
 STEP_MS = 3_000
 """Distance of two ticks of the feature clock."""
@@ -25,6 +25,9 @@ GRACE_MS = 1_000
 
 MAX_BOOK_AGE_MS = 10_000
 """A book without an update for so long is stale."""
+
+MAX_GAP = 1.5
+"""Rows of a symbol further apart than so many of their usual intervals are separated by a gap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

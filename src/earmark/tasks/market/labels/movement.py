@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from earmark.orderbook.state import MAX_GAP
 from earmark.tasks.market.labels.asof import first_at_or_after, last_at_or_before, nearest_after, rows_at
 from earmark.tasks.market.labels.series import (
     BAD_PRICE,
@@ -28,9 +29,6 @@ from earmark.tasks.market.labels.series import (
 __all__ = ["Match", "among_samples", "on_track", "row_segments", "states_ahead"]
 
 Match = Literal["nearest", "first"]
-
-MAX_GAP = 1.5
-"""Rows further apart than so many median intervals are not consecutive states."""
 
 
 def on_track(samples: Samples, track: PricePath, horizon_ms: int) -> Outcome:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from earmark.data.windows import MAX_GAP
 from earmark.errors import InputError
+from earmark.orderbook.state import MAX_GAP
 from earmark.tasks.market.schema import GROUP, SCHEMA
 from earmark.tasks.market.validation.labels import CLASS_NAMES, class_counts, label_coverage
 
