@@ -20,6 +20,7 @@ import click
 __all__ = ["TASK_COMMANDS", "forms_of", "own_command", "task_commands_of"]
 
 _MARKET = "earmark.cli.market."
+_METER = "earmark.cli.meter."
 
 TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("demo", "market"): _MARKET + "demo:demo",
@@ -38,6 +39,7 @@ TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("cache check", "market"): _MARKET + "extract:check",
     ("data show", "market"): _MARKET + "data:show",
     ("data ledger", "market"): _MARKET + "data:ledger",
+    ("predict", "meter"): _METER + "predict:predict",
 }
 """Command and task -> module and attribute."""
 
