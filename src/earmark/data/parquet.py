@@ -8,13 +8,12 @@ are text; structured values are JSON.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.errors import UsageError
+from earmark.store.atomic import write_atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,30 +66,9 @@ def read_table(path: str | Path, kind: str, *, remedy: str) -> tuple[pl.DataFram
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     """Replace the file at `path` by `data`: temporary file, fsync, rename, fsync of the folder."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    write_atomic(path, data)
 
 
 def file_hash(path: str | Path) -> str:
     """BLAKE2b-128 of a file's bytes, as 32 hexadecimal digits."""
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
