@@ -17,12 +17,11 @@ loses what was appended since the last commit and nothing else. The last record 
 a reader drops and counts it, and the next writer cuts it off. A record that is wrong before the end is no crash but
 damage, and is reported with its place.
 
-One process writes: the lock is the kernel's (`flock`), so it ends with the process, however that ends.
+One process writes: it holds the lock (`earmark.store.lock`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 from collections.abc import Iterator
@@ -35,6 +34,8 @@ from typing import Self
 import xxhash
 
 from earmark.errors import EarmarkError, InputError, UsageError
+from earmark.store.atomic import sync_folder
+from earmark.store.lock import acquire
 
 __all__ = [
     "Journal",
@@ -94,8 +95,13 @@ class Journal:
     def __init__(self, folder: str | Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.folder = Path(folder)
         self.segment_bytes = segment_bytes
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder)
+        self._lock = acquire(
+            self.folder / "lock",
+            lambda holder: UsageError(
+                f"`{self.folder}` is being written by process {holder}. Expected one writer per folder. Stop that "
+                "process, or use another project folder."
+            ),
+        )
         self._buffer = bytearray()
         self._broken: OSError | None = None
         self.torn_bytes = self._cut_torn_tail()
@@ -163,7 +169,7 @@ class Journal:
         for path in old:
             path.unlink()
         if old:
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         return len(old)
 
     def close(self) -> None:
@@ -193,7 +199,7 @@ class Journal:
         try:
             _write_all(self._file, MAGIC)
             os.fsync(self._file)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except OSError as error:
             os.close(self._file)
             self._file = -1
@@ -335,22 +341,6 @@ def _holds_record(data: bytes, start: int) -> bool:
     return False
 
 
-def _lock(folder: Path) -> int:
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(handle)
-        raise UsageError(
-            f"`{folder}` is being written by process {holder}. Expected one writer per folder. Stop that process, or "
-            "use another project folder."
-        ) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, str(os.getpid()).encode(), 0)
-    return handle
-
-
 def _write_all(handle: int, data: bytes | bytearray) -> None:
     with memoryview(data) as view:
         done = 0
@@ -363,11 +353,3 @@ def _refused(folder: Path, error: OSError) -> JournalError:
         f"`{folder}` cannot be written: {error.strerror or error}. Expected room on the disk. What was committed "
         "before is safe: free some space (or choose another folder) and start again."
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,15 +14,12 @@ earlier versions stay, so a version once read can be read again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
-import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.errors import InputError, UsageError
 from earmark.store.atomic import sync_folder, write_atomic
+from earmark.store.lock import in_turn
 from earmark.store.times import Instant, range_ms, utc_date
 
 if TYPE_CHECKING:
@@ -152,7 +150,7 @@ class LabelSets:
         _check(table)
         folder = self.folder / _checked(set_id)
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with in_turn(folder / ".lock"):
             before = self.record(set_id) if (folder / "set.json").is_file() else {"versions": []}
             version = len(before["versions"]) + 1
             days = {} if version == 1 else dict(before["versions"][-1]["files"])
@@ -413,14 +411,3 @@ def _checked(set_id: str) -> str:
             f"`{set_id}` is no name of a label set. Expected letters, digits and . _ + - only, not starting with a dot."
         )
     return set_id
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time; freed by the system when a writer dies."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
 from earmark.errors import RunError
+from earmark.store.lock import alone
 
 __all__ = ["WORK_AGE_S", "locked", "work_folder"]
 
@@ -29,14 +29,9 @@ def locked(path: Path) -> Iterator[None]:
     RunError
         Another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"Another process is training the same configuration (`{path}` is locked). Wait for it, "
-                "or stop it and resume."
-            ) from error
+    busy = RunError(
+        f"Another process is training the same configuration (`{path}` is locked). Wait for it, or stop it and resume."
+    )
+    with alone(path, lambda _: busy):
         yield
         path.unlink(missing_ok=True)

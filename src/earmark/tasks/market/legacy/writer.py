@@ -6,15 +6,13 @@ comes last, so a batch that has one is whole.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import numpy.typing as npt
 
 from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import UsageError
+from earmark.store.lock import in_turn
 from earmark.store.part_files import check_symbol
 from earmark.tasks.market.legacy.layout import (
     HORIZONS,
@@ -102,7 +101,7 @@ class LegacyWriter:
         folder = self.root / symbol
         for part in ("features", "labels", "metadata"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with in_turn(folder):
             batch = _reserve(folder, saved.strftime("%Y-%m-%d"), json_bytes([_stub(row) for row in samples]))
             metadata = json_bytes(_metadata(symbol, batch, features, samples, saved))
             write_bytes_atomic(batch.metadata, metadata)
@@ -191,13 +190,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return _plain(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

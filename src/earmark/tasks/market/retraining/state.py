@@ -6,11 +6,8 @@ appearance asks for a training.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import RunError, UsageError
+from earmark.store.lock import alone
 
 __all__ = ["Memory", "Place"]
 
@@ -83,8 +81,7 @@ class Place:
             return False
         return True
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Be the only daemon here; the lock ends with the process.
 
         Raises
@@ -92,16 +89,9 @@ class Place:
         UsageError
             Another one runs.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise UsageError(
-                    f"Process {file.read().strip() or 'unknown'} watches `{self.path.parent}` already. Stop it first."
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        return alone(
+            self.path / LOCK,
+            lambda holder: UsageError(
+                f"Process {holder} watches `{self.path.parent}` already. Stop it first."
+            ),
+        )

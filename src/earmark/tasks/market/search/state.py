@@ -15,11 +15,9 @@ Files are replaced whole. Times are ISO 8601 in UTC.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any, Literal
 
 from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import RunError, UsageError
+from earmark.store.lock import alone
 
 __all__ = ["Folder", "GroupResult", "SearchState", "Status"]
 
@@ -186,8 +185,7 @@ class Folder:
         ):
             path.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the folder; the lock ends with the process, however that ends.
 
         Raises
@@ -195,20 +193,12 @@ class Folder:
         UsageError
             Another search runs.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise UsageError(
-                    f"Process {file.read().strip() or 'unknown'} is searching in `{self.path}`. Wait for it, or stop "
-                    "it by Ctrl-C."
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        return alone(
+            self.path / "lock",
+            lambda holder: UsageError(
+                f"Process {holder} is searching in `{self.path}`. Wait for it, or stop it by Ctrl-C."
+            ),
+        )
 
 
 def _write(path: Path, value: object) -> None:

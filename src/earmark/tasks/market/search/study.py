@@ -9,11 +9,9 @@ Reference: Akiba et al., "Optuna: a next-generation hyperparameter optimization 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import importlib.util
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from earmark.errors import EarmarkError, MissingExtraError, RunError
 from earmark.models.sequence.base import StopTraining
+from earmark.store.lock import in_turn
 from earmark.tasks.market.search import scoring
 from earmark.tasks.market.search.spaces import Choices, Decimal, Dimension, Group, settings_of
 
@@ -120,7 +119,7 @@ class GroupStudy:
         self._lock = database.with_suffix(".lock")
         self._distributions = {key: _distribution(value, method) for key, value in group.space.items()}
         database.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with in_turn(self._lock):
             self.study = optuna.create_study(
                 study_name=name,
                 storage=_storage(database),
@@ -194,14 +193,14 @@ class GroupStudy:
             return
         points = _points(self.group)
         order = random.Random(self.seed).sample(range(len(points)), self.n_wanted(limits))
-        with self._locked():
+        with in_turn(self._lock):
             if not self.study.trials:
                 for place in sorted(order):
                     self.study.enqueue_trial(points[place])
 
     def _ask(self, limits: Limits) -> optuna.Trial | None:
         """A new trial, unless others are already working on the last ones."""
-        with self._locked():
+        with in_turn(self._lock):
             taken = [row for row in self.rows() if _counts(row) or row.state == "running"]
             if len(taken) >= self.n_wanted(limits):
                 return None
@@ -246,13 +245,6 @@ class GroupStudy:
         self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
         if params:
             self.study.enqueue_trial(dict(params), user_attrs={RETRY_OF: number})
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 class _Watcher:
