@@ -18,6 +18,9 @@ QUICK: dict[str, dict[str, Any]] = {
     "random_forest": {"n_trees": 10},
     "logistic": {},
     "ordinal": {},
+    "residual_mlp": {"hidden": 16, "epochs": 12, "learning_rate": 0.01, "batch_size": 16},
+    "ft_transformer": {"width": 16, "epochs": 12, "learning_rate": 0.01, "batch_size": 16, "blocks": 3},
+    "hybrid": {"hidden": 16, "width": 8, "n_heads": 2, "epochs": 12, "learning_rate": 0.01, "batch_size": 16},
 }
 """Parameters that make a fit quick, by estimator."""
 

@@ -21,9 +21,10 @@ from earmark.models.sequence.base import StopTraining
 
 torch = pytest.importorskip("torch")
 
+from earmark.models.schedule import cosine_rate  # noqa: E402
 from earmark.models.sequence.augment import mix_up  # noqa: E402
 from earmark.models.sequence.losses import Targets, direction_loss, total_loss  # noqa: E402
-from earmark.models.sequence.monitor import collapse_grade, cosine_rate, macro_f1  # noqa: E402
+from earmark.models.sequence.monitor import collapse_grade, macro_f1  # noqa: E402
 from earmark.models.sequence.networks.heads import Outputs  # noqa: E402
 
 

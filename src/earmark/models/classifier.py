@@ -73,6 +73,7 @@ class Classifier:
         validation: tuple[Floats, Ints] | None = None,
         checkpoint: Path | None = None,
         on_epoch: OnEpoch | None = None,
+        targets: Floats | None = None,
     ) -> Self:
         """Fit preprocessing on X alone, then the estimator; `validation` is transformed, never learned from.
 
@@ -82,7 +83,7 @@ class Classifier:
         y : ndarray, shape (n,), int
             Indices into `classes`.
         columns : sequence of str, length d
-        sample_weight, validation, checkpoint, on_epoch
+        sample_weight, validation, checkpoint, on_epoch, targets
             As in `Estimator.fit`; validation is (X, y) with the same columns.
         """
         self.prepare(X, y, columns)
@@ -93,6 +94,7 @@ class Classifier:
             validation=validation,
             checkpoint=checkpoint,
             on_epoch=on_epoch,
+            targets=targets,
         )
 
     def prepare(self, X: Floats, y: Ints, columns: Sequence[str]) -> Self:
@@ -122,6 +124,7 @@ class Classifier:
         on_epoch: OnEpoch | None = None,
         present: Ints | None = None,
         start: Estimator | None = None,
+        targets: Floats | None = None,
     ) -> Self:
         """Fit the estimator on rows that were preprocessed already: the second half of `fit`.
 
@@ -133,7 +136,7 @@ class Classifier:
             Not preprocessed yet.
         held : (X, y), optional
             The same in the space of `prepared`, instead of `validation`.
-        y, sample_weight, checkpoint, on_epoch, present, start
+        y, sample_weight, checkpoint, on_epoch, present, start, targets
             As in `Estimator.fit`.
         """
         if validation is not None:
@@ -148,6 +151,8 @@ class Classifier:
             checkpoint=checkpoint,
             on_epoch=on_epoch,
             present=present,
+            targets=targets,
+            columns=self.preprocess.kept,
             **continuing,
         )
         return self

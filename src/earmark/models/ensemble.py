@@ -105,6 +105,7 @@ class Ensemble(FoldEstimator):
     name: ClassVar[str] = "ensemble"
     files: ClassVar[tuple[str, ...]] = (WEIGHTS_FILE,)
     stops_early: ClassVar[bool] = True
+    learns_targets: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "members": Parameter(("xgboost", "neural_network"), Members(), "estimators to blend"),
         "weights": Parameter(None, Optional(Weights()), "share of each member; none searches them"),
@@ -175,6 +176,8 @@ class Ensemble(FoldEstimator):
                 validation=request.validation,
                 checkpoint=folder,
                 on_epoch=request.on_epoch,
+                targets=request.targets,
+                columns=request.columns,
             )
         if self.params["weights"] is None and request.validation is not None:
             X, y = request.validation

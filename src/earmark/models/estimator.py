@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from earmark.data.parquet import file_hash
 from earmark.errors import RunError, SchemaError, UsageError
 from earmark.models.constraints import Parameter, check_parameters
+from earmark.models.soft_rows import checked_targets, spread_rows
 
 __all__ = ["Epoch", "Estimator", "FitRequest", "Floats", "FoldEstimator", "Ints", "OnEpoch"]
 
@@ -64,6 +65,8 @@ class Estimator(Protocol):
         on_epoch: OnEpoch | None = None,
         present: Ints | None = None,
         start: Self | None = None,
+        targets: Floats | None = None,
+        columns: Sequence[str] | None = None,
     ) -> Self: ...
 
     def predict_proba(self, X: Floats) -> Floats: ...
@@ -103,6 +106,10 @@ class FitRequest:
     on_epoch: OnEpoch | None
     start: Any = None
     """A fitted estimator of the same kind, classes and columns to continue from."""
+    targets: Floats | None = None
+    """How well each class describes each row, shape (n, n_codes); only for estimators that learn such."""
+    columns: tuple[str, ...] | None = None
+    """Names of the columns of X, where they are known."""
 
 
 class FoldEstimator(ABC):
@@ -118,6 +125,8 @@ class FoldEstimator(ABC):
         Whether validation rows are of use; where not, none should be held out.
     continues : bool
         Whether a fit can start from another one.
+    learns_targets : bool
+        Whether it learns soft targets as they are; where not, a row of several classes becomes several rows.
     history : list of dict
         One entry per boosting round or epoch; empty for estimators without them.
     """
@@ -130,6 +139,7 @@ class FoldEstimator(ABC):
     length_parameter: ClassVar[str | None] = None
     stops_early: ClassVar[bool] = False
     continues: ClassVar[bool] = False
+    learns_targets: ClassVar[bool] = False
     accepts_nan: ClassVar[bool] = False
 
     def __init__(self, **params: Any) -> None:
@@ -168,6 +178,8 @@ class FoldEstimator(ABC):
         on_epoch: OnEpoch | None = None,
         present: Ints | None = None,
         start: Self | None = None,
+        targets: Floats | None = None,
+        columns: Sequence[str] | None = None,
     ) -> Self:
         """Fit on rows of X.
 
@@ -191,6 +203,10 @@ class FoldEstimator(ABC):
             them than y holds; default those in y.
         start : estimator, optional
             A fitted one of the same kind to continue from, on the same columns and classes.
+        targets : ndarray, shape (n, n_classes), optional
+            How well each class describes the row, 0 to 1; default 1 for the class in y.
+        columns : sequence of str, length d, optional
+            Names of the columns, for estimators that treat columns of one kind alike.
 
         Returns
         -------
@@ -208,8 +224,13 @@ class FoldEstimator(ABC):
             raise UsageError(
                 f"Class indices run {y.min()}..{y.max()}, expected 0..{self.n_classes - 1}. Check the labels."
             )
+        if targets is not None:
+            targets = checked_targets(targets, len(X), self.n_classes)
+            if not self.learns_targets:
+                X, y, weight = spread_rows(X, weight, targets)
+                targets = None
         self.n_features, self.history = X.shape[1], []
-        self.present = np.unique(y) if present is None else np.asarray(present, dtype=np.int64)
+        self.present = _learned(y, targets) if present is None else np.asarray(present, dtype=np.int64)
         self._require_classes(y, start)
         codes = np.searchsorted(self.present, y)
         if len(self.present) > 1:
@@ -223,6 +244,8 @@ class FoldEstimator(ABC):
                     checkpoint,
                     on_epoch,
                     start,
+                    None if targets is None else np.ascontiguousarray(targets[:, self.present]),
+                    None if columns is None else tuple(columns),
                 )
             )
         return self
@@ -403,6 +426,12 @@ class FoldEstimator(ABC):
                 "first (Preprocess does)."
             )
         return X
+
+
+def _learned(y: Ints, targets: Floats | None) -> Ints:
+    """Classes that occur, ascending."""
+    named = np.empty(0, np.int64) if targets is None else np.flatnonzero(targets.any(axis=0))
+    return np.union1d(y, named).astype(np.int64)
 
 
 def _check_files(folder: Path, hashes: Mapping[str, str], expected: tuple[str, ...]) -> None:

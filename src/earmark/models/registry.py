@@ -23,6 +23,9 @@ ESTIMATORS: dict[str, tuple[str, str]] = {
     "random_forest": ("earmark.models.forest", "RandomForest"),
     "logistic": ("earmark.models.linear", "Logistic"),
     "ordinal": ("earmark.models.linear", "Ordinal"),
+    "residual_mlp": ("earmark.models.column_networks", "ResidualMLP"),
+    "ft_transformer": ("earmark.models.column_networks", "FTTransformer"),
+    "hybrid": ("earmark.models.column_networks", "Hybrid"),
 }
 """Name -> module and class."""
 
@@ -35,6 +38,8 @@ ALIASES: dict[str, str] = {
     "nn": "neural_network",
     "randomforest": "random_forest",
     "rf": "random_forest",
+    "mlp": "residual_mlp",
+    "ftt": "ft_transformer",
 }
 
 

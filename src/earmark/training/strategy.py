@@ -233,6 +233,7 @@ class Strategy:
             moved[fitted],
             before.y[fitted],
             sample_weight=before.weights[fitted],
+            targets=before.targets[fitted] if job.is_soft else None,
             held=(moved[held], before.y[held]) if len(held) else None,
             checkpoint=None if job.checkpoint is None else job.checkpoint / "first",
             present=job.present,
@@ -290,6 +291,7 @@ class FitJob:
             rows.X,
             rows.y,
             sample_weight=rows.weights,
+            targets=rows.targets if self.is_soft else None,
             validation=self.validation,
             checkpoint=self.checkpoint,
             on_epoch=self.on_epoch,
@@ -300,8 +302,17 @@ class FitJob:
     @property
     def present(self) -> Ints:
         """Classes that occur in any source, so that members and halves number them alike."""
-        sources = [self.own.y] if self.auxiliary is None else [self.own.y, self.auxiliary.y]
-        return np.unique(np.concatenate(sources))
+        named = [data.targets.any(axis=0) for data in self._sources]
+        return np.flatnonzero(np.any(named, axis=0))
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether any row is of more than one class."""
+        return any(data.is_soft for data in self._sources)
+
+    @property
+    def _sources(self) -> tuple[Dataset, ...]:
+        return (self.own,) if self.auxiliary is None else (self.own, self.auxiliary)
 
 
 @dataclass(frozen=True)
@@ -311,17 +322,19 @@ class _Rows:
     X: Floats = field(repr=False)
     y: Ints
     weights: Floats
+    targets: Floats = field(repr=False)
 
     @classmethod
     def of(cls, data: Dataset, classifier: Classifier, class_weight: ClassWeight) -> _Rows:
         weights = training_weights(data.y, data.weights, class_weight)
-        return cls(classifier.preprocess.transform(data.X), data.y, weights)
+        return cls(classifier.preprocess.transform(data.X), data.y, weights, data.targets)
 
     def __add__(self, other: _Rows) -> _Rows:
         pairs: Sequence[tuple[Any, Any]] = (
             (self.X, other.X),
             (self.y, other.y),
             (self.weights, other.weights),
+            (self.targets, other.targets),
         )
         return _Rows(*(np.concatenate(pair) for pair in pairs))
 
@@ -336,4 +349,4 @@ class _Rows:
             of_class = draw[self.y[draw] == code]
             rank[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
         kept = np.sort(np.lexsort((np.argsort(draw), rank))[:n])
-        return _Rows(self.X[kept], self.y[kept], self.weights[kept])
+        return _Rows(self.X[kept], self.y[kept], self.weights[kept], self.targets[kept])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from earmark.models.estimator import Ints
+from earmark.models.schedule import cosine_rate
 
-__all__ = ["collapse_grade", "cosine_rate", "epoch_rate", "macro_f1"]
+__all__ = ["collapse_grade", "epoch_rate", "macro_f1"]
 
 COLLAPSE = (("total", 0.99), ("severe", 0.90), ("mild", 0.75))
 """Share of validation predictions in one class from which a collapse counts as such."""
@@ -19,15 +19,6 @@ COLLAPSE = (("total", 0.99), ("severe", 0.90), ("mild", 0.75))
 def collapse_grade(share: float) -> str:
     """``mild``, ``severe``, ``total`` or nothing, by the share of predictions in one class."""
     return next((grade for grade, least in COLLAPSE if share >= least), "")
-
-
-def cosine_rate(epoch: int, *, rate: float, floor: float, period: int, factor: int) -> float:
-    """Rate of an epoch, from 0: half a cosine from `rate` to `floor` over `period` epochs, then again over `factor`
-    times as many, and so on.
-    """
-    while epoch >= period:
-        epoch, period = epoch - period, period * factor
-    return floor + (rate - floor) * (1 + math.cos(math.pi * epoch / period)) / 2
 
 
 def epoch_rate(params: Mapping[str, Any], epoch: int) -> float:
