@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from earmark.tasks.meter.scores.melody import Mode, chord_degrees
 from earmark.tasks.meter.scores.score import Meter, Note
 
 __all__ = ["CHORD_STYLES", "Drumming", "chord_bar", "draw_drumming", "drum_bar"]
@@ -111,12 +110,11 @@ CHORD_STYLES: dict[str, ChordBar] = {
 """Name of a texture -> notes of a bar from its meter and chord."""
 
 
-def chord_bar(style: str, meter: Meter, mode: Mode, root: int, *, low: int = 48) -> list[Note]:
-    """Notes of a bar of accompaniment, its chord moved into the octave above `low`."""
-    pitches = [mode.pitch(degree) for degree in chord_degrees(root)]
-    while pitches[0] >= low + 12:
-        pitches = [pitch - 12 for pitch in pitches]
-    return [note for note in CHORD_STYLES[style](meter, pitches) if 21 <= note.pitch <= 108]
+def chord_bar(style: str, meter: Meter, chord: Sequence[int], *, low: int = 48) -> list[Note]:
+    """Notes of a bar of accompaniment from three pitches, moved by octaves so that the first lies just above `low`."""
+    shift = (chord[0] - low) // 12 * 12
+    notes = CHORD_STYLES[style](meter, [pitch - shift for pitch in chord])
+    return [note for note in notes if 21 <= note.pitch <= 108]
 
 
 @dataclass(frozen=True)

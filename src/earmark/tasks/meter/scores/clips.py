@@ -4,8 +4,8 @@ A window starts within the first bars, not always at a downbeat. The name of a f
 its samples, so that a run that was stopped goes on where it was, and a file that is there is the right one. The table
 of labels is written last, over the clips that exist.
 
-Conventions: mono FLAC of 16 bits at 22 050 Hz (or Ogg Vorbis), seconds from the start of the clip. Columns of the table:
-`COLUMNS`; ``downbeats`` are seconds separated by spaces.
+Conventions: mono FLAC of 16 bits at 22 050 Hz (or Ogg Vorbis), seconds from the start of the clip. The table has the
+columns `COLUMNS`; ``downbeats`` are seconds separated by spaces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Take:
     seed : int
         Of the synthesiser and the colour.
     is_coloured : bool
+        Whether `earmark.tasks.meter.scores.colour` changes it; else its peak is `level`.
+    level : float
     suffix : str
         ``flac`` or ``ogg``.
     """
@@ -64,9 +66,10 @@ class Take:
     start_s: float = 0.0
     duration_s: float = CLIP_S
     sound_font: Path | None = None
-    room: Room = Room()
+    room: Room = field(default_factory=Room)
     seed: int = 0
     is_coloured: bool = True
+    level: float = 0.5
     suffix: str = "flac"
 
     @classmethod
@@ -90,10 +93,12 @@ class Take:
             start_s=round(float(rng.uniform(0, latest)), 3) if latest > 0 and rng.random() < 0.6 else 0.0,
             duration_s=duration_s,
             sound_font=font,
-            room=Room(reverb=bool(rng.random() < 0.7), chorus=bool(rng.random() < 0.2), room_size=float(rng.choice([0.2, 0.5, 0.8]))),
+            room=Room(
+                reverb=rng.random() < 0.7, chorus=rng.random() < 0.2, room_size=float(rng.uniform(0.1, 0.9))
+            ),
             seed=int(rng.integers(2**31)),
             suffix=suffix,
-        )  # fmt: skip
+        )
 
 
 def write_clip(score: Score, take: Take, folder: Path, name: str) -> dict[str, Any]:
@@ -115,6 +120,8 @@ def write_clip(score: Score, take: Take, folder: Path, name: str) -> dict[str, A
             )
         if take.is_coloured:
             samples = coloured(samples, np.random.default_rng((take.seed, 7)))
+        else:
+            samples = samples * np.float32(take.level / np.abs(samples).max())
         write_bytes_atomic(folder / relative, encode(samples, take.suffix))
     return row
 
@@ -178,7 +185,7 @@ def _window(score: Score, take: Take, midi: bytes) -> NDArray[np.float32]:
 
 def _digest(midi: bytes, take: Take) -> str:
     font = take.sound_font.name if take.sound_font else "synth"
-    how = f"{_RECIPE} {font} {take.start_s} {take.duration_s} {take.room} {take.seed} {take.is_coloured}"
+    how = f"{_RECIPE} {font} {take.start_s} {take.duration_s} {take.room} {take.seed} {take.is_coloured} {take.level}"
     return hashlib.blake2b(midi + how.encode(), digest_size=5).hexdigest()
 
 

@@ -33,7 +33,10 @@ _DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 
 def write_midi(score: Score) -> bytes:
     """The score as a MIDI file of type 1; a note that is struck again ends first, and none outlasts the piece."""
-    parts = [_part_track(part, channel, score.end) for part, channel in zip(score.parts, _channels(score))]
+    parts = [
+        _part_track(part, channel, score.end)
+        for part, channel in zip(score.parts, _channels(score), strict=True)
+    ]
     tracks = [_conductor(score), *parts]
     header = struct.pack(">4sIHHH", b"MThd", 6, 1, len(tracks), TICKS)
     return header + b"".join(struct.pack(">4sI", b"MTrk", len(track)) + track for track in tracks)

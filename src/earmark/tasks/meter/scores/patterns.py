@@ -1,8 +1,8 @@
 """Generated pieces in every meter: drums, melodies, melodies with chords, all of them, with phrases and expression.
 
 A piece is drawn from top to bottom: meter and grouping, bar length, instruments, style of rhythm, mode, form. Phrases
-repeat with variation every two, four or eight bars; rhythms return with the letters of the form; harmony changes at bars; long notes lean
-to strong places. The same generator state gives the same piece.
+repeat with variation every two, four or eight bars; rhythms return with the letters of the form; harmony changes at
+bars; long notes lean to strong places. The same generator state gives the same piece.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ import numpy as np
 
 from earmark.tasks.meter.scores.accompaniment import CHORD_STYLES, chord_bar, draw_drumming, drum_bar
 from earmark.tasks.meter.scores.expression import Manner, draw_tempo, played
-from earmark.tasks.meter.scores.melody import Mode, draw_harmony, draw_mode, melody_bar, ornamented
+from earmark.tasks.meter.scores.melody import (
+    Mode,
+    chord_degrees,
+    draw_harmony,
+    draw_mode,
+    melody_bar,
+    ornamented,
+)
 from earmark.tasks.meter.scores.meters import draw_bar_s, draw_meter
 from earmark.tasks.meter.scores.rhythm import Stroke, Style, bar_rhythm, cadence_rhythm, draw_form
 from earmark.tasks.meter.scores.score import Meter, Note, Part, Score
 
-__all__ = ["LAYERS", "MELODIC_PROGRAMS", "draw_programs", "generate"]
+__all__ = ["LAYERS", "MELODIC_PROGRAMS", "draw_programs", "generate", "in_range"]
 
 LAYERS = {
     "melody": 0.38,
@@ -37,6 +44,7 @@ MELODIC_PROGRAMS = (
 )  # fmt: skip
 """General MIDI programs that play a tune: keyboards, plucked, bowed and blown ones, instruments of the world."""
 _CHORD_PROGRAMS = (0, 0, 1, 4, 5, 6, 8, 16, 19, 21, 24, 25, 26, 46, 48, 49, 105)
+_LOW_PROGRAMS = {1: (32, 42, 57, 60, 66, 70, 71), 2: (67,)}
 _FIT_S = 3.0
 """Music beyond the length that was asked for, so that a window can start later."""
 
@@ -71,7 +79,7 @@ def generate(rng: np.random.Generator, label: str | None = None, *, duration_s: 
     if "melody" in plan.layers:
         harmony, phrase, notes = _melody(rng, plan)
         programs = draw_programs(rng)
-        parts.append(Part("melody", programs[0], notes))
+        parts.append(in_range(Part("melody", programs[0], notes)))
         if "chords" in plan.layers:
             parts.append(Part("chords", programs[1], _chords(rng, plan, harmony)))
     if "usul" in plan.layers or "kit" in plan.layers:
@@ -84,6 +92,14 @@ def generate(rng: np.random.Generator, label: str | None = None, *, duration_s: 
     return Score(
         plan.meter, plan.n_bars, tempo, finished, plan.first_bar, style=plan.layers, source="patterns"
     )
+
+
+def in_range(part: Part) -> Part:
+    """The part, an octave or two lower where its instrument has no such notes: a baritone saxophone at C6 is silent."""
+    down = next((octaves for octaves, programs in _LOW_PROGRAMS.items() if part.program in programs), 0)
+    if part.is_drums or not down:
+        return part
+    return replace(part, notes=tuple(replace(note, pitch=note.pitch - 12 * down) for note in part.notes))
 
 
 def draw_programs(rng: np.random.Generator) -> tuple[int, int]:
@@ -198,7 +214,13 @@ def _upbeat(rng: np.random.Generator, plan: _Plan) -> list[Note]:
 
 def _chords(rng: np.random.Generator, plan: _Plan, harmony: Sequence[int]) -> tuple[Note, ...]:
     style = str(rng.choice(list(CHORD_STYLES)))
-    return _placed(plan, [chord_bar(style, plan.meter, plan.mode, root) for root in harmony])
+    return _placed(
+        plan,
+        [
+            chord_bar(style, plan.meter, [plan.mode.pitch(degree) for degree in chord_degrees(root)])
+            for root in harmony
+        ],
+    )
 
 
 def _drums(rng: np.random.Generator, plan: _Plan, kind: str, phrase: int) -> tuple[Note, ...]:

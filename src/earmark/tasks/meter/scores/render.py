@@ -1,7 +1,7 @@
 """Scores into sound by fluidsynth, under guard: what it writes is bounded in size and in time.
 
-A MIDI file that ends with a note held makes fluidsynth write without end. The writer of `earmark.tasks.meter.scores.midi`
-ends every note; beyond that the samples are read from a pipe up to the length that is due, and the process is killed
+A MIDI file that ends with a note held makes fluidsynth write without end. Our own writer ends every
+note; beyond that the samples are read from a pipe up to the length that is due, and the process is killed
 when they are there, when the time is over, or when the reader stops. No file is written.
 
 Conventions: mono float32 within [-1, 1], seconds, Hz. Sound fonts are looked for where Debian's packages put them.

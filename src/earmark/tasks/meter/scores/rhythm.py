@@ -145,4 +145,4 @@ def _divided(rng: np.random.Generator, size: float, style: Style, pulse_s: float
 
 
 def _wish_to_divide(length_s: float, style: Style) -> float:
-    return 1 / (1 + (1.45 * style.note_s / length_s) ** 3.2)
+    return float(1 / (1 + (1.45 * style.note_s / length_s) ** 3.2))

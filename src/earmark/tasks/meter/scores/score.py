@@ -139,7 +139,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class TempoMap:
-    """Tempo as steps: from ``starts[i]`` (quarter notes, the first is 0) on, a quarter lasts ``quarter_s[i]`` seconds."""
+    """Steps of tempo: from ``starts[i]`` on (in quarters, the first is 0) a quarter lasts ``quarter_s[i]`` seconds."""
 
     starts: tuple[float, ...]
     quarter_s: tuple[float, ...]

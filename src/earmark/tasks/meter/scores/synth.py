@@ -9,8 +9,9 @@ Conventions: mono float32 at `SAMPLE_RATE`; a seed makes the same samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ Samples = NDArray[np.float32]
 
 MAX_NOTE_S = 4.0
 RELEASE_S = 0.05
+VIBRATO_HZ = 5.2
 _TOP_HZ = 9_500.0
 
 
@@ -143,40 +145,37 @@ def synthesise(score: Score, duration_s: float, *, seed: int = 0) -> Samples:
 
 
 def _add_part(mix: Samples, part: Part, score: Score, rng: np.random.Generator) -> None:
-    tones: dict[int, Samples] = {}
-    make = _drum if part.is_drums else _tone_of(part.program)
+    make = _drum if part.is_drums else partial(_tone, VOICES[voice_of(part.program)])
     starts = score.tempo.seconds([note.start for note in part.notes])
     ends = score.tempo.seconds([note.start + note.duration for note in part.notes])
+    longest: dict[int, float] = {}
+    for note, start_s, end_s in zip(part.notes, starts, ends, strict=True):
+        longest[note.pitch] = max(longest.get(note.pitch, 0.0), float(end_s - start_s))
+    tones = {pitch: make(pitch, duration_s + RELEASE_S, rng) for pitch, duration_s in longest.items()}
     for note, start_s, end_s in zip(part.notes, starts, ends, strict=True):
         first = round(float(start_s) * SAMPLE_RATE)
         if first >= len(mix):
             continue
-        if note.pitch not in tones:
-            tones[note.pitch] = make(note.pitch, rng)
         tone = tones[note.pitch]
         sound = tone if part.is_drums else _released(tone, float(end_s - start_s))
         stop = min(len(mix), first + len(sound))
         mix[first:stop] += np.float32((note.velocity / 127) ** 1.7) * sound[: stop - first]
 
 
-def _tone_of(program: int) -> Callable[[int, np.random.Generator], Samples]:
-    voice = VOICES[voice_of(program)]
-    return lambda pitch, rng: _tone(pitch, voice, rng)
-
-
-def _tone(pitch: int, voice: Voice, rng: np.random.Generator) -> Samples:
+def _tone(voice: Voice, pitch: int, duration_s: float, rng: np.random.Generator) -> Samples:
     frequency = 440 * 2 ** ((pitch - 69) / 12)
-    length_s = MAX_NOTE_S if np.isinf(voice.decay_s) else min(MAX_NOTE_S, 5 * voice.decay_s)
+    length_s = min(duration_s, MAX_NOTE_S, 5 * voice.decay_s)
     time = np.arange(round(length_s * SAMPLE_RATE), dtype=np.float32) / np.float32(SAMPLE_RATE)
-    sway = voice.vibrato / (2 * np.pi * 5.2) * np.sin(2 * np.pi * 5.2 * time)
+    swayed = time + voice.vibrato / (2 * math.pi * VIBRATO_HZ) * np.sin(2 * math.pi * VIBRATO_HZ * time)
     tone = np.zeros_like(time)
-    for partial in range(1, voice.n_partials + 1, 2 if voice.odd_only else 1):
-        at_hz = frequency * partial * np.sqrt(1 + voice.stretch * partial**2)
+    for order in range(1, voice.n_partials + 1, 2 if voice.odd_only else 1):
+        at_hz = frequency * order * math.sqrt(1 + voice.stretch * order**2)
         if at_hz > _TOP_HZ:
             break
-        fall = np.exp(-time * (1 + voice.damping * (partial - 1)) / voice.decay_s)
-        phase = 2 * np.pi * at_hz * (time + sway) + rng.uniform(0, 2 * np.pi)
-        tone += np.float32(partial**-voice.slope) * (np.sin(phase) * fall).astype(np.float32)
+        wave = np.sin(2 * math.pi * at_hz * swayed + rng.uniform(0, 2 * math.pi))
+        if math.isfinite(voice.decay_s):
+            wave *= np.exp(time * (-(1 + voice.damping * (order - 1)) / voice.decay_s))
+        tone += order**-voice.slope * wave
     if voice.breath:
         tone += np.float32(voice.breath) * rng.standard_normal(len(time), dtype=np.float32)
     return np.asarray(tone * np.minimum(1, time / voice.attack_s), dtype=np.float32)
@@ -191,7 +190,8 @@ def _released(tone: Samples, duration_s: float) -> Samples:
     return sound
 
 
-def _drum(key: int, rng: np.random.Generator) -> Samples:
+def _drum(key: int, duration_s: float, rng: np.random.Generator) -> Samples:
+    """A stroke; how long its note is written does not matter."""
     head_hz, decay_s, noise = _DRUMS[_DRUM_OF.get(key, "tom")]
     time = np.arange(round(6 * decay_s * SAMPLE_RATE), dtype=np.float32) / np.float32(SAMPLE_RATE)
     swept = head_hz * (time + 0.02 * (1 - np.exp(-time / 0.02)))
