@@ -85,9 +85,7 @@ def _places(
     return beat[inner], phase[inner]
 
 
-def _thirds_share(
-    phase: NDArray[np.float64], beat: NDArray[np.int64], counts: NDArray[np.int64]
-) -> float:
+def _thirds_share(phase: NDArray[np.float64], beat: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
     pairs = phase[counts[beat] == 2].reshape(-1, 2)
     if not len(pairs):
         return 0.0
