@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from earmark.inference.pcm import PcmFormat
     from earmark.inference.smoothing import Segment
 
-__all__ = ["stream"]
+__all__ = ["pcm_format", "standard_input", "stream"]
 
 Line = dict[str, Any]
 
@@ -94,10 +94,10 @@ def stream(
     from earmark.tasks.verbs.stream import stream as run_stream
 
     form = _chosen_format(invocation)
-    raw = _pcm_format(source, pcm, sample_rate, channels)
+    raw = pcm_format(source, pcm, sample_rate, channels)
     opened = run_stream(
         open_project(invocation, task),
-        _standard_input() if source == "-" else source,
+        standard_input() if source == "-" else source,
         pcm=raw,
         options=StreamOptions(
             Windowing(every, window), Hysteresis(hysteresis, dwell), final=not no_final, realtime=realtime
@@ -136,9 +136,10 @@ def _chosen_format(invocation: Invocation) -> str:
     return "table" if sys.stdout.isatty() else "json"
 
 
-def _pcm_format(
+def pcm_format(
     source: str, pcm: str | None, sample_rate: int | None, channels: int | None
 ) -> PcmFormat | None:
+    """What the options say that raw samples on standard input are; None where they say that there are none."""
     from earmark.errors import UsageError
     from earmark.inference.pcm import PcmFormat
 
@@ -159,7 +160,8 @@ def _pcm_format(
     return PcmFormat(pcm, sample_rate, channels or 1)
 
 
-def _standard_input() -> BinaryIO:
+def standard_input() -> BinaryIO:
+    """The bytes that are piped in."""
     from earmark.errors import UsageError
 
     if sys.stdin.isatty():

@@ -40,6 +40,8 @@ TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("data show", "market"): _MARKET + "data:show",
     ("data ledger", "market"): _MARKET + "data:ledger",
     ("predict", "meter"): _METER + "predict:predict",
+    ("stream", "meter"): _METER + "stream:stream",
+    ("live", "meter"): _METER + "live:live",
 }
 """Command and task -> module and attribute."""
 

@@ -40,7 +40,6 @@ COLUMNS = (
 def answer_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that asks a model of meter."""
     for option in (
-        click.option("--no-cache", is_flag=True, help="Compute everything and keep nothing."),
         click.option(
             "--threshold",
             type=click.FloatRange(0, 1),

@@ -26,6 +26,7 @@ _folder = click.Path(file_okay=False, path_type=Path)
 @command("predict")
 @click.argument("sources", nargs=-1)
 @answer_options
+@click.option("--no-cache", is_flag=True, help="Compute everything and keep nothing.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes; 0 computes in this one.")
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A .csv, .json or .jsonl file."

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.clip import Clip
 from earmark.audio.decode import probe
 from earmark.audio.fragment import split_fragment
 from earmark.cache.entries import FeatureCache
 from earmark.errors import DecodeError
+from earmark.features.compute import ItemResult, compute_clip
 from earmark.features.extractor import Extractor
 from earmark.features.group import FeatureGroup
 from earmark.features.item import Item
@@ -27,7 +29,7 @@ from earmark.tasks.meter.serving.windows import Layout, planned, settled
 from earmark.tasks.meter.trackers.registry import Slot
 from earmark.tasks.meter.trackers.rows import Beats
 
-__all__ = ["Reader", "Reading", "groups_to_read", "window_of"]
+__all__ = ["Reader", "Reading", "WindowRows", "groups_to_read", "read_clips", "window_of"]
 
 Array = NDArray[np.float32]
 
@@ -67,6 +69,31 @@ def groups_to_read(features: Sequence[FeatureGroup], slots: Sequence[Slot]) -> t
     """Every group that an answer reads, once."""
     trackers = [slot.group for slot in slots if slot.group is not None]
     return tuple({group.name: group for group in (*trackers, *EVIDENCE, *features)}.values())
+
+
+def read_clips(
+    clips: Mapping[int, Clip], groups: Sequence[FeatureGroup], slots: Sequence[Slot], uri: str
+) -> WindowRows | ItemFailure:
+    """Rows of a window whose samples are here already, as the engine computes those of a file.
+
+    Parameters
+    ----------
+    clips : mapping of rate in Hz to Clip
+        The same window at every rate that a group asks for.
+    """
+    result = ItemResult()
+    for rate, clip in clips.items():
+        compute_clip(clip, [group for group in groups if group.sample_rate == rate], result)
+    for name, error in result.errors.items():
+        return ItemFailure(uri, uri, error.message, error.kind, name)
+    vectors = [group for group in groups if group.kind == "vector"]
+    table = FeatureTable(
+        (uri,),
+        tuple(column for group in vectors for column in group.column_names),
+        np.concatenate([result.arrays[group.name] for group in vectors])[None, :],
+        arrays={group.name: [result.arrays[group.name]] for group in groups if group.kind != "vector"},
+    )
+    return window_of(table, 0, slots)
 
 
 def window_of(table: FeatureTable, row: int, slots: Sequence[Slot]) -> WindowRows:

@@ -63,10 +63,8 @@ def stitched(pieces: Sequence[Piece]) -> Bars:
     if not pieces:
         return Bars.none()
     seams = [_seam_s(before, after) for before, after in pairwise(pieces)]
-    edges = [-np.inf, *seams, np.inf]
-    cores = [
-        piece.bars.between(start, end) for piece, start, end in zip(pieces, edges, edges[1:], strict=True)
-    ]
+    spans = pairwise([-np.inf, *seams, np.inf])
+    cores = [piece.bars.between(start, end) for piece, (start, end) in zip(pieces, spans, strict=True)]
     return _without_doubles(Bars.joined(cores))
 
 
