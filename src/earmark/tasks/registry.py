@@ -18,7 +18,11 @@ from earmark.tasks.task import Task
 
 __all__ = ["BUILT_IN", "load_task", "task_names"]
 
-BUILT_IN = {"market": "earmark.tasks.market.task:task", "zones": "earmark.tasks.zones.task:task"}
+BUILT_IN = {
+    "market": "earmark.tasks.market.task:task",
+    "meter": "earmark.tasks.meter.task:task",
+    "zones": "earmark.tasks.zones.task:task",
+}
 GROUP = "earmark.tasks"
 
 

@@ -67,7 +67,7 @@ def beat_columns(beats: Beats, aligned: float, duration_s: float) -> Float64:
 
 
 def agreement_columns(slots: Sequence[Beats]) -> Float64:
-    """Share of the trackers with bars whose usual bar has 3, 4, 5, 7, 9, 11 beats; 0 with fewer than two such trackers."""
+    """Share of the trackers whose usual bar has 3, 4, 5, 7, 9, 11 beats; 0 with fewer than two that know bars."""
     modes = [mode for beats in slots if (mode := modal_spacing(beats)) is not None]
     if len(modes) < 2:
         return np.zeros(len(CLASSES))

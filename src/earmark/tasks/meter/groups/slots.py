@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
+from earmark.audio.downbeats import downbeat_activation, fit_bars
 from earmark.audio.front_end import front_end
 from earmark.audio.onset_events import onset_events
 from earmark.features.group import FeatureGroup
@@ -57,8 +58,15 @@ def with_trackers(group: FeatureGroup, trackers: Trackers) -> FeatureGroup:
 
 
 def slot_beats(clip: Clip, trackers: Trackers) -> tuple[Beats, ...]:
-    """Beats of each slot; none where it is empty."""
-    return tuple(beats_of(clip, tracker) for tracker in trackers)
+    """Beats of each slot, bars laid over those of a tracker that knows none; no beats where it is empty."""
+    return tuple(_with_bars(clip, beats_of(clip, tracker)) for tracker in trackers)
+
+
+def _with_bars(clip: Clip, beats: Beats) -> Beats:
+    if beats.positions.any():
+        return beats
+    fit = fit_bars(downbeat_activation(clip.memo(front_end), beats.times_s))
+    return replace(beats, positions=fit.positions)
 
 
 def alignments(clip: Clip, trackers: Trackers) -> NDArray[np.float64]:

@@ -1,0 +1,78 @@
+"""The task `meter`: beats per bar of a piece of music."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from earmark.data.policy import SplitPolicy
+from earmark.inference.ladder import Abstention
+from earmark.tasks.meter.schema import CLASSES, SIGNATURES
+from earmark.tasks.meter.views import DEFAULT_VIEW, VIEWS
+from earmark.tasks.meter.vote import rule_answers, vote_answers
+from earmark.tasks.task import Imported, ImportRequest, Rule, Task
+from earmark.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["task"]
+
+LEVEL = "meter.length.peak"
+SILENT_BELOW = 1e-4
+"""-80 dB of full scale."""
+
+_AUTOCORR = tuple(f"meter.signals.autocorr_{name.replace('/', '_')}" for name in SIGNATURES)
+
+
+def is_silent(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """Clips whose peak lies below -80 dB of full scale."""
+    return np.asarray(columns[LEVEL] < SILENT_BELOW)
+
+
+def import_meter(request: ImportRequest) -> Imported:
+    """Read labelled clips; see `earmark.tasks.meter.datasets.importer`."""
+    from earmark.tasks.meter.datasets.importer import import_meter as read
+
+    return read(request)
+
+
+def make_demo(folder: Path) -> Path:
+    """Generate the demo; returns its label file."""
+    from earmark.tasks.meter.scores.demo import make_demo as make
+
+    return make(folder)
+
+
+task = Task(
+    name="meter",
+    feature_sets=VIEWS,
+    default_features=DEFAULT_VIEW,
+    classes=CLASSES,
+    split=SplitPolicy(test_fraction=0.2, n_folds=5, group_on="group", stratify_on="label", seed=42),
+    recipes=(
+        Recipe("xgboost", class_weight="balanced"),
+        Recipe("random_forest", class_weight="balanced"),
+        Recipe("logistic", params={"C": 0.1}, class_weight="balanced"),
+        Recipe("ensemble", class_weight="balanced"),
+    ),
+    algorithms=("xgboost", "random_forest", "logistic"),
+    grids={
+        "xgboost": {"max_depth": (3, 4, 6), "learning_rate": (0.05, 0.1), "n_trees": (200, 400)},
+    },
+    metric="balanced_accuracy",
+    rules=(
+        Rule("rule", "vote", _AUTOCORR, rule_answers, "strongest period of the onsets at the beats of dp"),
+        Rule("vote", "vote", VIEWS["vote"].columns, vote_answers, "weighted vote of the signals"),
+    ),
+    importer=import_meter,
+    extras={"tempo_bpm": ("length", "meter.length.dp_bpm")},
+    abstention=Abstention("length", (LEVEL,), is_silent, "the clip is silent, so it has no meter"),
+    uncertain="not sure",
+    item_noun="clips",
+    label_noun="number of beats per bar",
+    demo=make_demo,
+)

@@ -1,0 +1,88 @@
+"""The feature sets of the task, by the names under which figures about them were published.
+
+Order of the groups: audio, ssm, beat, signals, tempo, sync. A network's embedding (MERT) is no group here: its weights
+are not for all uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from earmark.features.group import FeatureGroup
+from earmark.features.sets import FeatureSet
+from earmark.tasks.meter.groups.audio_v6 import AUDIO, audio_group
+from earmark.tasks.meter.groups.bar_grid import BAR_GRID
+from earmark.tasks.meter.groups.beat import BEAT
+from earmark.tasks.meter.groups.division import DIVISION
+from earmark.tasks.meter.groups.evidence import EVIDENCE, LENGTH
+from earmark.tasks.meter.groups.signals import SIGNAL_GROUP, SIGNAL_RECORD
+from earmark.tasks.meter.groups.ssm import SSM
+from earmark.tasks.meter.groups.sync import SYNC
+from earmark.tasks.meter.groups.tempo import TEMPO
+from earmark.tasks.meter.trackers.bars import bars
+from earmark.tasks.meter.trackers.dp import dp
+
+__all__ = ["DEFAULT_VIEW", "PHASES", "VIEWS"]
+
+DEFAULT_VIEW = "grid"
+
+_AUDIO_V5 = replace(audio_group("v5"), name="meter.audio_v5")
+_BEATS_AND_SIGNALS = (BEAT, SIGNAL_GROUP, TEMPO)
+
+
+def _views(*views: FeatureSet) -> dict[str, FeatureSet]:
+    return {view.name: view for view in views}
+
+
+VIEWS: dict[str, FeatureSet] = _views(
+    FeatureSet(
+        "grid", (BAR_GRID,), description="95 columns: bars of all lengths and beats, at no given tempo"
+    ),
+    FeatureSet(
+        "rhythm",
+        (BAR_GRID, SSM, *_BEATS_AND_SIGNALS, SYNC, DIVISION),
+        description="373 columns: grid, and everything that is counted in beats",
+    ),
+    FeatureSet("a1449", (AUDIO,), description="1449 columns: autocorrelation, timbre and bar histograms"),
+    FeatureSet(
+        "g1467",
+        (_AUDIO_V5, *_BEATS_AND_SIGNALS),
+        description="1467 columns: audio in version v5, beats, signals, tempo",
+    ),
+    FeatureSet(
+        "g1630",
+        (AUDIO, SSM, *_BEATS_AND_SIGNALS),
+        description="1630 columns: audio, similarity of beats, beats, signals, tempo",
+    ),
+    FeatureSet("g1723", (AUDIO, SSM, *_BEATS_AND_SIGNALS, SYNC), description="1723 columns: g1630 and sync"),
+    FeatureSet(
+        "g1818",
+        (AUDIO, SSM, *_BEATS_AND_SIGNALS, SYNC, BAR_GRID),
+        description="1818 columns: g1723 and grid",
+    ),
+    FeatureSet("signals60", (SIGNAL_GROUP,), description="60 columns: five signals in twelve signatures"),
+    FeatureSet(
+        "sync93", (SYNC,), description="93 columns: autocorrelation and bars of curves read at the beats"
+    ),
+    FeatureSet(
+        "vote",
+        (SIGNAL_GROUP, BEAT, DIVISION),
+        description="106 columns: what the baseline `vote` reads",
+    ),
+    FeatureSet("length", (LENGTH,), description="5 columns: length, level and tempo of a clip, for no model"),
+    FeatureSet(
+        "record",
+        (SIGNAL_RECORD,),
+        description="95 columns: all signatures of the signals, the twelve of signals60 included",
+    ),
+)
+"""By name; widths of the names are those of their columns."""
+
+PHASES: dict[str, tuple[FeatureGroup, ...]] = {
+    "beats": (dp, bars),
+    "onsets": EVIDENCE,
+    "signals": (SIGNAL_GROUP, SIGNAL_RECORD),
+    "tempo": (TEMPO,),
+    "features": (AUDIO, SSM, BEAT, SYNC, DIVISION, BAR_GRID),
+}
+"""What `extract` warms one after the other, so that one kind of work is in memory; later phases reuse earlier ones."""
