@@ -1,4 +1,8 @@
-"""Beats at the best of several tempi, with times between frames.
+"""Beats of any tempo from 30 to 300 BPM, steady or not, with times between frames.
+
+The usual rule (`earmark.audio.tempo.beat_frames`) fixes one tempo before it looks for beats. Here the bar pointer, with
+bars of one beat, decides tempo and beats together and lets the tempo drift: it follows ramps and played music, and of
+several tempi takes the one whose beats explain the onsets best.
 
 Conventions: frames of 512 samples on the onset envelope; times in seconds.
 """
@@ -8,20 +12,63 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.bar_tracking import parabolic_offsets
+from earmark.audio.bar_tracking import parabolic_offsets, track_bars
 from earmark.audio.clip import Clip
 from earmark.audio.onset import onset_envelope
-from earmark.audio.tempo import HOP_LENGTH, beat_frames
+from earmark.audio.tempo import HOP_LENGTH
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
+MIN_BPM, MAX_BPM = 30.0, 300.0
+TEMPO_BPM, TEMPO_WEIGHT = (
+    110.0,
+    0.5,
+)  # a mild preference; without it every tempo of equal beats is halved or doubled
+OBSERVATION_LAMBDA = 8.0  # onsets are less exact than the activation of a network
+UPSAMPLING = 2
+LEVEL_WINDOW_S = 3.0
+FAINT_SHARE = (
+    0.3  # of the strongest onset: what is quieter than this throughout is not raised to full strength
+)
+MOST_CERTAIN = 0.9
 NEAR = 2  # frames: as far as a beat moves to the peak of its onset
 
 
-def steady_beats(clip: Clip) -> Int64:
-    """Frames of the beats."""
-    return clip.memo(beat_frames)
+def pulse_beats(clip: Clip) -> Int64:
+    """Frames of the beats, ascending; empty without any onset.
+
+    Twice as many frames as the envelope has, since a frame is a tenth of the shortest beat.
+    """
+    envelope = clip.memo(onset_envelope).astype(np.float64)
+    if len(envelope) < 2 or not envelope.any():
+        return np.empty(0, dtype=np.int64)
+    fine = np.interp(
+        np.arange(UPSAMPLING * (len(envelope) - 1) + 1) / UPSAMPLING,
+        np.arange(len(envelope)),
+        _activation(envelope, clip.sample_rate / HOP_LENGTH),
+    )
+    fps = UPSAMPLING * clip.sample_rate / HOP_LENGTH
+    bars = track_bars(
+        np.stack([fine, fine], axis=1) / 2,
+        fps,
+        beats_per_bar=(1,),
+        min_bpm=MIN_BPM,
+        max_bpm=MAX_BPM,
+        observation_lambda=OBSERVATION_LAMBDA,
+        tempo_weight=TEMPO_WEIGHT,
+        tempo_bpm=TEMPO_BPM,
+    )
+    return np.unique(np.rint(bars.times_s * (clip.sample_rate / HOP_LENGTH)).astype(np.int64))
+
+
+def _activation(envelope: Float64, fps: float) -> Float64:
+    """The envelope over its own highest values nearby, 0 to 0.9."""
+    from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
+    nearby = gaussian_filter1d(maximum_filter1d(envelope, int(LEVEL_WINDOW_S * fps)), fps)
+    level = np.maximum(nearby, FAINT_SHARE * envelope.max())
+    return np.asarray(MOST_CERTAIN * np.clip(envelope / level, 0.0, 1.0))
 
 
 def refined_times_s(clip: Clip, frames: Int64) -> Float64:

@@ -10,7 +10,7 @@ J. New Music Research 30(2), 2001 (chord change and low drums).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +51,18 @@ class BarFit:
     log_likelihood: dict[int, float]
 
 
-def low_onset_envelope(clip: Clip) -> NDArray[np.float32]:
-    """Onset strength below 200 Hz, dB, shape (n_frames,), aligned as `onset_envelope`."""
+def onset_in_bands(clip: Clip, first: int, end: int | None) -> NDArray[np.float32]:
+    """Onset strength in mel bands ``first`` to ``end - 1``, dB, shape (n_frames,), aligned as `onset_envelope`."""
     level_db = clip.memo(log_mel)
     envelope = np.zeros(len(level_db), dtype=np.float32)
-    rise = np.maximum(np.diff(level_db[:, : _n_low_bands(clip.sample_rate)], axis=0), 0.0).mean(axis=1)
+    rise = np.maximum(np.diff(level_db[:, first:end], axis=0), 0.0).mean(axis=1)
     envelope[CENTRE_SHIFT + 1 :] = rise[: max(0, len(envelope) - CENTRE_SHIFT - 1)]
     return envelope
+
+
+def low_onset_envelope(clip: Clip) -> NDArray[np.float32]:
+    """Onset strength below 200 Hz, dB, shape (n_frames,), aligned as `onset_envelope`."""
+    return onset_in_bands(clip, 0, _n_low_bands(clip.sample_rate))
 
 
 def _n_low_bands(sample_rate: int) -> int:
@@ -83,15 +88,18 @@ def between_beats(frames: NDArray[np.float32], beats_s: Float64, sample_rate: in
     return np.asarray((sums[ends] - sums[edges]) / (ends - edges)[:, np.newaxis])
 
 
-def chroma_change(clip: Clip, beats_s: Float64) -> Float64:
-    """1 - cosine between the chroma before and after each beat, shape (n_beats,); 0 at the first."""
+def chroma_change(clip: Clip, beats_s: Float64, span: int = 1) -> Float64:
+    """1 - cosine between the chroma of `span` beats before and after each beat, shape (n_beats,); 0 at the ends."""
     means = between_beats(clip.memo(chroma), beats_s, clip.sample_rate)
-    norms = np.linalg.norm(means, axis=1)
-    product = norms[1:] * norms[:-1]
-    cosine = np.where(
-        product > 0, (means[1:] * means[:-1]).sum(axis=1) / np.where(product > 0, product, 1.0), 1.0
-    )
-    return np.concatenate(([0.0], 1.0 - cosine))
+    change = np.zeros(len(means))
+    if len(means) < 2 * span:
+        return change
+    sums = np.lib.stride_tricks.sliding_window_view(means, span, axis=0).sum(axis=-1)
+    before, after = sums[:-span], sums[span:]
+    product = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    cosine = np.where(product > 0, (before * after).sum(axis=1) / np.where(product > 0, product, 1.0), 1.0)
+    change[span : span + len(cosine)] = 1.0 - cosine
+    return change
 
 
 def downbeat_activation(clip: Clip, beats_s: Float64) -> Float64:
@@ -109,10 +117,21 @@ def standardised(values: Float64) -> Float64:
     return np.asarray((values - values.mean()) / spread) if spread > 1e-9 else np.zeros_like(values)
 
 
-def fit_bars(activation: Float64, lengths: Sequence[int] = BAR_LENGTHS) -> BarFit:
+def fit_bars(
+    activation: Float64, lengths: Sequence[int] = BAR_LENGTHS, favour: Mapping[int, float] | None = None
+) -> BarFit:
     """Bar length and phase of the highest likelihood: log a at downbeats, log (1 - a) elsewhere.
 
     The position advances by one at each beat, so that every path is a phase and nothing need be decoded.
+
+    Parameters
+    ----------
+    activation : np.ndarray, shape (n_beats,)
+        Probability of each beat being a downbeat.
+    lengths : sequence of int
+        Bar lengths in beats.
+    favour : mapping of int to float, optional
+        What else speaks for a length, added to its log likelihood per beat.
     """
     if not len(activation):
         return BarFit(0, np.empty(0, dtype=np.int64), dict.fromkeys(lengths, 0.0))
@@ -120,7 +139,7 @@ def fit_bars(activation: Float64, lengths: Sequence[int] = BAR_LENGTHS) -> BarFi
     gain = np.log(a) - np.log1p(-a)
     rest = float(np.log1p(-a).sum())
     best = {n: _best_phase(gain, n) for n in lengths}
-    likelihood = {n: (rest + value) / len(a) for n, (_, value) in best.items()}
+    likelihood = {n: (rest + value) / len(a) + (favour or {}).get(n, 0.0) for n, (_, value) in best.items()}
     chosen = max(likelihood, key=lambda n: likelihood[n])
     return BarFit(chosen, positions_of(len(a), chosen, best[chosen][0]), likelihood)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.bar_evidence import bars_over
 from earmark.audio.clip import Clip
-from earmark.audio.downbeats import downbeat_activation, fit_bars
 from earmark.audio.front_end import front_end
 from earmark.features.group import feature_group
 from earmark.tasks.meter.schema import BEAT_COLUMNS, MIN_DURATION_S, SAMPLE_RATE
@@ -28,5 +28,6 @@ def bars(clip: Clip) -> NDArray[np.float32]:
     """The beats of `dp` with their place in the bar."""
     beats = Beats.of_rows(dp.on(clip))
     ready = clip.memo(front_end)
-    fit = fit_bars(downbeat_activation(ready, beats.times_s))
-    return Beats(beats.times_s, fit.positions, beats.strengths).rows
+    fit = bars_over(ready, beats.times_s)
+    positions = fit.positions if fit.beats_per_bar else np.zeros(len(beats), dtype=np.int64)
+    return Beats(beats.times_s, positions, beats.strengths).rows

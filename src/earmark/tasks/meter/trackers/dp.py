@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.beat_tracking import beat_strengths, refined_times_s, steady_beats
+from earmark.audio.beat_tracking import beat_strengths, pulse_beats, refined_times_s
 from earmark.audio.clip import Clip
 from earmark.audio.front_end import front_end
 from earmark.audio.tempo import beat_frames
@@ -27,9 +27,9 @@ __all__ = ["dp", "librosa_rule"]
     min_duration_s=MIN_DURATION_S,
 )
 def dp(clip: Clip) -> NDArray[np.float32]:
-    """Beats of the best of several tempi, at sub-frame times."""
+    """Beats and tempo decided together, at sub-frame times."""
     ready = clip.memo(front_end)
-    return _rows(ready, ready.memo(steady_beats))
+    return _rows(ready, ready.memo(pulse_beats))
 
 
 @feature_group(

@@ -58,7 +58,8 @@ class Beats:
     @property
     def downbeat_times_s(self) -> Float64:
         """Times of the first beats of bars."""
-        return self.times_s[self.positions == 1]
+        downbeats: Float64 = self.times_s[self.positions == 1]
+        return downbeats
 
     @property
     def intervals_s(self) -> Float64:

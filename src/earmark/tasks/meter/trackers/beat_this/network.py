@@ -36,7 +36,8 @@ class RMSNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(x, dim=-1) * self.scale * self.gamma
+        out: torch.Tensor = nn.functional.normalize(x, dim=-1) * self.scale * self.gamma
+        return out
 
 
 class Rotary(nn.Module):
@@ -114,7 +115,8 @@ class PartialTransformer(nn.Module):
         frames = bands.unflatten(0, (batch, -1)).transpose(1, 2).flatten(0, 1)
         frames = frames + self.attnT(frames)
         frames = frames + self.ffT(frames)
-        return frames.unflatten(0, (batch, -1)).permute(0, 3, 1, 2)
+        out: torch.Tensor = frames.unflatten(0, (batch, -1)).permute(0, 3, 1, 2)
+        return out
 
 
 class FrontEnd(nn.Module):
@@ -173,6 +175,8 @@ class Transformer(nn.Module):
         self.norm = RMSNorm(width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        attention: nn.Module
+        feed_forward: nn.Module
         for attention, feed_forward in self.layers:  # type: ignore[misc]
             x = x + attention(x)
             x = x + feed_forward(x)

@@ -36,7 +36,7 @@ def beat_this_spectrogram(clip: Clip) -> Array:
     padded = np.pad(clip.samples, N_FFT // 2, mode="reflect")
     framed = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_LENGTH]
     magnitude = np.abs(rfft(framed * hann_window(N_FFT), axis=1)) / np.float32(np.sqrt(N_FFT))
-    return np.log1p(np.float32(GAIN) * (magnitude @ _triangles())).astype(np.float32)
+    return np.asarray(np.log1p(np.float32(GAIN) * (magnitude @ _triangles())), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)

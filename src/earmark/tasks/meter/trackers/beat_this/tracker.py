@@ -86,6 +86,7 @@ def _logits(clip: Clip, weights: Weights) -> tuple[Float64, Float64]:
     checkpoint = weights.load()
     import torch
 
+    from earmark.models.sequence.device import repeatable
     from earmark.tasks.meter.trackers.beat_this.network import load_beat_this
 
     try:
@@ -94,7 +95,7 @@ def _logits(clip: Clip, weights: Weights) -> tuple[Float64, Float64]:
         raise UsageError(
             f"{weights.path} does not hold the tensors of Beat This! ({str(error).splitlines()[0]}). Fetch it again."
         ) from error
-    with torch.inference_mode():
+    with torch.inference_mode(), repeatable(0):
         logits = in_chunks(network, beat_this_spectrogram(clip))
     return logits[0], logits[1]
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from earmark.models.sequence.device import repeatable
 from earmark.tasks.meter.trackers.beatnet.spectrogram import N_FEATURES
 
 KERNEL = 10
@@ -51,6 +52,6 @@ def beatnet_activation(features: NDArray[np.float32], state: Mapping[str, Any]) 
     network = BeatNet()
     network.load_state_dict(dict(state))
     network.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), repeatable(0):
         probability = torch.softmax(network(torch.from_numpy(features)), dim=1)
     return probability[:, :2].numpy().astype(np.float64)

@@ -47,7 +47,7 @@ def _log_bands(samples: Array) -> Array:
     framed = np.lib.stride_tricks.sliding_window_view(padded, FRAME_LENGTH)[::HOP_LENGTH][:n_frames]
     window = np.hanning(FRAME_LENGTH).astype(np.float32)
     magnitude = np.abs(rfft(framed * window, axis=1)[:, :N_BINS])
-    return np.log10(1.0 + magnitude @ _filterbank()).astype(np.float32)
+    return np.asarray(np.log10(1.0 + magnitude @ _filterbank()), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
