@@ -58,6 +58,13 @@ def test_the_newest_row_is_known_without_reading_any(tmp_path: Path) -> None:
     store.append("trades", SYMBOL, _trades(3))
     assert store.newest_ms("trades", SYMBOL) == MIDNIGHT + 86_400_004
     assert store.newest_ms("candles", SYMBOL) is None
+    (newest,) = store.files("trades", SYMBOL, MIDNIGHT + 86_400_000)
+    (older,) = store.files("trades", SYMBOL, end_ms=MIDNIGHT)
+    older.write_bytes(older.read_bytes()[:-1])
+    assert store.newest_ms("trades", SYMBOL) == MIDNIGHT + 86_400_004 and not store.set_aside()
+    newest.write_bytes(b"")
+    assert store.newest_ms("trades", SYMBOL) is None
+    assert len(store.set_aside()) == 2, "a day whose files are cut off has no rows"
 
 
 def test_books_of_any_depth_come_back_bit_for_bit(tmp_path: Path) -> None:

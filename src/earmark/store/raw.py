@@ -33,7 +33,7 @@ from earmark.orderbook.state import BookState
 from earmark.store.atomic import sync_folder, write_atomic
 from earmark.store.part_files import check_symbol, encode, has_parquet_ends, parse_name
 from earmark.store.quarantine import SetAside, set_aside, set_aside_files
-from earmark.store.times import utc_date
+from earmark.store.times import range_ms, utc_date
 
 if TYPE_CHECKING:
     import polars as pl
@@ -250,8 +250,11 @@ class RawStore:
 
     def newest_ms(self, stream: str, symbol: str) -> int | None:
         """Time of the newest row of a stream, as the names of its files say; None where there is none."""
-        names = (parse_name(path.name) for path in self.files(stream, symbol))
-        return max((name.last_ms for name in names if name is not None), default=None)
+        for day in reversed(self.dates(stream, symbol)):
+            names = [parse_name(path.name) for path in self.files(stream, symbol, *range_ms(day, day))]
+            if named := [name.last_ms for name in names if name is not None]:
+                return max(named)
+        return None
 
     def symbols(self) -> list[str]:
         """Symbols of which anything is stored."""
