@@ -5,14 +5,11 @@ Answers are plain JSON; a refusal is HTTP 4xx with ``{"code": negative, "msg": "
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from earmark.orderbook.events import BookUpdate, Candle, Trade
 from earmark.tasks.market.venues.base import (
-    POLICIES,
     Instrument,
-    Policies,
     RateLimitError,
     ResponseError,
     ServerTime,
@@ -22,9 +19,6 @@ from earmark.tasks.market.venues.base import (
 from earmark.tasks.market.venues.binance import candle_of_row
 from earmark.tasks.market.venues.fields import FIELD_ERRORS, levels, positive
 from earmark.tasks.market.venues.rest import Requests, instrument_symbol, unreadable
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["BOOK_DEPTHS", "BinanceRest"]
 
@@ -37,14 +31,18 @@ _BUSY = frozenset({-1000, -1001, -1007, -1008})
 class BinanceRest(Requests):
     """Requests; see `earmark.tasks.market.venues.base.VenueRest`."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        base_url: str,
-        now_ns: Callable[[], int],
-        policies: Policies = POLICIES,
-    ) -> None:
-        super().__init__(session, base_url, now_ns, policies, _refusal)
+    def refusal(self, payload: Any, asked: str) -> Exception | None:
+        """As of `Requests`."""
+        if not isinstance(payload, dict) or "code" not in payload:
+            return None
+        code, reason = int(payload["code"]), str(payload.get("msg", ""))
+        if code == _RATE_LIMITED:
+            return RateLimitError(f"{asked} was refused (code {code}): {reason}. Ask less often.", code)
+        if code == _BAD_SYMBOL:
+            return UnknownSymbolError(
+                f"{asked} was refused (code {code}): {reason} Name a symbol of the venue's list of instruments."
+            )
+        return ResponseError(f"{asked} was refused (code {code}): {reason}", code, may_pass=code in _BUSY)
 
     async def candles(
         self, symbol: str, limit: int = 200, *, start_ms: int | None = None, end_ms: int | None = None
@@ -111,19 +109,6 @@ class BinanceRest(Requests):
 
     async def _ask(self, path: str, **parameters: str | int | None) -> Any:
         return await self.get(path, parameters, self.policies.others)
-
-
-def _refusal(payload: Any, asked: str) -> Exception | None:
-    if not isinstance(payload, dict) or "code" not in payload:
-        return None
-    code, reason = int(payload["code"]), str(payload.get("msg", ""))
-    if code == _RATE_LIMITED:
-        return RateLimitError(f"{asked} was refused (code {code}): {reason}. Ask less often.", code)
-    if code == _BAD_SYMBOL:
-        return UnknownSymbolError(
-            f"{asked} was refused (code {code}): {reason} Name a symbol of the venue's list of instruments."
-        )
-    return ResponseError(f"{asked} was refused (code {code}): {reason}", code, may_pass=code in _BUSY)
 
 
 def _trade(symbol: str, row: dict[str, Any], received_ns: int) -> Trade:

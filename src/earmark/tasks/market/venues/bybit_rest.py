@@ -6,14 +6,11 @@ under HTTP 200. Lists come newest first and are returned oldest first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from earmark.orderbook.events import BookUpdate, Candle, Trade
 from earmark.tasks.market.venues.base import (
-    POLICIES,
     Instrument,
-    Policies,
     RateLimitError,
     ResponseError,
     ServerTime,
@@ -23,9 +20,6 @@ from earmark.tasks.market.venues.base import (
 from earmark.tasks.market.venues.bybit import book_update, candle_of_row
 from earmark.tasks.market.venues.fields import FIELD_ERRORS, non_negative, positive
 from earmark.tasks.market.venues.rest import Requests, instrument_symbol, unreadable
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["BOOK_DEPTHS", "BybitRest"]
 
@@ -46,14 +40,20 @@ _BAD_PARAMETER = 10001
 class BybitRest(Requests):
     """Requests; see `earmark.tasks.market.venues.base.VenueRest`."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        base_url: str,
-        now_ns: Callable[[], int],
-        policies: Policies = POLICIES,
-    ) -> None:
-        super().__init__(session, base_url, now_ns, policies, _refusal)
+    def refusal(self, payload: Any, asked: str) -> Exception | None:
+        """As of `Requests`."""
+        if not isinstance(payload, dict) or not isinstance(payload.get("retCode"), int):
+            return unreadable(asked, payload)
+        code, reason = payload["retCode"], str(payload.get("retMsg", ""))
+        if code == 0:
+            return None if isinstance(payload.get("result"), dict) else unreadable(asked, payload)
+        if code in _RATE_LIMITED:
+            return RateLimitError(f"{asked} was refused (retCode {code}): {reason}. Ask less often.", code)
+        if code == _BAD_PARAMETER and "symbol" in reason.lower():
+            return UnknownSymbolError(
+                f"{asked} was refused (retCode {code}): {reason}. Name a symbol of the venue's list of instruments."
+            )
+        return ResponseError(f"{asked} was refused (retCode {code}): {reason}", code, may_pass=code in _BUSY)
 
     async def candles(
         self, symbol: str, limit: int = 200, *, start_ms: int | None = None, end_ms: int | None = None
@@ -124,21 +124,6 @@ class BybitRest(Requests):
 
     async def _ask(self, path: str, **parameters: str | int | None) -> Any:
         return await self.get(path, {"category": "linear", **parameters}, self.policies.others)
-
-
-def _refusal(payload: Any, asked: str) -> Exception | None:
-    if not isinstance(payload, dict) or not isinstance(payload.get("retCode"), int):
-        return unreadable(asked, payload)
-    code, reason = payload["retCode"], str(payload.get("retMsg", ""))
-    if code == 0:
-        return None if isinstance(payload.get("result"), dict) else unreadable(asked, payload)
-    if code in _RATE_LIMITED:
-        return RateLimitError(f"{asked} was refused (retCode {code}): {reason}. Ask less often.", code)
-    if code == _BAD_PARAMETER and "symbol" in reason.lower():
-        return UnknownSymbolError(
-            f"{asked} was refused (retCode {code}): {reason}. Name a symbol of the venue's list of instruments."
-        )
-    return ResponseError(f"{asked} was refused (retCode {code}): {reason}", code, may_pass=code in _BUSY)
 
 
 def _result(payload: dict[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from earmark.errors import MissingExtraError
 from earmark.tasks.market.venues.base import (
+    POLICIES,
     Policies,
     RateLimitError,
     ResponseError,
@@ -51,7 +53,7 @@ def require_aiohttp(purpose: str) -> ModuleType:
     return aiohttp
 
 
-class Requests:
+class Requests(ABC):
     """GET requests to one venue.
 
     Parameters
@@ -61,9 +63,6 @@ class Requests:
     now_ns : callable
         The clock that stamps receipts.
     policies : Policies
-    refusal : callable
-        ``refusal(payload, asked)``: the error that the venue's own form of an answer tells, or None;
-        ``asked`` is the request as text, for its message.
     """
 
     def __init__(
@@ -71,16 +70,18 @@ class Requests:
         session: aiohttp.ClientSession,
         base_url: str,
         now_ns: Callable[[], int],
-        policies: Policies,
-        refusal: Callable[[Any, str], Exception | None],
+        policies: Policies = POLICIES,
     ) -> None:
         self.now_ns = now_ns
         self.policies = policies
         self.refused_rows = 0
         self._session = session
         self._base_url = base_url.rstrip("/")
-        self._refusal = refusal
         self._in_flight = asyncio.Semaphore(policies.concurrency)
+
+    @abstractmethod
+    def refusal(self, payload: Any, asked: str) -> Exception | None:
+        """The error that the venue's own form of an answer tells, or None; `asked` is the request as text."""
 
     async def get(self, path: str, parameters: Mapping[str, str | int | None], policy: RetryPolicy) -> Any:
         """The JSON of an answer that the venue does not refuse.
@@ -123,7 +124,7 @@ class Requests:
                 f"{asked} failed: {error}. Is the network up, and the address right?"
             ) from error
         payload = _json(text, asked)
-        refused = self._refusal(payload, asked)
+        refused = self.refusal(payload, asked)
         if refused is not None:
             raise refused
         return payload
