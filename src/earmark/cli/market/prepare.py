@@ -193,6 +193,7 @@ def _document(prepared: Prepared) -> dict[str, Any]:
 
 def _sentences(prepared: Prepared) -> list[str]:
     from earmark.cli.output import format_seconds
+    from earmark.tasks.market.assessment.dataset_rows import utc_text
 
     record = prepared.record
     seal, split, source = record["seal"], record["split"], record["source"]
@@ -200,13 +201,8 @@ def _sentences(prepared: Prepared) -> list[str]:
     return [
         f"{len(record['symbols'])} symbols, {len(record['columns'])} columns ({source['view']}), windows of "
         f"{record['sequence_length']} rows, labels {source['label_set']} at {source['horizon_s']} s.",
-        f"Sealed: {_utc(seal['first_ms'])} to {_utc(seal['last_ms'])} UTC, {hours / 24:.1f} days ({hours:.1f} h). "
+        f"Sealed: {utc_text(seal['first_ms'])} to {utc_text(seal['last_ms'])} UTC, {hours / 24:.1f} days "
+        f"({hours:.1f} h). "
         f"Embargo after each border: {format_seconds(split['embargo_ms'] / 1000)}.",
         "Next: earmark train market",
     ]
-
-
-def _utc(ms: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")

@@ -37,7 +37,6 @@ DEMO_SETTINGS: Mapping[str, Any] = {
 
 HORIZON_S = 10  # as far as the book of the simulated market tells its price
 SEQUENCE_LENGTH = 20
-LEGACY_GROUP = "legacy"
 SPEED = 1_000.0  # more than any machine reaches: the exchange waits for its readers
 ALGORITHMS: Mapping[str, Mapping[str, Any]] = {
     "logistic": {},
@@ -189,6 +188,7 @@ class _Demo:
         """The npy and json files that were written beside, as if they were an earlier program's."""
         from earmark.store.offline import FeatureStore
         from earmark.tasks.market.legacy.migrate import migrate_legacy
+        from earmark.tasks.market.sample_sources import LEGACY_GROUP
 
         files = self.root / self.settings.settings.market.storage_path
         report = migrate_legacy(files, FeatureStore(self.store), group=LEGACY_GROUP, tell=self.tell)

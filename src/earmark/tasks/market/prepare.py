@@ -36,6 +36,7 @@ from earmark.tasks.market.dataset import (
 )
 from earmark.tasks.market.labels.label import BOOK_STEPS, RAW_LOB, LabelRequest, Source, label_group
 from earmark.tasks.market.level_series import LEVELS_VIEW, check_level_options
+from earmark.tasks.market.schema import GROUP, SCHEMA
 
 if TYPE_CHECKING:
     from earmark.features.progress import Progress
@@ -369,7 +370,7 @@ def _label_set(
             "Run: earmark collect market --symbols BTCUSDT"
         )
     if not found or not _has(found[0], horizon):
-        of_group = "" if group == "training_features" else f" --feature-group {group}"
+        of_group = "" if group == GROUP else f" --feature-group {group}"
         raise UsageError(
             f"Future labels = None: no label set of the group `{group}` has the horizon {horizon}. "
             f"Run: earmark label market{of_group} --horizons {options.horizon_s}"
@@ -520,8 +521,6 @@ def _read_record(data: Path) -> dict[str, Any]:
 
 
 def _schema() -> dict[str, str]:
-    from earmark.tasks.market.schema import SCHEMA
-
     return {"id": SCHEMA.id, "sha256": SCHEMA.sha256}
 
 

@@ -28,6 +28,7 @@ from earmark.tasks.market.collect.samples import (
     v2_table,
 )
 from earmark.tasks.market.collect.signals import SampleKey, Signal, SignalSource
+from earmark.tasks.market.schema import GROUP, SCHEMA, V2_SCHEMA
 
 __all__ = ["Places", "Stores"]
 
@@ -53,7 +54,7 @@ class Places:
 
     data: Path
     legacy: Path
-    group: str = "training_features"
+    group: str = GROUP
 
     @property
     def journal(self) -> Path:
@@ -139,7 +140,6 @@ class Stores:
 
     def _write_features(self, samples: Sequence[Sample], signals: Mapping[SampleKey, Signal]) -> None:
         from earmark.store.offline import FeatureStore
-        from earmark.tasks.market.schema import SCHEMA, V2_SCHEMA
 
         group = self.places.group
         groups = {group: (SCHEMA, sample_table), group + V2_GROUP_SUFFIX: (V2_SCHEMA, v2_table)}

@@ -38,7 +38,7 @@ from earmark.store.times import DAY_MS, RECORDED_SINCE_MS
 from earmark.tasks.market.collect.pipeline import HEARTBEAT_MS, Rows, Sample, SymbolPipeline
 from earmark.tasks.market.collect.samples import V2_GROUP_SUFFIX, sample_table, v2_table
 from earmark.tasks.market.importers.recording import NS_PER_MS, Recording
-from earmark.tasks.market.schema import SCHEMA
+from earmark.tasks.market.schema import GROUP, SCHEMA
 
 __all__ = ["ORIGIN", "REGULAR_HOURS", "Hours", "Imported", "import_recording", "import_recordings"]
 
@@ -113,7 +113,7 @@ def import_recordings(
     data: str | Path,
     *,
     symbols: Sequence[str] = (),
-    group: str = "training_features",
+    group: str = GROUP,
     interval: int = 10,
     all_hours: bool = False,
     dry_run: bool = False,
@@ -169,7 +169,7 @@ def import_recording(
     recording: Recording,
     data: str | Path,
     *,
-    group: str = "training_features",
+    group: str = GROUP,
     interval: int = 10,
     all_hours: bool = False,
     dry_run: bool = False,

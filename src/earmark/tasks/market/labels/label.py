@@ -32,7 +32,7 @@ from earmark.tasks.market.labels.sources import (
     read_track,
     recorded_until,
 )
-from earmark.tasks.market.schema import SCHEMA
+from earmark.tasks.market.schema import GROUP, SCHEMA
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,7 +77,7 @@ class LabelRequest:
 
     rule: Rule = field(default_factory=Fixed)
     horizons: tuple[Horizon, ...] = (Horizon(10), Horizon(30), Horizon(60))
-    group: str = "training_features"
+    group: str = GROUP
     source: Source = "track"
     match: Match = "nearest"
     tolerance_s: float = 10

@@ -22,7 +22,7 @@ from earmark.features.progress import Progress
 from earmark.tasks.market.legacy.layout import BatchFiles, find_batches
 from earmark.tasks.market.legacy.reader import Batch, batch_hash, check_coding, read_batch
 from earmark.tasks.market.legacy.writer import json_bytes
-from earmark.tasks.market.schema import SCHEMA
+from earmark.tasks.market.schema import GROUP, SCHEMA
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,7 +80,7 @@ def migrate_legacy(
     source: str | Path,
     store: FeatureStore,
     *,
-    group: str = "training_features",
+    group: str = GROUP,
     coding: str = "-1/0/1",
     symbols: tuple[str, ...] = (),
     dry_run: bool = False,
