@@ -26,7 +26,7 @@ HOP_LENGTH = 512
 BLOCK_HOPS = 512
 BLOCK = BLOCK_HOPS * HOP_LENGTH  # samples under one spectrum: 11.9 s at 22 050 Hz
 DROPPED_SHARE = 0.01  # of the magnitude of a waveform's coefficients
-NEGLIGIBLE = 3e-4  # of a filter's peak response
+NEGLIGIBLE = 5e-4  # of a filter's peak response
 TAIL_BINS = 6  # of the response beyond the outermost coefficient, computed before it is cut
 ROW = 16
 TABLES_KEPT = 16  # 4 MB each; one for each tuning met
@@ -90,7 +90,7 @@ def _waveforms(sample_rate: int, tuning: float) -> tuple[Complex, NDArray[np.flo
         row[lead : lead + len(n)] = window / window.sum() * np.exp(2j * np.pi * f / sample_rate * n)
     coefficients = np.fft.fft(basis, axis=1)
     coefficients[:, n_fft // 2 + 1 :] = 0.0
-    scales = lengths / n_fft / np.sqrt(lengths)
+    scales = np.sqrt(lengths) / n_fft / (2 * BLOCK)  # the spectrum of a block comes doubled
     return _without_small(coefficients), scales
 
 
@@ -128,7 +128,7 @@ def _responses(coefficients: Complex) -> tuple[NDArray[np.int64], list[Complex]]
 
 @lru_cache(maxsize=8)
 def _rectangle_transform(reach: int, n_fft: int, fine: int) -> Complex:
-    """Transform of a rectangle of n_fft samples, its middle at time 0, at bins -reach .. reach, each in ``fine`` steps."""
+    """Transform of n_fft ones around time 0, at bins -reach .. reach in ``fine`` steps each."""
     x = np.arange(-reach * fine, (reach + 1) * fine).reshape(-1, fine) / fine
     with np.errstate(invalid="ignore"):
         values = np.sin(np.pi * x) / np.sin(np.pi * x / n_fft)
@@ -138,7 +138,7 @@ def _rectangle_transform(reach: int, n_fft: int, fine: int) -> Complex:
 
 
 def _stretch(first: int, response: Complex, step: int) -> tuple[int, Complex]:
-    """The part of a response that matters on every ``step``-th bin, widened to whole rows of 16, and its first place."""
+    """First place and values of what matters of a response on every ``step``-th bin, in whole rows of 16."""
     magnitude = np.abs(response)
     matters = first + np.flatnonzero(magnitude > NEGLIGIBLE * magnitude.max())[[0, -1]]
     low = matters[0] // step // ROW * ROW

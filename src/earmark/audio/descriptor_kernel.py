@@ -45,7 +45,9 @@ TILE = N_BINS * LANES
 FLATNESS_FLOOR = np.float32(1e-10)  # of the power
 # columns of the table of sums
 TOTAL, MOMENT1, MOMENT2, HIGH, ROLL85, ROLL90, LOG2_POWER, FLUX2, POWER, PEAK = range(10)
-PEAK_SHARE = np.float32(0.1)  # of a frame's largest power: lower local maxima do not count as pitches
+PEAK_SHARE = np.float32(
+    0.1
+)  # of a frame's largest power or magnitude: lower local maxima do not count as pitches
 PRODUCT_ROWS = 64  # mantissas below 2 multiplied before a float32 could overflow
 
 
@@ -64,8 +66,10 @@ def describe(
     mel_power: Array,
     peak_bin: Array,
     peak_power: Array,
-) -> int:
-    """Fill the tables of a clip; returns the number of spectral peaks.
+    size_peak_bin: Array,
+    size_peak: Array,
+) -> tuple[int, int]:
+    """Fill the tables of a clip; returns the numbers of peaks of the power and of the magnitude spectrum.
 
     Parameters
     ----------
@@ -87,6 +91,8 @@ def describe(
     mel_power : float32, flat (n_padded * n_mels,)
     peak_bin, peak_power : float32
         Receive the interpolated places (bins) and heights of peaks; at most every second bin of a frame is one.
+    size_peak_bin, size_peak : float32
+        The same of magnitudes.
     """
     time, spare = aligned(TIME_TILE), aligned(TIME_TILE)
     spectrum = aligned(SPECTRUM_TILE)
@@ -94,7 +100,7 @@ def describe(
     columns[:] = 0.0
     mel_tile = aligned(len(mel_bands) * LANES)
     high_bin, low_pitch, end_pitch, floor_share = settings
-    n_peaks = 0
+    n_peaks, n_size_peaks = 0, 0
     for tile in range((n_frames + LANES - 1) // LANES):
         odd = tile & 1
         now, before = sizes[odd * TILE : (odd + 1) * TILE], sizes[(1 - odd) * TILE : (2 - odd) * TILE]
@@ -113,8 +119,11 @@ def describe(
             place = tile * LANES * len(mel_bands) + b
             transpose(mel_tile, b * LANES, LANES, mel_power, place, len(mel_bands))
         n_valid = min(LANES, n_frames - tile * LANES)
-        n_peaks = _find_peaks(powers, columns, low_pitch, end_pitch, n_valid, peak_bin, peak_power, n_peaks)
-    return n_peaks
+        largest, share = load(columns, PEAK * LANES), splat(PEAK_SHARE)
+        pitches = (low_pitch, end_pitch, n_valid)
+        n_peaks = _find_peaks(powers, largest * largest * share, pitches, peak_bin, peak_power, n_peaks)
+        n_size_peaks = _find_peaks(now, largest * share, pitches, size_peak_bin, size_peak, n_size_peaks)
+    return n_peaks, n_size_peaks
 
 
 @njit(cache=True)
@@ -244,32 +253,27 @@ def _mel_tile(powers: Array, bands: Ints, weights: Array, out: Array) -> None:
 
 @njit(cache=True)
 def _find_peaks(
-    powers: Array,
-    columns: Array,
-    first: int,
-    end: int,
-    n_valid: int,
-    peak_bin: Array,
-    peak_power: Array,
-    n_peaks: int,
+    heights: Array, reference: Any, pitches: tuple[int, int, int], peak_bin: Array, peak: Array, n_peaks: int
 ) -> int:
-    """Append place and height of local maxima of the power above a tenth of the frame's largest, by parabola."""
-    largest = load(columns, PEAK * LANES)
-    reference = largest * largest * splat(PEAK_SHARE)
+    """Append place and height of local maxima above each frame's ``reference``, by parabola.
+
+    ``pitches`` are the first and end bin that are looked at and the number of frames in the tile.
+    """
+    first, end, n_valid = pitches
     valid = (1 << n_valid) - 1
     for k in range(first, end):
-        centre = load(powers, k * LANES)
-        left, right = load(powers, (k - 1) * LANES), load(powers, (k + 1) * LANES)
+        centre = load(heights, k * LANES)
+        left, right = load(heights, (k - 1) * LANES), load(heights, (k + 1) * LANES)
         bits = less_bits(maximum(reference, left), centre) & ~less_bits(centre, right) & valid
         lane = 0
         while bits:
             if bits & 1:
                 i = k * LANES + lane
-                a = powers[i + LANES] + powers[i - LANES] - np.float32(2.0) * powers[i]
-                b = (powers[i + LANES] - powers[i - LANES]) * np.float32(0.5)
+                a = heights[i + LANES] + heights[i - LANES] - np.float32(2.0) * heights[i]
+                b = (heights[i + LANES] - heights[i - LANES]) * np.float32(0.5)
                 shift = -b / a if abs(b) < abs(a) else np.float32(0.0)
                 peak_bin[n_peaks] = k + shift
-                peak_power[n_peaks] = powers[i] + np.float32(0.5) * b * shift
+                peak[n_peaks] = heights[i] + np.float32(0.5) * b * shift
                 n_peaks += 1
             bits >>= 1
             lane += 1

@@ -60,7 +60,9 @@ class SpectralDescriptors:
     mel_power : shape (n_frames, 128)
         Power in mel bands.
     peak_bin, peak_power : shape (n_peaks,)
-        Place in bins and height of the spectral peaks of all frames, for the tuning.
+        Place in bins and height of the peaks of the power spectrum of all frames, for the tuning.
+    size_peak_bin, size_peak : shape (n_size_peaks,)
+        The same of the magnitude spectrum S: another parabola, and more peaks reach a tenth of the largest.
     """
 
     centroid_hz: Array
@@ -76,6 +78,8 @@ class SpectralDescriptors:
     mel_power: Array
     peak_bin: Array
     peak_power: Array
+    size_peak_bin: Array
+    size_peak: Array
 
 
 def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
@@ -98,8 +102,8 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
     bands, settings = contrast_bands(clip.sample_rate), _settings(clip.sample_rate)
     # Room for the most there can be; memory that is not written to is not taken.
     most_peaks = n_frames * ((settings[2] - settings[1]) // 2 + 1)
-    peaks = np.empty((2, most_peaks), dtype=np.float32)
-    n_peaks = kernel.describe(
+    peaks = np.empty((4, most_peaks), dtype=np.float32)
+    n_peaks, n_size_peaks = kernel.describe(
         clip.samples,
         n_frames,
         hann_window(N_FFT),
@@ -111,8 +115,7 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
         sums,
         extremes,
         mel_power,
-        peaks[0],
-        peaks[1],
+        *peaks,
     )
     table = sums.reshape(n_padded, 16)[:n_frames].T
     return SpectralDescriptors(
@@ -121,6 +124,8 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
         mel_power=mel_power.reshape(n_padded, -1)[:n_frames],
         peak_bin=peaks[0, :n_peaks].copy(),
         peak_power=peaks[1, :n_peaks].copy(),
+        size_peak_bin=peaks[2, :n_size_peaks].copy(),
+        size_peak=peaks[3, :n_size_peaks].copy(),
     )
 
 

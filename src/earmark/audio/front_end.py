@@ -51,13 +51,19 @@ def front_end(clip: Clip, highpass_hz: float = HIGHPASS_HZ) -> Clip:
             f"The high-pass corner is {highpass_hz:g} Hz; expected 0 (off) up to below {clip.sample_rate / 2:g} Hz, "
             "half the sample rate. Choose such a corner."
         )
-    level = np.abs(clip.samples).max(initial=np.float32(0.0))
-    samples = clip.samples / level if level > 0 else clip.samples
-    if highpass_hz and level > 0:
-        from earmark.audio.biquad_kernel import filter_sections
+    level = _peak(clip.samples)
+    if not level:
+        return Clip(clip.samples, clip.sample_rate, clip.uri)
+    if not highpass_hz:
+        return Clip(clip.samples / level, clip.sample_rate, clip.uri)
+    from earmark.audio.biquad_kernel import filter_sections
 
-        samples = filter_sections(samples, highpass_sections(highpass_hz, clip.sample_rate))
-    return Clip(samples, clip.sample_rate, clip.uri)
+    sections = highpass_sections(highpass_hz, clip.sample_rate)
+    return Clip(filter_sections(clip.samples, 1.0 / level, sections), clip.sample_rate, clip.uri)
+
+
+def _peak(samples: NDArray[np.float32]) -> float:
+    return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
 @lru_cache(maxsize=8)

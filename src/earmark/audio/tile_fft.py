@@ -76,15 +76,15 @@ def inverse(spectrum: Array, twiddle: Array, time: Array, spare: Array) -> None:
 @njit(cache=True)
 def complex_fft(x: Array, y: Array, twiddle: Array) -> None:
     """FFT of 1024 complex rows of ``x`` into ``y``; ``x`` is overwritten."""
-    _radix4(x, y, 256, 1, twiddle)
-    _radix4(y, x, 64, 4, twiddle)
-    _radix4(x, y, 16, 16, twiddle)
-    _radix4(y, x, 4, 64, twiddle)
-    _radix4(x, y, 1, 256, twiddle)
+    radix4(x, y, 256, 1, twiddle)
+    radix4(y, x, 64, 4, twiddle)
+    radix4(x, y, 16, 16, twiddle)
+    radix4(y, x, 4, 64, twiddle)
+    radix4(x, y, 1, 256, twiddle)
 
 
 @njit(cache=True)
-def _radix4(x: Array, y: Array, m: int, stride: int, twiddle: Array) -> None:
+def radix4(x: Array, y: Array, m: int, stride: int, twiddle: Array) -> None:
     """One Stockham pass: m butterflies of length 4, each ``stride`` times."""
     quarter = 2 * LANES * stride * m
     step = 2 * LANES * stride

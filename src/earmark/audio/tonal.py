@@ -24,18 +24,27 @@ N_PITCH_CLASSES = 12
 TINY = np.finfo(np.float32).tiny
 
 
-def tuning(clip: Clip, bins_per_octave: int = 12) -> float:
-    """Deviation from A = 440 Hz in bins (by default semitones), -0.5 to 0.49 in steps of 0.01; 0 for a clip without
-    spectral peaks.
+def tuning(clip: Clip) -> float:
+    """Deviation from A = 440 Hz in semitones, -0.5 to 0.49 in steps of 0.01; 0 for a clip without spectral
+    peaks.
 
     The fullest step of a histogram over those spectral peaks that are at least as high as their median.
     """
     descriptors = clip.memo(spectral_descriptors)
-    height = descriptors.peak_power
+    return _fullest_step(descriptors.peak_bin, descriptors.peak_power, clip.sample_rate, N_PITCH_CLASSES)
+
+
+def bin_tuning(clip: Clip, bins_per_octave: int) -> float:
+    """`tuning` in parts of another division of the octave, from the peaks of magnitudes instead of powers."""
+    descriptors = clip.memo(spectral_descriptors)
+    return _fullest_step(descriptors.size_peak_bin, descriptors.size_peak, clip.sample_rate, bins_per_octave)
+
+
+def _fullest_step(peak_bin: Array, height: Array, sample_rate: int, bins_per_octave: int) -> float:
     if not len(height):
         return 0.0
-    strong = descriptors.peak_bin[height >= np.median(height)]
-    bins = bins_per_octave * np.log2(strong * np.float32(clip.sample_rate / N_FFT) / np.float32(LOWEST_A_HZ))
+    strong = peak_bin[height >= np.median(height)]
+    bins = bins_per_octave * np.log2(strong * np.float32(sample_rate / N_FFT) / np.float32(LOWEST_A_HZ))
     deviation = bins - np.floor(bins + np.float32(0.5))  # -0.5 to 0.5, upper end left out
     step = np.floor((deviation + np.float32(0.5)) * np.float32(TUNING_BINS)).astype(np.int64)
     counts = np.bincount(np.clip(step, 0, TUNING_BINS - 1), minlength=TUNING_BINS)

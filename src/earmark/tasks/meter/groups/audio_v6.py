@@ -58,6 +58,7 @@ ACF_BEATS = np.linspace(0.5, 16.0, N_ACF_LAGS)
 PROFILE_BPM = np.geomspace(MIN_BPM, MAX_BPM, N_PROFILE)
 SALIENCE_BPM = np.arange(60.0, 201.0, 2.0)
 SMALLEST_SUM = 1e-8
+ROUNDING = 1e-6  # of a bin
 
 
 def audio(clip: Clip, *, version: str, highpass_hz: float) -> Float64:
@@ -100,15 +101,18 @@ def audio_group(version: str = "v6", highpass_hz: float = HIGHPASS_HZ) -> Featur
 
 def audio_values(ready: Clip, tempi: tuple[float, ...], version: str = "v6") -> Float64:
     """All blocks of a version at given tempi (BPM), on a clip that has passed the front end."""
-    correlations = autocorrelation(np.stack(ready.memo(curves)), _n_lags(tempi))
+    four = np.stack(ready.memo(curves))
+    # a lag that the clip does not hold is outside, even where its window reaches back into the clip
+    correlations = autocorrelation(four, min(four.shape[1], _n_lags(tempi)))
     blocks = [_multi_tempo(correlations, tempi)]
     if version != "v3":
         cepstrum, contrast_db = ready.memo(mfcc, n_mfcc=N_MFCC), ready.memo(spectral_descriptors).contrast_db
         blocks += [_profile(ready), _moments(cepstrum), _moments(contrast_db), _intervals(ready)]
     if version in BAR_BEATS:
+        beat_frames = 60.0 * FRAMES_PER_S / tempi[0]
         blocks += [
-            _bar_histograms(ready.memo(onset_events), 60.0 / tempi[0], BAR_BEATS[version]),
-            _ratios(correlations, 60.0 * FRAMES_PER_S / tempi[0], version),
+            _bar_histograms(ready.memo(onset_events), beat_frames, BAR_BEATS[version]),
+            _ratios(correlations, beat_frames, version),
             _salience(ready.memo(mean_tempogram)),
         ]
     return np.concatenate([block.ravel() for block in blocks])
@@ -147,11 +151,14 @@ def _intervals(ready: Clip) -> Float64:
     return np.array([between_s.mean(), between_s.std(), np.median(between_s), rate])
 
 
-def _bar_histograms(onsets: OnsetEvents, beat_s: float, beats: tuple[int, ...]) -> Float64:
-    """Block F, shape (n_bars, 32): the first bin starts at the start of the clip, whatever the downbeat."""
-    bars_s = np.array(beats)[:, None] * beat_s
-    place = np.mod(onsets.times_s, bars_s) * (N_BAR_BINS / bars_s)
-    bins = np.minimum(place.astype(np.int64), N_BAR_BINS - 1) + N_BAR_BINS * np.arange(len(beats))[:, None]
+def _bar_histograms(onsets: OnsetEvents, beat_frames: float, beats: tuple[int, ...]) -> Float64:
+    """Block F, shape (n_bars, 32): the first bin starts at the start of the clip, whatever the downbeat.
+
+    A beat of the tempogram is a whole number of frames, so onsets fall on the edges of bins: they count to the later.
+    """
+    bars_frames = np.array(beats)[:, None] * beat_frames
+    place = np.floor(onsets.frames * (N_BAR_BINS / bars_frames) + ROUNDING).astype(np.int64) % N_BAR_BINS
+    bins = place + N_BAR_BINS * np.arange(len(beats))[:, None]
     weights = np.broadcast_to(onsets.strength, bins.shape)
     counts = np.bincount(bins.ravel(), weights=weights.ravel(), minlength=N_BAR_BINS * len(beats))
     return _scaled(counts.reshape(len(beats), N_BAR_BINS))
