@@ -74,6 +74,7 @@ NOT_READY: dict[str, str] = {
     "stale_book": "the last update lies too far back",
     "few_candles": f"fewer than {MIN_CANDLES} closed candles without a missing minute",
     "stale_candles": "the newest closed candle lies too far back",
+    "same_book": "no update since the sample before, whose key it would have: where samples are less than 12 s apart",
 }
 """Code -> what it means."""
 

@@ -14,6 +14,7 @@ from earmark.orderbook.events import BookUpdate, Candle, Trade
 from earmark.tasks.market.collect.feature_clock import FeatureClock, adaptive_loops
 from earmark.tasks.market.collect.pipeline import Sample, SymbolPipeline
 from earmark.tasks.market.collect.records import decode_event, decode_tick, encode_event, encode_tick
+from earmark.tasks.market.collect.replay import new_engine
 from earmark.tasks.market.collect.samples import (
     FOLLOWS_GAP,
     LATE_UPDATES,
@@ -91,6 +92,22 @@ def test_a_sample_that_is_not_taken_says_why():
     pipeline = SymbolPipeline("BTCUSDT")
     assert pipeline.close_tick(T0, T0 * 1_000_000, is_sample=True) is None
     assert pipeline.skipped == {"no_book": 1}
+
+
+def test_a_silent_book_has_one_sample_though_ticks_are_close():
+    """Two samples of one book would have one key, and the store would keep the first without a word."""
+    pipeline = SymbolPipeline("BTCUSDT", engine=new_engine("BTCUSDT"))
+    minute = T0 // 60_000 * 60_000
+    for age in range(70, 0, -1):
+        pipeline.push(candle(minute - 60_000 * age))
+    pipeline.push(update(1, T0 + 100, snapshot=True))
+    ticks = [T0 + 3000 * number for number in range(1, 6)]
+    taken = [pipeline.close_tick(t, (t + 1000) * 1_000_000, is_sample=True) for t in ticks[:3]]
+    pipeline.push(update(2, ticks[2] + 50, quantity=2.0))
+    taken += [pipeline.close_tick(t, (t + 1000) * 1_000_000, is_sample=True) for t in ticks[3:]]
+    assert [sample and sample.book_ms for sample in taken] == [T0 + 100, None, None, ticks[2] + 50, None]
+    assert pipeline.skipped == {"same_book": 3}
+    assert [state.time_ms for state in pipeline.rows.book_steps] == ticks, "the raw store has every tick"
 
 
 def test_the_track_has_changes_and_heartbeats_and_nothing_else():

@@ -14,7 +14,9 @@ from market_rows import START_MS, labels_of, market_rows, market_store
 
 from earmark.cli.store import store as store_group
 from earmark.errors import EarmarkError
-from earmark.tasks.market.schema import SCHEMA
+from earmark.store.offline import FeatureStore
+from earmark.store.times import RECORDED_SINCE_MS
+from earmark.tasks.market.schema import GROUP, SCHEMA
 from earmark.tasks.market.validation.checks import check_rows, read_selection
 from earmark.tasks.market.validation.quality import feature_quality
 from earmark.tasks.market.validation.readiness import readiness
@@ -57,6 +59,20 @@ def test_unsound_rows_are_told_apart(tmp_path: Path) -> None:
         "clock_jumps",
         "schema",
     }
+
+
+def test_an_older_market_is_early_only_where_it_was_not_imported(tmp_path: Path) -> None:
+    rows = market_rows("A", 100).with_columns(pl.col("timestamp") - 12 * 365 * 86_400_000)
+
+    def schema_of(folder: Path, origins: list[str]) -> tuple[str, str]:
+        made = rows.with_columns(pl.Series("origin", origins))
+        store = FeatureStore(folder / "data/feature_store", schemas={GROUP: SCHEMA})
+        store.write_offline_features(GROUP, made, earliest_ms=RECORDED_SINCE_MS)
+        (found,) = [c for c in check_rows(read_selection(store), now_ms=NOW_MS) if c.name == "schema"]
+        return found.status, found.next
+
+    assert schema_of(tmp_path / "a", ["imported"] * 100) == ("ok", "")
+    assert schema_of(tmp_path / "b", ["imported"] * 99 + ["live"]) == ("note", ""), "renaming mends no time"
 
 
 def test_bytes_that_changed_on_the_disk_are_found_and_set_aside(tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ class SymbolPipeline:
         self._next_tick: int | None = None
         self._copies: deque[_Copy] = deque()
         self._n_updates = self._n_late = self._sequence = 0
+        self._sampled_ms: int | None = None
         self._follows_gap = True  # what was before the start is not known
         self._quote: BestQuote | None = None
         self._trade_ids: dict[str, None] = {}  # a set that knows its oldest members
@@ -312,10 +313,11 @@ class SymbolPipeline:
 
     def _sample(self, state: BookState) -> Sample | None:
         assert self.engine is not None
-        reason = self.engine.not_ready()
+        reason = self.engine.not_ready() or self._why_no_key(state)
         if reason is not None:
             self._skip(reason)
             return None
+        self._sampled_ms = state.event_ms
         mid, spread, imbalance = price_facts(state)
         return Sample(
             symbol=self.symbol,
@@ -339,6 +341,13 @@ class SymbolPipeline:
         if self.book.problem is not None:
             return NotReady("no_book", self.book.problem)
         return NotReady("no_mid", "a side of the book is empty, or it came after the tick")
+
+    def _why_no_key(self, state: BookState) -> NotReady | None:
+        """A sample is known by the time of its book, so that a silent book has one."""
+        if state.event_ms != self._sampled_ms:
+            return None
+        age_s = (state.time_ms - state.event_ms) / 1000
+        return NotReady("same_book", f"the last update came {age_s:g} s before, and was sampled")
 
     def checkpoint(self) -> dict[str, Any]:
         """What another pipeline needs to go on from here (`restore`), as JSON: the book, open ticks, counters."""

@@ -202,7 +202,7 @@ def _raw_rows(
 def _raw_samples(
     raw: RawStore, symbol: str, interval_ms: int, start_ms: int | None, end_ms: int | None
 ) -> Iterator[Row]:
-    """Samples of one symbol; a sample in the range may belong to a tick behind it."""
+    """Samples of one symbol, one of each book; a sample in the range may belong to a tick behind it."""
     from earmark.orderbook.replay import replay
 
     first = None if start_ms is None else start_ms - WARM_UP_MS
@@ -216,7 +216,9 @@ def _raw_samples(
         symbol=symbol,
         interval_ms=interval_ms,
     )
-    for place in np.flatnonzero(replayed.ready).tolist():
+    ready = np.flatnonzero(replayed.ready)
+    is_new = np.diff(replayed.event_ms[ready], prepend=-1) != 0
+    for place in ready[is_new].tolist():
         yield Row(
             symbol,
             int(replayed.event_ms[place]),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from earmark.errors import InputError
 from earmark.orderbook.state import MAX_GAP
+from earmark.store.times import EARLIEST_MS, RECORDED_SINCE_MS
 from earmark.tasks.market.schema import GROUP, SCHEMA
 from earmark.tasks.market.validation.labels import CLASS_NAMES, class_counts, label_coverage
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from earmark.store.offline import FeatureStore
+    from earmark.store.schema import Problem
     from earmark.store.times import Instant
 
 __all__ = ["Check", "Selection", "check_rows", "read_selection"]
@@ -120,14 +122,28 @@ def _schema(selection: Selection) -> Iterator[Check]:
     yield Check(
         "duplicates", "fail" if duplicates else "ok", len(duplicates), _joined(duplicates) or "each key once"
     )
-    others = [problem for problem in problems if problem.kind != "duplicate"]
+    others = [p for p in problems if p.kind != "duplicate" and not _is_recorded(p, selection.rows)]
     serious = any(problem.kind not in ("range", "order") for problem in others)
+    renaming = any(problem.kind in ("presence", "unknown") for problem in others)
     if not others:
         yield Check("schema", "ok", schema.id, f"all columns are those of {schema.id}")
         return
     message = f"Schema validation failed: {_joined(others)}"
     status = "fail" if serious else "note"
-    yield Check("schema", status, len(others), message, "earmark migrate market columns")
+    yield Check("schema", status, len(others), message, "earmark migrate market columns" if renaming else "")
+
+
+def _is_recorded(problem: Problem, rows: pl.DataFrame) -> bool:
+    """Whether times are early for the reason alone that an older market was imported."""
+    import polars as pl
+
+    from earmark.tasks.market.importers.to_store import ORIGIN
+
+    if (problem.kind, problem.column) != ("range", "timestamp") or "origin" not in rows.columns:
+        return False
+    early = rows.filter(pl.col("timestamp") < EARLIEST_MS)
+    mistakes = (pl.col("timestamp") < RECORDED_SINCE_MS) | pl.col("origin").ne_missing(ORIGIN)
+    return early.filter(mistakes).is_empty()
 
 
 def _joined(problems: Sequence[Any]) -> str:
