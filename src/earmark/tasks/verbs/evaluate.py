@@ -39,7 +39,7 @@ from earmark.tasks.verbs.label_issues import review_labels
 from earmark.tasks.verbs.train import baseline_runs
 from earmark.training.runs import Run, list_runs, runs_on_same_rows
 
-__all__ = ["Evaluated", "Extras", "evaluate"]
+__all__ = ["Evaluated", "Extras", "Scored", "baselines_of", "evaluate", "scored_rows"]
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,17 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """Rows to score with the model's probabilities."""
+class Scored:
+    """Rows to score with the model's probabilities, shape (n, n_classes).
+
+    ``answers`` is what the manifest, or behind the seal the sealed table, says of each row, by id.
+    """
 
     data: Dataset
     p: np.ndarray
     table: FeatureTable
     openings: tuple[Opening, ...]
+    answers: Mapping[str, Mapping[str, Any]]
 
 
 def evaluate(
@@ -125,17 +129,47 @@ def evaluate(
     dataset, table = project.training_data(features, progress)
     auxiliary = _auxiliary(project, run, features, progress)
     _require_same_data(run, dataset, auxiliary)
-    scored = (
-        _out_of_fold(run, dataset, table)
-        if split == "val"
-        else _sealed(project, run, features, reason, progress)
-    )
+    scored = _scored(project, run, split, dataset, table, reason, progress)
     folder = output or (run.path if split == "val" else run.path / "test")
     evaluation = _evaluation(project, run, dataset, scored, auxiliary, split)
     request = AnalysisRequest(project, run, dataset, auxiliary, evaluation, folder, extras.options)
     evaluation, review_files = _extended(request, extras)
     write_report(evaluation, folder)
     return Evaluated(evaluation, run, folder, review_files)
+
+
+def scored_rows(
+    project: Project,
+    run: Run,
+    split: str = "val",
+    *,
+    reason: str = "evaluate --split test",
+    progress: ProgressCallback | None = None,
+) -> Scored:
+    """The rows of a split with the run's probabilities: what any table of scores is made of.
+
+    Parameters and errors as in `evaluate`; for ``test`` the seal is opened, which the ledger records first.
+    """
+    _require_possible(project, split, Extras())
+    features = project.task.features(run.config["settings"]["features"])
+    dataset, table = project.training_data(features, progress)
+    _require_same_data(run, dataset, _auxiliary(project, run, features, progress))
+    return _scored(project, run, split, dataset, table, reason, progress)
+
+
+def _scored(
+    project: Project,
+    run: Run,
+    split: str,
+    dataset: Dataset,
+    table: FeatureTable,
+    reason: str,
+    progress: ProgressCallback | None,
+) -> Scored:
+    if split == "val":
+        return _out_of_fold(project, run, dataset, table)
+    features = project.task.features(run.config["settings"]["features"])
+    return _sealed(project, run, features, reason, progress)
 
 
 def _require_possible(project: Project, split: str, extras: Extras) -> None:
@@ -148,7 +182,7 @@ def _require_possible(project: Project, split: str, extras: Extras) -> None:
 
 
 def _evaluation(
-    project: Project, run: Run, dataset: Dataset, scored: _Scored, auxiliary: Dataset | None, split: str
+    project: Project, run: Run, dataset: Dataset, scored: Scored, auxiliary: Dataset | None, split: str
 ) -> Evaluation:
     features = project.task.features(run.config["settings"]["features"])
     rivals = runs_on_same_rows(list_runs(project.runs_folder, project.task.name), run)
@@ -165,7 +199,7 @@ def _evaluation(
         p=scored.p,
         groups=np.asarray(data.groups),
         folds=data.folds if out_of_fold else None,
-        baselines=tuple(_baselines(project, dataset, data, split)),
+        baselines=tuple(baselines_of(project, dataset, data, split)),
         headline=run.config["rank_by"],
         goals=tuple(project.task.goals),
         importance=_importance(run, dataset),
@@ -215,7 +249,7 @@ def _shift(
     return domain_shift(ours.select(shared), theirs.select(shared), seed=project.settings.seed)
 
 
-def _sources(run: Run, scored: _Scored, seed: int, *, out_of_fold: bool) -> tuple[SourceScore, ...]:
+def _sources(run: Run, scored: Scored, seed: int, *, out_of_fold: bool) -> tuple[SourceScore, ...]:
     """Scores per source of the scored items, then of those that only train."""
     data = scored.data
     own = score_by_source(data.y, scored.p, data.sources, data.groups, seed=seed)
@@ -244,23 +278,29 @@ def _require_same_data(run: Run, dataset: Dataset, auxiliary: Dataset | None) ->
         )
 
 
-def _out_of_fold(run: Run, dataset: Dataset, table: FeatureTable) -> _Scored:
+def _out_of_fold(project: Project, run: Run, dataset: Dataset, table: FeatureTable) -> Scored:
     rows = run.out_of_fold()
     if rows["id"].to_list() != list(dataset.ids):
         raise RunError(f"`{run.name}` holds other rows than the dataset. Train again.")
     p = rows.select([f"probability_{name}" for name in dataset.classes]).to_numpy()
-    return _Scored(dataset, p, table, ())
+    return Scored(dataset, p, table, (), _answers(project, dataset.ids))
 
 
 def _sealed(
     project: Project, run: Run, features: FeatureSet, reason: str, progress: ProgressCallback | None
-) -> _Scored:
+) -> Scored:
     items = project.manifest.subset(project.splits.test_ids)
     table = project.features_or_tables(features, list(items), progress)
     opening = project.sealed.open(run=run.name, reason=reason, commit=run.config["hashes"]["code"])
     data = test_dataset(opening, table, run.classes, columns=features.columns)
     p = run.classifier().predict_proba(data.X, data.columns)
-    return _Scored(data, p, table, _openings(project))
+    sealed = {row["id"]: row for row in opening.rows}
+    answers = {id: {**row, **sealed[id]} for id, row in _answers(project, data.ids).items()}
+    return Scored(data, p, table, _openings(project), answers)
+
+
+def _answers(project: Project, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in project.manifest.subset(ids).table.iter_rows(named=True)}
 
 
 def _openings(project: Project) -> tuple[Opening, ...]:
@@ -277,7 +317,8 @@ def _paths(project: Project, ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(where[id] for id in ids)
 
 
-def _baselines(project: Project, training: Dataset, scored: Dataset, split: str) -> list[Baseline]:
+def baselines_of(project: Project, training: Dataset, scored: Dataset, split: str) -> list[Baseline]:
+    """The baselines of the task on the rows of a split: majority, class shares, its rules, its plain feature sets."""
     n_classes = len(training.classes)
     found: list[Baseline] = (
         [

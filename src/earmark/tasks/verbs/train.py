@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from earmark.features.sets import FeatureSet
 from earmark.models.registry import canonical_name, estimator_class, make
 from earmark.tasks.probe import feature_probe
 from earmark.tasks.project import Project
+from earmark.training.crossval import Event, OnEvent
 from earmark.training.recipe import Recipe
 from earmark.training.runs import Run, best_run
 from earmark.training.strategy import Strategy
@@ -74,9 +75,15 @@ class TrainedModels:
 
 
 def train(
-    project: Project, options: TrainOptions | None = None, *, progress: ProgressCallback | None = None
+    project: Project,
+    options: TrainOptions | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    on_event: OnEvent | None = None,
 ) -> TrainedModels:
     """Train on the project's training rows; a training that was finished before is found, not repeated.
+
+    `on_event` hears every epoch and fold, as `earmark.training.train.train` tells them.
 
     Raises
     ------
@@ -88,6 +95,7 @@ def train(
     chosen = chosen_features(project, options)
     _refuse_pseudo(project, options)
     dataset, _ = project.training_data(chosen, progress)
+    _refuse_thin(project, chosen, dataset)
     _refuse_too_little(project, dataset)
     recipes, unmapped = recipes_of(project, options), project.needs_mapping(chosen)
     _refuse_unmapped(chosen, recipes, unmapped)
@@ -95,7 +103,7 @@ def train(
     is_told = not unmapped or any(recipe.strategy.align != "none" for recipe in recipes)
     auxiliary = project.auxiliary_data(chosen, progress) if is_told else None
     _refuse_impossible(recipes, auxiliary)
-    job = _Job(project, chosen, dataset, auxiliary, bool(unmapped), metric, options, progress)
+    job = _Job(project, chosen, dataset, auxiliary, bool(unmapped), metric, options, progress, on_event)
     results = [job.train(recipe) for recipe in recipes]
     runs = tuple(result.run for result in results)
     reused = frozenset(result.run.name for result in results if result.reused)
@@ -213,6 +221,7 @@ class _Job:
     metric: str
     options: TrainOptions
     progress: ProgressCallback | None
+    on_event: OnEvent | None
 
     def train(self, recipe: Recipe) -> Trained:
         project, options = self.project, self.options
@@ -236,13 +245,15 @@ class _Job:
             auxiliary=None if self.is_unmapped and recipe.strategy.align == "none" else self.auxiliary,
         )
 
-    def _teller(self, recipe: Recipe) -> Callable[[Mapping[str, Any]], None]:
+    def _teller(self, recipe: Recipe) -> OnEvent:
         done, total = 0, self.dataset.n_folds
         name = f"train {recipe.algorithm}" + f" {recipe.strategy.label}" * recipe.strategy.uses_auxiliary
 
-        def tell(event: Mapping[str, Any]) -> None:
+        def tell(event: Event) -> None:
             nonlocal done
             done += event["event"] == "fold"
+            if self.on_event is not None:
+                self.on_event(event)
             if self.progress is not None and event["event"] in ("fold", "run"):
                 self.progress(Progress(name, min(done, total), total))
 
@@ -287,6 +298,18 @@ def _refuse_pseudo(project: Project, options: TrainOptions) -> None:
             f"{n_pseudo} of {table.height} labels were made by a rule, not by a listener; a model would learn the "
             "rule. Label by ear, or pass --allow-pseudo to train all the same; scores then say nothing of real labels."
         )
+
+
+def _refuse_thin(project: Project, features: FeatureSet, dataset: Dataset) -> None:
+    """Items whose features failed are not a random sample of all: a model of the rest looks better than it is."""
+    n_all = len(dataset) + len(dataset.absent)
+    if len(dataset) >= project.task.min_coverage * n_all:
+        return
+    raise UsageError(
+        f"only {len(dataset)} of {n_all} training {project.task.item_noun} have all features of `{features.name}`; "
+        f"expected at least {project.task.min_coverage:.0%} (missing: {', '.join(dataset.absent[:3])} ...). "
+        f"See why, and try again: earmark extract {project.spelled} --retry-failed"
+    )
 
 
 def _refuse_too_little(project: Project, dataset: Dataset) -> None:

@@ -1,0 +1,219 @@
+"""`earmark train meter`: a model on one view of the features, over one seed or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earmark.cli.options import Invocation, command
+
+if TYPE_CHECKING:
+    from earmark.tasks.project import Project
+    from earmark.tasks.verbs.train import TrainOptions
+    from earmark.training.runs import Run
+
+__all__ = ["MODEL_OPTIONS", "train"]
+
+_TOKEN_SPLITS = ("uniform", "semantic", "v2", "v3", "v4", "semantic_v2", "semantic_v3", "semantic_v4")
+
+MODEL_OPTIONS = (
+    click.option("--hidden", type=click.IntRange(min=1), help="Units of mlp and hybrid (640, 512)."),
+    click.option("--n-blocks", type=click.IntRange(min=0), help="Residual blocks (1)."),
+    click.option("--dropout-scale", type=click.FloatRange(min=0), help="Factor of every dropout (1)."),
+    click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="First learning rate (8e-4)."),
+    click.option("--batch-size", type=click.IntRange(min=2), help="Rows per step (64)."),
+    click.option("--epochs", type=click.IntRange(min=1), help="Epochs at most (200)."),
+    click.option("--focal", is_flag=True, help="Focal loss, gamma 2."),
+    click.option(
+        "--aug-mode",
+        type=click.Choice(["cutmix", "cutmix_range", "mixup", "none"]),
+        help="How rows are mixed.",
+    ),
+    click.option(
+        "--balance",
+        type=click.Choice(["pos_weight", "sampler", "both", "none"]),
+        help="How rare classes are made up for (pos_weight).",
+    ),
+    click.option("--n-tokens", type=click.IntRange(min=1), help="Tokens of ftt, of equal width (12)."),
+    click.option("--n-heads", type=click.IntRange(min=1), help="Heads of attention (4)."),
+    click.option("--token-split", type=click.Choice(_TOKEN_SPLITS), help="Columns of one token (v4)."),
+    click.option(
+        "--metric",
+        type=click.Choice(["val_balanced", "val_accuracy"]),
+        help="What chooses the epoch and ranks runs (val_balanced).",
+    ),
+)
+"""Options of a model, which the search has, too."""
+
+
+def model_options(function: Any) -> Any:
+    """All of `MODEL_OPTIONS`."""
+    for option in reversed(MODEL_OPTIONS):
+        function = option(function)
+    return function
+
+
+@command("train")
+@click.option(
+    "--model",
+    metavar="NAME",
+    default="boosting",
+    help="boosting (no torch), mlp, ftt, hybrid, ensemble, forest, logistic.",
+)
+@model_options
+@click.option("--features", "--view", "view", help="Feature set (default: the task's).")
+@click.option("--no-mert", is_flag=True, help="Audio alone: a1449.")
+@click.option("--mert-only", is_flag=True, help="MERT alone: mert1536.")
+@click.option("--no-beat-features", is_flag=True, help="Without beats and signals: a1449.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any parameter of the model.")
+@click.option("--kfold", type=click.IntRange(min=0), default=0, help="Folds; 0: those that were prepared.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything that is drawn (42).")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, help="Train so many seeds, show mean and spread."
+)
+@click.option("--workers", "-w", type=click.IntRange(min=1), help="Processes for features that are missing.")
+@click.option("--log-every", type=click.IntRange(min=1), default=10, help="Epochs between lines.")
+@click.option("--ablate", is_flag=True, help="Leave out one group at a time; show what each is worth.")
+@click.option("--promote", is_flag=True, help="Let predictions use the best run, unless it is clearly worse.")
+@click.option("--force", is_flag=True, help="Train also where an equal run exists.")
+@click.option("--resume/--no-resume", default=True, help="Go on with an interrupted training, or start anew.")
+@click.pass_obj
+def train(invocation: Invocation, /, **given: Any) -> int:
+    """Train a model of meter on the prepared folds.
+
+    Every fold is scored by a model that did not see its groups, and chooses its epoch on rows apart from both. The
+    final model is fitted on all rows for the median of the folds' lengths. The sealed test set is not touched.
+
+    \b
+    Examples:
+      earmark train meter
+      earmark train meter --model mlp --hidden 512 --n-blocks 2 --dropout-scale 1.5
+      earmark train meter --model ftt --token-split v4 --seeds 5
+      earmark train meter --model boosting --set max_depth=4 --ablate
+    """
+    from earmark.cli.options import open_project
+    from earmark.cli.output import emit, note
+    from earmark.tasks.meter.training.settings import model_algorithm, seed_summary
+
+    project = open_project(invocation, "meter", seed=given["seed"], workers=given["workers"])
+    _require_folds(project, given["kfold"])
+    algorithm = model_algorithm(given["model"])
+    options = train_options(project, algorithm, given)
+    if given["ablate"]:
+        return _ablate(invocation, project, options, given["seeds"])
+    runs = _trained(invocation, project, options, algorithm, given)
+    metric = options.metric or project.task.metric
+    rows = [_row(run, metric) for run in runs]
+    emit(invocation, rows, document={"task": "meter", "metric": metric, "runs": rows})
+    if len(runs) > 1:
+        mean, spread = seed_summary([row[metric] for row in rows])
+        note(invocation, f"{metric} over {len(runs)} seeds: {mean:.4f} +- {spread:.4f}")
+    best = max(runs, key=lambda run: run.metrics[metric]["value"] or 0.0)
+    if given["promote"]:
+        from earmark.tasks.verbs.promote import promote
+
+        promote(project.runs_folder, best.name, reason="train meter --promote")
+        note(invocation, f"Predictions use {best.name}.")
+    else:
+        note(invocation, f"To predict with it: earmark runs promote {best.name}")
+    return 0
+
+
+def train_options(project: Project, algorithm: str, given: dict[str, Any]) -> TrainOptions:
+    """The generic verb's options for those of this command."""
+    from earmark.cli.train import parse_parameters
+    from earmark.tasks.meter.training.settings import chosen_view, estimator_parameters
+    from earmark.tasks.verbs.train import TrainOptions
+
+    named = dict(given)
+    named["token_split"] = (given["token_split"] or "").removeprefix("semantic_") or None
+    parameters = estimator_parameters(algorithm, named)
+    texts = [f"{algorithm}.{text}" for text in given["assignments"]]
+    parameters |= parse_parameters(texts).get(algorithm, {})
+    view = chosen_view(
+        project,
+        given["view"],
+        no_mert=given["no_mert"],
+        mert_only=given["mert_only"],
+        no_beats=given["no_beat_features"],
+    )
+    return TrainOptions(
+        features=view,
+        algorithms=(algorithm,),
+        metric={"val_accuracy": "accuracy", "val_balanced": "balanced_accuracy", None: None}[given["metric"]],
+        parameters={algorithm: parameters},
+        resume=given.get("resume", True),
+        force=given.get("force", False),
+    )
+
+
+def _require_folds(project: Project, asked: int) -> None:
+    from earmark.errors import UsageError
+
+    prepared = project.splits.policy.n_folds
+    if asked not in (0, prepared):
+        raise UsageError(
+            f"--kfold {asked}: {prepared} folds were prepared, and scores on others could not be compared. Divide "
+            f"anew: earmark prepare meter ... --folds {asked}"
+        )
+
+
+def _trained(
+    invocation: Invocation, project: Project, options: TrainOptions, algorithm: str, given: dict[str, Any]
+) -> list[Run]:
+    """A run per seed."""
+    from dataclasses import replace
+
+    from earmark.cli.progress import progress
+    from earmark.tasks.verbs.train import train as run_train
+
+    runs = []
+    with progress(invocation) as tell:
+        for seed in range(project.settings.seed, project.settings.seed + given["seeds"]):
+            of_seed = {"seed": seed} if given["seeds"] > 1 else {}
+            parameters = {algorithm: {**dict((options.parameters or {})[algorithm]), **of_seed}}
+            trained = run_train(
+                project,
+                replace(options, parameters=parameters),
+                progress=tell,
+                on_event=lambda event: _line(invocation, event, given["log_every"]),
+            )
+            runs += trained.runs
+    return runs
+
+
+def _line(invocation: Invocation, event: Mapping[str, Any], every: int) -> None:
+    """An epoch in one line, every so many epochs; epochs of members of an ensemble alike."""
+    from earmark.cli.output import note
+
+    if event["event"] != "epoch" or (int(event["epoch"]) + 1) % every:
+        return
+    shown = {
+        "training_accuracy": "train",
+        "validation_balanced_accuracy": "val balanced",
+        "validation_accuracy": "val overall",
+        "validation_loss": "val loss",
+    }
+    scores = ", ".join(f"{label} {event[name]:.3f}" for name, label in shown.items() if name in event)
+    note(invocation, f"{event['stage']} epoch {int(event['epoch']) + 1}: {scores}")
+
+
+def _row(run: Run, metric: str) -> dict[str, Any]:
+    scores = {name: run.metrics[name]["value"] for name in dict.fromkeys((metric, "accuracy"))}
+    return {"run": run.name, "model": run.algorithm, "seed": _seed(run), **scores}
+
+
+def _seed(run: Run) -> int:
+    recipe = run.config["recipe"]
+    return int(recipe["params"].get("seed", recipe["seed"]))
+
+
+def _ablate(invocation: Invocation, project: Project, options: TrainOptions, n_seeds: int) -> int:
+    from earmark.cli.output import emit
+    from earmark.tasks.meter.training.ablation import ablate
+
+    rows = [row.to_json() for row in ablate(project, options, n_seeds=n_seeds)]
+    emit(invocation, rows, document={"task": "meter", "rows": rows})
+    return 0

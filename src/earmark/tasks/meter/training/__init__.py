@@ -1,0 +1,1 @@
+"""How meters are trained: models by their short names, token plans, seeds, ablations, the search and its finale."""
