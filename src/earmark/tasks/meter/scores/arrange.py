@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from earmark.tasks.meter.scores.accompaniment import CHORD_STYLES, chord_bar, draw_drumming, drum_bar
 from earmark.tasks.meter.scores.expression import Manner, draw_tempo, played
 from earmark.tasks.meter.scores.meters import MADE, MadeMeter, draw_bar_s
-from earmark.tasks.meter.scores.patterns import draw_programs, in_range
+from earmark.tasks.meter.scores.patterns import MIN_BARS, draw_programs, in_range
 from earmark.tasks.meter.scores.score import Meter, Note, Part, Score, TempoMap, repeated
 
 __all__ = ["LIMPS", "Limp", "arranged", "chords_of", "limping"]
@@ -105,7 +105,7 @@ def arranged(rng: np.random.Generator, score: Score, *, duration_s: float, layer
     layers : str
         As `earmark.tasks.meter.scores.patterns.LAYERS`; only ``chords``, ``usul`` and ``kit`` are looked for.
     """
-    bar_s = _bar_s(rng, score)
+    bar_s = min(_bar_s(rng, score), duration_s / MIN_BARS)
     quarter_s = bar_s / score.meter.bar_quarters
     wanted = int(np.ceil((duration_s + 3) / (0.85 * bar_s))) + 1
     piece = repeated(score, max(1, -(-wanted // score.n_bars)))

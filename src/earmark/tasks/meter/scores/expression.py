@@ -66,14 +66,14 @@ def played(
         level = (
             note.velocity + manner.accent * (strength(meter, place) - 0.35) + rng.normal(0, 1) * manner.spread
         )
-        late = float(np.clip(rng.normal(0, 1), -2.5, 2.5)) * manner.late_s / quarter_s
+        late = min(max(float(rng.normal(0, 1)), -2.5), 2.5) * manner.late_s / quarter_s
         start = max(0.0, note.start + late)
         result.append(
             replace(
                 note,
                 start=start,
                 duration=note.duration * manner.legato,
-                velocity=int(np.clip(round(level), 12, 127)),
+                velocity=min(max(round(level), 12), 127),
             )
         )
     return tuple(result)

@@ -47,7 +47,7 @@ class Mode:
     def pitch(self, degree: int) -> int:
         """MIDI pitch of a degree."""
         octave, step = divmod(degree, len(self.steps))
-        return int(np.clip(self.tonic + 12 * octave + self.steps[step], 0, 127))
+        return min(max(self.tonic + 12 * octave + self.steps[step], 0), 127)
 
 
 def draw_mode(rng: np.random.Generator) -> Mode:
@@ -100,7 +100,7 @@ def melody_bar(
             direction = -direction
         if degree > mode.width or degree < -2:
             direction = -1 if degree > mode.width else 1
-            degree = int(np.clip(degree, -2, mode.width))
+            degree = min(max(degree, -2), mode.width)
         is_last = ends and index == len(rhythm) - 1
         if is_last or rng.random() < 0.8 * strength(meter, stroke.start):
             degree = _nearest_chord_degree(degree, root, len(mode.steps))

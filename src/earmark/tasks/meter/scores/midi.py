@@ -137,6 +137,8 @@ def read_midi(data: bytes, name: str = "MIDI file") -> Score:
     """
     try:
         ticks, tracks = _parse(data)
+    except DecodeError as problem:
+        raise DecodeError(f"{name}: {problem}") from problem
     except (IndexError, struct.error) as problem:
         raise DecodeError(
             f"{name}: the file ends in the middle of an event. Expected a whole standard MIDI file. Fetch it again."

@@ -23,6 +23,7 @@ import numpy as np
 from earmark.errors import InputError, MissingExtraError
 from earmark.tasks.meter.schema import CLASSES
 from earmark.tasks.meter.scores.arrange import LIMPS, Limp, arranged, limping
+from earmark.tasks.meter.scores.meters import MADE
 from earmark.tasks.meter.scores.patterns import LAYERS
 from earmark.tasks.meter.scores.score import Meter, Note, Part, Score, TempoMap
 
@@ -153,15 +154,21 @@ def _performance(rng: np.random.Generator, label: str, layers: str, duration_s: 
 
 def _draw(rng: np.random.Generator, label: str) -> tuple[Tune, Limp | None]:
     """A tune of the class, or one that limps into it."""
-    native = [(tunes, None) for signature, tunes in index().items() if Meter.of(signature).label == label]
+    signatures = [signature for signature in index() if Meter.of(signature).label == label]
     limps = [(index()[limp.signature], limp) for limp in LIMPS if limp.meter.label == label]
-    n_native = sum(len(tunes) for tunes, _ in native)
+    n_native = sum(len(index()[signature]) for signature in signatures)
     if n_native > 50 and (not limps or rng.random() < NATIVE_SHARE):
-        shares = np.sqrt([len(tunes) for tunes, _ in native])  # rarer signatures of a class more often
-        tunes, limp = native[int(rng.choice(len(native), p=shares / shares.sum()))]
+        shares = np.array([_share(signature, len(index()[signature])) for signature in signatures])
+        tunes, limp = index()[str(rng.choice(signatures, p=shares / shares.sum()))], None
     else:
         tunes, limp = limps[int(rng.integers(len(limps)))]
     return tunes[int(rng.integers(len(tunes)))], limp
+
+
+def _share(signature: str, n_tunes: int) -> float:
+    """As often as generated pieces have it, less where few tunes would be heard again and again."""
+    wanted = next((made.share for made in MADE if made.signature == signature), 0.05)
+    return wanted * min(1.0, n_tunes / 100)
 
 
 def _draw_layers(rng: np.random.Generator) -> str:

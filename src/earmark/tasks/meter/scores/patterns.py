@@ -26,7 +26,7 @@ from earmark.tasks.meter.scores.meters import draw_bar_s, draw_meter
 from earmark.tasks.meter.scores.rhythm import Stroke, Style, bar_rhythm, cadence_rhythm, draw_form
 from earmark.tasks.meter.scores.score import Meter, Note, Part, Score
 
-__all__ = ["LAYERS", "MELODIC_PROGRAMS", "draw_programs", "generate", "in_range"]
+__all__ = ["LAYERS", "MELODIC_PROGRAMS", "MIN_BARS", "draw_programs", "generate", "in_range"]
 
 LAYERS = {
     "melody": 0.38,
@@ -45,6 +45,8 @@ MELODIC_PROGRAMS = (
 """General MIDI programs that play a tune: keyboards, plucked, bowed and blown ones, instruments of the world."""
 _CHORD_PROGRAMS = (0, 0, 1, 4, 5, 6, 8, 16, 19, 21, 24, 25, 26, 46, 48, 49, 105)
 _LOW_PROGRAMS = {1: (32, 42, 57, 60, 66, 70, 71), 2: (67,)}
+MIN_BARS = 2.5
+"""Bars that a clip shows at least: slower pieces are played faster."""
 _FIT_S = 3.0
 """Music beyond the length that was asked for, so that a window can start later."""
 
@@ -103,14 +105,14 @@ def in_range(part: Part) -> Part:
 
 
 def draw_programs(rng: np.random.Generator) -> tuple[int, int]:
-    """Programs of the melody and of what goes with it; one in three plays both."""
-    melody = int(rng.choice(MELODIC_PROGRAMS))
+    """Programs of the melody, one in six a piano, and of what goes with it; one in three plays both."""
+    melody = 0 if rng.random() < 1 / 6 else int(rng.choice(MELODIC_PROGRAMS))
     return melody, melody if rng.random() < 0.33 and melody < 32 else int(rng.choice(_CHORD_PROGRAMS))
 
 
 def _plan(rng: np.random.Generator, label: str | None, duration_s: float) -> _Plan:
     meter, made = draw_meter(rng, label)
-    bar_s = draw_bar_s(rng, made, meter)
+    bar_s = min(draw_bar_s(rng, made, meter), duration_s / MIN_BARS)
     layers = str(rng.choice(list(LAYERS), p=list(LAYERS.values())))
     has_upbeat = "melody" in layers and rng.random() < 0.3
     upbeat = meter.pulse_quarters * int(rng.integers(1, 3)) if has_upbeat else 0.0
