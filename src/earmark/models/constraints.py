@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ __all__ = [
     "Optional",
     "Parameter",
     "Texts",
+    "canonical",
     "check_parameters",
     "closest",
 ]
@@ -216,6 +217,31 @@ def check_parameters(owner: str, declared: Mapping[str, Parameter], given: Mappi
         raise UsageError(
             f"{owner}: {'; '.join(problems)}. Its parameters are: {', '.join(sorted(declared))}."
         )
+
+
+def canonical(name: str, known: Collection[str], aliases: Mapping[str, str], kind: str) -> str:
+    """The known name behind a name or alias; case and ``-`` do not matter.
+
+    Parameters
+    ----------
+    name : str
+    known : collection of str
+    aliases : mapping
+        Alias -> known name.
+    kind : str
+        What is named, for the message.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name, with the likely one.
+    """
+    folded = name.strip().lower().replace("-", "_")
+    folded = aliases.get(folded, folded)
+    if folded not in known:
+        hint = closest(folded, [*known, *aliases])
+        raise UsageError(f"There is no {kind} `{name}`{hint}. Choose one of: {', '.join(known)}.")
+    return folded
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.errors import MissingExtraError, RunError, UsageError
-from earmark.models.constraints import closest
+from earmark.errors import MissingExtraError, RunError
+from earmark.models.constraints import canonical
 
 if TYPE_CHECKING:
     from earmark.models.estimator import Estimator
@@ -44,19 +44,8 @@ ALIASES: dict[str, str] = {
 
 
 def canonical_name(name: str) -> str:
-    """The registered name behind a name or alias; case and ``-`` do not matter.
-
-    Raises
-    ------
-    UsageError
-        For an unknown name, with the likely one.
-    """
-    folded = name.strip().lower().replace("-", "_")
-    folded = ALIASES.get(folded, folded)
-    if folded not in ESTIMATORS:
-        hint = closest(folded, [*ESTIMATORS, *ALIASES])
-        raise UsageError(f"There is no estimator `{name}`{hint}. Choose one of: {', '.join(ESTIMATORS)}.")
-    return folded
+    """The registered name behind a name or alias; raises as `canonical`."""
+    return canonical(name, ESTIMATORS, ALIASES, "estimator")
 
 
 def estimator_class(name: str) -> type[Estimator]:

@@ -38,7 +38,7 @@ import numpy as np
 
 from earmark.errors import UsageError
 from earmark.models.classifier import Classifier
-from earmark.models.constraints import closest
+from earmark.models.constraints import canonical
 from earmark.models.estimator import Estimator, Floats, Ints, OnEpoch
 from earmark.training.alignment import ALIGNMENTS, Alignment, source_odds
 from earmark.training.folds import inner_split
@@ -71,20 +71,8 @@ _CONTINUED_RATE = {"xgboost": 0.01, "neural_network": 1e-4}
 
 
 def canonical_strategy(name: str) -> str:
-    """The strategy behind a name or alias; case and ``-`` do not matter.
-
-    Raises
-    ------
-    UsageError
-        For an unknown name, with the likely one.
-    """
-    folded = name.strip().lower().replace("-", "_")
-    folded = _ALIASES.get(folded, folded)
-    if folded not in STRATEGIES:
-        raise UsageError(
-            f"there is no training strategy {name!r}{closest(folded, STRATEGIES)}. Known: {', '.join(STRATEGIES)}."
-        )
-    return folded
+    """The strategy behind a name or alias; raises as `canonical`."""
+    return canonical(name, STRATEGIES, _ALIASES, "training strategy")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.errors import MissingExtraError, RunError, UsageError
-from earmark.models.constraints import closest
+from earmark.models.constraints import canonical, closest
 
 if TYPE_CHECKING:
     from earmark.models.sequence.base import SequenceEstimator
@@ -37,21 +37,8 @@ ALIASES: dict[str, str] = {
 
 
 def canonical_name(name: str) -> str:
-    """The registered name behind a name or alias; case and ``-`` do not matter.
-
-    Raises
-    ------
-    UsageError
-        For an unknown name, with the likely one.
-    """
-    folded = name.strip().lower().replace("-", "_")
-    folded = ALIASES.get(folded, folded)
-    if folded not in SEQUENCE_MODELS:
-        hint = closest(folded, [*SEQUENCE_MODELS, *ALIASES])
-        raise UsageError(
-            f"There is no sequence model `{name}`{hint}. Choose one of: {', '.join(SEQUENCE_MODELS)}."
-        )
-    return folded
+    """The registered name behind a name or alias; raises as `canonical`."""
+    return canonical(name, SEQUENCE_MODELS, ALIASES, "sequence model")
 
 
 def model_class(name: str) -> type[SequenceEstimator]:
