@@ -50,8 +50,8 @@ def onset_events(clip: Clip) -> OnsetEvents:
     largest = envelope.max()
     scaled = envelope / largest if largest > 0 else envelope
     frames = pick_peaks(scaled) if largest > 0 else np.empty(0, dtype=np.int64)
-    frame_s = HOP_LENGTH / clip.sample_rate
-    return OnsetEvents(frames, frames * frame_s, scaled[frames], _starts(frames, scaled) * frame_s)
+    starts = _starts(frames, scaled)
+    return OnsetEvents(frames, _seconds(frames, clip), scaled[frames], _seconds(starts, clip))
 
 
 def pick_peaks(curve: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -78,6 +78,10 @@ def pick_peaks(curve: NDArray[np.float32]) -> NDArray[np.int64]:
         if not peaks or place - peaks[-1] > 1:
             peaks.append(place)
     return np.array(peaks, dtype=np.int64)
+
+
+def _seconds(frames: NDArray[np.int64], clip: Clip) -> NDArray[np.float64]:
+    return frames.astype(np.float64) * (HOP_LENGTH / clip.sample_rate)
 
 
 def _starts(frames: NDArray[np.int64], curve: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -160,7 +160,9 @@ def _bar_histograms(onsets: OnsetEvents, beat_frames: float, beats: tuple[int, .
     place = np.floor(onsets.frames * (N_BAR_BINS / bars_frames) + ROUNDING).astype(np.int64) % N_BAR_BINS
     bins = place + N_BAR_BINS * np.arange(len(beats))[:, None]
     weights = np.broadcast_to(onsets.strength, bins.shape)
-    counts = np.bincount(bins.ravel(), weights=weights.ravel(), minlength=N_BAR_BINS * len(beats))
+    counts: Float64 = np.bincount(
+        bins.ravel(), weights=weights.ravel(), minlength=N_BAR_BINS * len(beats)
+    ).astype(np.float64)
     return _scaled(counts.reshape(len(beats), N_BAR_BINS))
 
 
