@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from earmark.tasks.project import Project
     from earmark.tasks.verbs.prepare import Prepared
 
-__all__ = ["complain_of_rejected", "prepare"]
+__all__ = ["compare_label_files", "complain_of_rejected", "prepare"]
 
 # Rows that hold nothing to use, in contrast to rows whose input failed: they do not change the exit code.
 _NOTHING_TO_USE = frozenset(
@@ -158,7 +158,7 @@ def prepare(
         return _write_template(invocation, project, template)
     second_source = _second_source(deam, project.settings.seed, dry_run=dry_run)
     if compare:
-        return _compare(invocation, project, sources, relocate)
+        return compare_label_files(invocation, project, sources, relocate)
     prepared = run_prepare(
         project,
         sources,
@@ -207,7 +207,7 @@ def _write_template(invocation: Invocation, project: Project, path: Path) -> int
     return 0
 
 
-def _compare(
+def compare_label_files(
     invocation: Invocation, project: Project, sources: tuple[Path, ...], relocate: tuple[str, ...]
 ) -> int:
     """Print what is new, removed and relabelled from the first label file to the second."""

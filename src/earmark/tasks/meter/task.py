@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from earmark.data.policy import SplitPolicy
 from earmark.inference.ladder import Abstention
+from earmark.tasks.meter.datasets.exchange import diff_rows
+from earmark.tasks.meter.datasets.normal_form import write_normal_form
+from earmark.tasks.meter.datasets.splits import METER_SPLIT
 from earmark.tasks.meter.schema import CLASSES, SIGNATURES
-from earmark.tasks.meter.views import DEFAULT_VIEW, VIEWS
+from earmark.tasks.meter.views import DEFAULT_VIEW, PHASES, VIEWS
 from earmark.tasks.meter.vote import rule_answers, vote_answers
-from earmark.tasks.task import Imported, ImportRequest, Rule, Task
+from earmark.tasks.task import Imported, ImportRequest, LabelFiles, Rule, Task
 from earmark.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -52,11 +54,11 @@ task = Task(
     feature_sets=VIEWS,
     default_features=DEFAULT_VIEW,
     classes=CLASSES,
-    split=SplitPolicy(test_fraction=0.2, n_folds=5, group_on="group", stratify_on="label", seed=42),
+    split=METER_SPLIT,
     recipes=(
         Recipe("xgboost", class_weight="balanced"),
         Recipe("random_forest", class_weight="balanced"),
-        Recipe("logistic", params={"C": 0.1}, class_weight="balanced"),
+        Recipe("logistic", params={"strength": 0.1}, class_weight="balanced"),
         Recipe("ensemble", class_weight="balanced"),
     ),
     algorithms=("xgboost", "random_forest", "logistic"),
@@ -69,10 +71,13 @@ task = Task(
         Rule("vote", "vote", VIEWS["vote"].columns, vote_answers, "weighted vote of the signals"),
     ),
     importer=import_meter,
+    label_files=LabelFiles(diff_rows, write_normal_form),
     extras={"tempo_bpm": ("length", "meter.length.dp_bpm")},
     abstention=Abstention("length", (LEVEL,), is_silent, "the clip is silent, so it has no meter"),
     uncertain="not sure",
     item_noun="clips",
     label_noun="number of beats per bar",
     demo=make_demo,
+    phases=PHASES,
+    min_coverage=0.95,
 )

@@ -18,7 +18,7 @@ from earmark.tasks.meter.datasets.accounting import MISSING_FILE
 from earmark.tasks.meter.datasets.audio_files import AudioFiles, without_audio_suffix
 from earmark.tasks.meter.datasets.normal_form import MeterRow, read_rows
 
-__all__ = ["DANCES", "LIST_FILE", "read_ballroom"]
+__all__ = ["DANCES", "LIST_FILE", "dance_of", "read_ballroom"]
 
 LIST_FILE = "data_ballroom.tab"
 
@@ -60,7 +60,7 @@ def _of_folders(folder: Path) -> list[tuple[str, int, str, str]]:
     paths = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and _dance(path.parent.name) and path.suffix.lower() == ".wav"
+        if path.is_file() and dance_of(path.parent.name) and path.suffix.lower() == ".wav"
     ]
     return [
         (str(folder), number, path.relative_to(folder).as_posix(), path.parent.name)
@@ -69,7 +69,7 @@ def _of_folders(folder: Path) -> list[tuple[str, int, str, str]]:
 
 
 def _row(file: str, number: int, name: str, genre: str, files: AudioFiles) -> MeterRow:
-    dance = _dance(genre)
+    dance = dance_of(genre)
     stem = without_audio_suffix(Path(name).name)
     row = MeterRow(
         file=file,
@@ -89,7 +89,7 @@ def _row(file: str, number: int, name: str, genre: str, files: AudioFiles) -> Me
     return replace(row, path=str(path), signature=SIGNATURES[DANCES[dance]]).labelled(DANCES[dance])
 
 
-def _dance(genre: str) -> str | None:
+def dance_of(genre: str) -> str | None:
     """The dance of a folder's name, which may add a style, as ``Rumba-American``."""
     name = genre.partition("-")[0].replace(" ", "").lower()
     return next((dance for dance in DANCES if dance.lower() == name), None)
