@@ -26,6 +26,7 @@ from earmark.audio.downbeats import (
     chroma_change,
     fit_bars,
     low_onset_envelope,
+    onset_at_beats,
     onset_in_bands,
     standardised,
 )
@@ -71,12 +72,12 @@ def accent_log_odds(clip: Clip, beats_s: Float64) -> Float64:
     bass = between_beats(clip.memo(log_mel)[:, :LOW_BANDS], beats_s, rate).mean(axis=1)
     evidence = (
         (0.50, at_beats(clip.memo(rms), beats_s, rate)),
-        (0.40, at_beats(clip.memo(low_onset_envelope), beats_s, rate)),
+        (0.40, onset_at_beats(clip.memo(low_onset_envelope), beats_s, rate)),
         (0.40, bass),
         (0.25, chroma_change(clip, beats_s)),
         (0.20, chroma_change(clip, beats_s, span=2)),
-        (0.10, at_beats(envelope, beats_s, rate)),
-        (-0.15, at_beats(onset_in_bands(clip, HIGH_BANDS, None), beats_s, rate)),
+        (0.10, onset_at_beats(envelope, beats_s, rate)),
+        (-0.15, onset_at_beats(onset_in_bands(clip, HIGH_BANDS, None), beats_s, rate)),
         (-0.20, _highest_inside(envelope, beats_s, rate)),
     )
     total = sum((weight * standardised(values) for weight, values in evidence), start=np.zeros(len(beats_s)))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.audio.bar_tracking import parabolic_offsets, track_bars
 from earmark.audio.clip import Clip
+from earmark.audio.downbeats import ONSET_DELAY_FRAMES
 from earmark.audio.onset import onset_envelope
 from earmark.audio.tempo import HOP_LENGTH
 
@@ -72,7 +73,10 @@ def _activation(envelope: Float64, fps: float) -> Float64:
 
 
 def refined_times_s(clip: Clip, frames: Int64) -> Float64:
-    """Times of beats at the summit of the onset next to each, by a parabola; a beat without one keeps its frame."""
+    """Times of beats at the summit of the onset next to each, by a parabola; a beat without one keeps its frame.
+
+    A click sounds one frame before the envelope shows it, and so do beats.
+    """
     if not len(frames):
         return np.empty(0)
     envelope = clip.memo(onset_envelope).astype(np.float64)
@@ -82,7 +86,9 @@ def refined_times_s(clip: Clip, frames: Int64) -> Float64:
         envelope[peaks] >= envelope[np.minimum(peaks + 1, len(envelope) - 1)]
     )
     refined = np.where(is_summit, peaks + parabolic_offsets(envelope, peaks), frames)
-    return np.maximum.accumulate(np.maximum(refined, 0.0)) * (HOP_LENGTH / clip.sample_rate)
+    return np.maximum.accumulate(np.maximum(refined - ONSET_DELAY_FRAMES, 0.0)) * (
+        HOP_LENGTH / clip.sample_rate
+    )
 
 
 def beat_strengths(clip: Clip, frames: Int64) -> NDArray[np.float32]:

@@ -28,6 +28,7 @@ Int64 = NDArray[np.int64]
 
 HOP_LENGTH = 512
 LOW_HZ = 200.0
+ONSET_DELAY_FRAMES = 1  # from an attack to the peak of the onset envelope, as measured on clicks
 BAR_LENGTHS = (2, 3, 4, 5, 6, 7, 9, 11, 12)
 MARGIN = 1e-6  # keeps the logarithms of an activation of 0 or 1 finite
 
@@ -71,6 +72,11 @@ def _n_low_bands(sample_rate: int) -> int:
     return max(1, int((fft_frequencies_hz(sample_rate)[peaks] < LOW_HZ).sum()))
 
 
+def onset_at_beats(envelope: NDArray[np.float32], beats_s: Float64, sample_rate: int) -> Float64:
+    """`at_beats` of a curve that lags as the onset envelope does."""
+    return at_beats(envelope, beats_s + ONSET_DELAY_FRAMES * (HOP_LENGTH / sample_rate), sample_rate)
+
+
 def at_beats(curve: NDArray[np.float32], beats_s: Float64, sample_rate: int) -> Float64:
     """Maximum of a curve within an eighth of a beat of each beat, shape (n_beats,)."""
     frames = beats_s * (sample_rate / HOP_LENGTH)
@@ -106,7 +112,7 @@ def downbeat_activation(clip: Clip, beats_s: Float64) -> Float64:
     """Logistic of half the standardised low onsets and half the standardised change of chroma, shape (n_beats,)."""
     if not len(beats_s):
         return np.empty(0)
-    low = at_beats(clip.memo(low_onset_envelope), beats_s, clip.sample_rate)
+    low = onset_at_beats(clip.memo(low_onset_envelope), beats_s, clip.sample_rate)
     evidence = 0.5 * standardised(low) + 0.5 * standardised(chroma_change(clip, beats_s))
     return np.asarray(1.0 / (1.0 + np.exp(-evidence)))
 
