@@ -86,8 +86,9 @@ def test_bars_follow_the_tempo_map():
     assert tempo.seconds([-1, 0, 1, 2, 4, 8]).tolist() == [-0.5, 0, 0.5, 1.5, 3.5, 4.5]
     score = Score(Meter("3/4", (3,)), 2, tempo, (), first_bar=1.0)
     assert score.downbeats_s().tolist() == [0.5, 3.5] and score.duration_s == 4.25
-    twice = repeated(score, 2)
-    assert twice.n_bars == 4 and len(twice.downbeats_s()) == 4
+    late = TempoMap((0.0, 3.0, 7.0), (0.5, 1.0, 9.0))  # the last step lies beyond the piece
+    twice = repeated(Score(Meter("3/4", (3,)), 2, late, ()), 2)
+    assert twice.downbeats_s().tolist() == [0, 1.5, 4.5, 6.0]
 
 
 @pytest.mark.parametrize("style", CHORD_STYLES)

@@ -30,7 +30,17 @@ from earmark.tasks.meter.scores.render import Room, render_midi
 from earmark.tasks.meter.scores.score import Score, repeated
 from earmark.tasks.meter.scores.synth import synthesise
 
-__all__ = ["CLIP_S", "COLUMNS", "LABELS_NAME", "Take", "encode", "label_row", "write_clip", "write_labels"]
+__all__ = [
+    "CLIP_S",
+    "COLUMNS",
+    "LABELS_NAME",
+    "Take",
+    "encode",
+    "label_row",
+    "long_enough",
+    "write_clip",
+    "write_labels",
+]
 
 CLIP_S = 30.0
 LABELS_NAME = "labels.csv"

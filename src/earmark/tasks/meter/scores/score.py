@@ -215,11 +215,14 @@ def repeated(score: Score, times: int) -> Score:
     """The piece played several times over; its upbeat, if any, is heard again where its last bar leaves room for it."""
     length = score.n_bars * score.meter.bar_quarters
     parts = tuple(replace(part, notes=_repeat(part.notes, length, times)) for part in score.parts)
-    starts = [start + index * length for index in range(times) for start in score.tempo.starts[index > 0 :]]
-    lengths = [value for index in range(times) for value in score.tempo.quarter_s[index > 0 :]]
-    return replace(
-        score, parts=parts, n_bars=score.n_bars * times, tempo=TempoMap(tuple(starts), tuple(lengths))
-    )
+    steps = [
+        (start + index * length, quarter_s)
+        for index in range(times)
+        for start, quarter_s in zip(score.tempo.starts, score.tempo.quarter_s, strict=True)
+        if start < length
+    ]
+    starts, lengths = zip(*steps, strict=True)
+    return replace(score, parts=parts, n_bars=score.n_bars * times, tempo=TempoMap(starts, lengths))
 
 
 def _repeat(notes: Sequence[Note], length: float, times: int) -> tuple[Note, ...]:

@@ -1,7 +1,7 @@
 """Labelled clips from a source of scores: generated patterns, music21's corpus, a folder of MIDI files.
 
 Clip number i depends on the seed, the source and i alone: more workers, an interruption and a second run change
-nothing. A piece that cannot be played is counted as failed and named; another takes no number from it.
+nothing. A piece that cannot be played is counted as failed and named; no other takes its number.
 """
 
 from __future__ import annotations
