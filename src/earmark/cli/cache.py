@@ -48,7 +48,8 @@ def cache() -> None:
 def stats(invocation: Invocation, task: str | None, versions: bool) -> None:
     """Show entries, bytes and computing time per feature group, and what computing them again would cost.
 
-    With TASK only the groups whose names begin with it.
+    With TASK only the groups whose names begin with it, and how far its prepared items are covered, phase by phase,
+    where it has phases.
 
     \b
     Examples:
@@ -71,6 +72,13 @@ def stats(invocation: Invocation, task: str | None, versions: bool) -> None:
     )
     fields = ("path", "file_bytes", "entries", "bytes")
     document = {**{name: getattr(found, name) for name in fields}, "groups": rows}
+    covered = _coverage(invocation, task)
+    if covered:
+        document["coverage"] = covered
+        for row in covered:
+            note(
+                invocation, "{phase}: {cached} cached ({percent} %), {failed} failed: {verdict}".format(**row)
+            )
     emit(
         invocation, rows, columns=list(rows[0]) if rows else ["group", "entries", "bytes"], document=document
     )
@@ -244,6 +252,20 @@ def parse_size(text: str) -> int:
             f"--max-size {text}: expected a number of bytes, or one with K, M, G or T, such as 2G."
         )
     return int(size)
+
+
+def _coverage(invocation: Invocation, task: str | None) -> list[dict[str, object]]:
+    """Rows per phase of a task that is built in, has phases and is prepared; else none."""
+    from earmark.tasks.registry import task_names
+
+    if task not in task_names():
+        return []
+    project = open_project(invocation, task)
+    if not project.task.phases or not project.is_prepared:
+        return []
+    from earmark.tasks.verbs.coverage import coverage
+
+    return [phase.to_row() for phase in coverage(project)]
 
 
 def _open(invocation: Invocation, *, read_only: bool = False) -> FeatureCache:

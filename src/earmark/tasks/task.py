@@ -350,6 +350,10 @@ class Task:
         gives the feature table that it wrote from.
     demo : callable or None
         ``demo(folder) -> label file``: makes the built-in data.
+    phases : mapping of name to sequence of FeatureGroup
+        What builds on what, in order: `cache stats` shows how far each is cached.
+    min_coverage : float
+        Share of the training items, 0 to 1, that must have all features; `train` refuses below it.
     session_groups : callable, optional
         Of a series: groups that are cached by session, and the fingerprint of the code of each as it is now.
     is_series : bool
@@ -392,6 +396,8 @@ class Task:
     )
     tempo_table: Callable[..., FeatureTable] | None = None
     demo: Callable[[Path], Path] | None = None
+    phases: Mapping[str, Sequence[FeatureGroup]] = field(default_factory=dict)
+    min_coverage: float = 0.0
     is_series: bool = False
     session_groups: Callable[[Project], Mapping[str, Fingerprint]] | None = None
 
