@@ -141,7 +141,7 @@ def test_a_planted_change_is_found_and_lies_on_a_downbeat():
 
 
 def test_below_the_threshold_it_abstains_and_still_says_what_is_likely():
-    windows = [Window(0.0, 30.0, {name: 1 / 6 for name in CLASSES})]
+    windows = [Window(0.0, 30.0, dict.fromkeys(CLASSES, 1 / 6))]
     found = document(analyse("x.wav", 30.0, windows, bars_of((3,), 120, 30.0), [], SPEAKER))
     assert found["abstained"] and len(found["meter_hypotheses"]) == 5
     assert found["meter_ambiguity"] == 1
