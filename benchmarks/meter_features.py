@@ -1,4 +1,4 @@
-"""What the 1449 audio columns of the meter task cost: against a naive librosa script, and decode + one STFT, in one run.
+"""What the 1449 audio columns of the meter task cost, in one run: against a naive librosa script, and decode + STFT.
 
     python benchmarks/meter_features.py [FILES...] [--json] [--repeat N]
 

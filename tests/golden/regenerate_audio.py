@@ -17,14 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "audio"))
 from signals import SAMPLE_RATE, broadband
 
 from earmark.audio.clip import Clip
+from earmark.audio.cqt import cqt_chroma
 from earmark.audio.descriptors import spectral_descriptors
 from earmark.audio.hpss import harmonic_percussive_energy
 from earmark.audio.mel import mfcc
 from earmark.audio.onset import onset_envelope
 from earmark.audio.pitch import yin
 from earmark.audio.spectrum import rms, zero_crossing_rate
-from earmark.audio.tempo import beat_frames, local_tempo, tempo
-from earmark.audio.tonal import chroma, tonnetz, tuning
+from earmark.audio.tempo import beat_frames, local_tempo, mean_tempogram, tempo
+from earmark.audio.tonal import bin_tuning, chroma, tonnetz, tuning
 
 GOLDEN = Path(__file__).with_name("audio.json")
 
@@ -33,10 +34,8 @@ def measured() -> dict[str, list[float]]:
     """Means and standard deviations over the frames, and the values that are one for the clip."""
     clip = Clip(broadband(20.0), SAMPLE_RATE)
     shape = clip.memo(spectral_descriptors)
-    frames = {
-        name: getattr(shape, name) for name in shape.__dataclass_fields__ if not name.startswith("peak")
-    }
-    for function in (rms, zero_crossing_rate, mfcc, onset_envelope, local_tempo, chroma, tonnetz):
+    frames = {name: getattr(shape, name) for name in shape.__dataclass_fields__ if "peak" not in name}
+    for function in (rms, zero_crossing_rate, mfcc, onset_envelope, local_tempo, chroma, tonnetz, cqt_chroma):
         frames[function.__name__] = clip.memo(function)
     frames["f0_hz"], frames["aperiodicity"] = clip.memo(yin)
     result = {
@@ -47,6 +46,8 @@ def measured() -> dict[str, list[float]]:
     }
     result["tempo"] = [clip.memo(tempo)]
     result["tuning"] = [clip.memo(tuning)]
+    result["bin_tuning"] = [clip.memo(bin_tuning, bins_per_octave=36)]
+    result["mean_tempogram"] = clip.memo(mean_tempogram).tolist()
     result["harmonic_percussive_energy"] = list(clip.memo(harmonic_percussive_energy))
     result["beat_frames"] = clip.memo(beat_frames).tolist()
     return result

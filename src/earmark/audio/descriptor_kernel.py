@@ -66,8 +66,8 @@ def describe(
     mel_power: Array,
     peak_bin: Array,
     peak_power: Array,
-    size_peak_bin: Array,
-    size_peak: Array,
+    peak_size_bin: Array,
+    peak_size: Array,
 ) -> tuple[int, int]:
     """Fill the tables of a clip; returns the numbers of peaks of the power and of the magnitude spectrum.
 
@@ -91,7 +91,7 @@ def describe(
     mel_power : float32, flat (n_padded * n_mels,)
     peak_bin, peak_power : float32
         Receive the interpolated places (bins) and heights of peaks; at most every second bin of a frame is one.
-    size_peak_bin, size_peak : float32
+    peak_size_bin, peak_size : float32
         The same of magnitudes.
     """
     time, spare = aligned(TIME_TILE), aligned(TIME_TILE)
@@ -100,7 +100,7 @@ def describe(
     columns[:] = 0.0
     mel_tile = aligned(len(mel_bands) * LANES)
     high_bin, low_pitch, end_pitch, floor_share = settings
-    n_peaks, n_size_peaks = 0, 0
+    n_peaks, n_peaks_of_size = 0, 0
     for tile in range((n_frames + LANES - 1) // LANES):
         odd = tile & 1
         now, before = sizes[odd * TILE : (odd + 1) * TILE], sizes[(1 - odd) * TILE : (2 - odd) * TILE]
@@ -122,8 +122,10 @@ def describe(
         largest, share = load(columns, PEAK * LANES), splat(PEAK_SHARE)
         pitches = (low_pitch, end_pitch, n_valid)
         n_peaks = _find_peaks(powers, largest * largest * share, pitches, peak_bin, peak_power, n_peaks)
-        n_size_peaks = _find_peaks(now, largest * share, pitches, size_peak_bin, size_peak, n_size_peaks)
-    return n_peaks, n_size_peaks
+        n_peaks_of_size = _find_peaks(
+            now, largest * share, pitches, peak_size_bin, peak_size, n_peaks_of_size
+        )
+    return n_peaks, n_peaks_of_size
 
 
 @njit(cache=True)

@@ -61,7 +61,7 @@ class SpectralDescriptors:
         Power in mel bands.
     peak_bin, peak_power : shape (n_peaks,)
         Place in bins and height of the peaks of the power spectrum of all frames, for the tuning.
-    size_peak_bin, size_peak : shape (n_size_peaks,)
+    peak_size_bin, peak_size : shape (n_peaks_of_size,)
         The same of the magnitude spectrum S: another parabola, and more peaks reach a tenth of the largest.
     """
 
@@ -78,8 +78,8 @@ class SpectralDescriptors:
     mel_power: Array
     peak_bin: Array
     peak_power: Array
-    size_peak_bin: Array
-    size_peak: Array
+    peak_size_bin: Array
+    peak_size: Array
 
 
 def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
@@ -103,7 +103,7 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
     # Room for the most there can be; memory that is not written to is not taken.
     most_peaks = n_frames * ((settings[2] - settings[1]) // 2 + 1)
     peaks = np.empty((4, most_peaks), dtype=np.float32)
-    n_peaks, n_size_peaks = kernel.describe(
+    n_peaks, n_peaks_of_size = kernel.describe(
         clip.samples,
         n_frames,
         hann_window(N_FFT),
@@ -124,8 +124,8 @@ def spectral_descriptors(clip: Clip) -> SpectralDescriptors:
         mel_power=mel_power.reshape(n_padded, -1)[:n_frames],
         peak_bin=peaks[0, :n_peaks].copy(),
         peak_power=peaks[1, :n_peaks].copy(),
-        size_peak_bin=peaks[2, :n_size_peaks].copy(),
-        size_peak=peaks[3, :n_size_peaks].copy(),
+        peak_size_bin=peaks[2, :n_peaks_of_size].copy(),
+        peak_size=peaks[3, :n_peaks_of_size].copy(),
     )
 
 

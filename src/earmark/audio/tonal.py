@@ -37,7 +37,7 @@ def tuning(clip: Clip) -> float:
 def bin_tuning(clip: Clip, bins_per_octave: int) -> float:
     """`tuning` in parts of another division of the octave, from the peaks of magnitudes instead of powers."""
     descriptors = clip.memo(spectral_descriptors)
-    return _fullest_step(descriptors.size_peak_bin, descriptors.size_peak, clip.sample_rate, bins_per_octave)
+    return _fullest_step(descriptors.peak_size_bin, descriptors.peak_size, clip.sample_rate, bins_per_octave)
 
 
 def _fullest_step(peak_bin: Array, height: Array, sample_rate: int, bins_per_octave: int) -> float:
