@@ -40,6 +40,7 @@ TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("data show", "market"): _MARKET + "data:show",
     ("data ledger", "market"): _MARKET + "data:ledger",
     ("prepare", "meter"): _METER + "prepare:prepare",
+    ("store validate", "meter"): _METER + "validate:validate",
     ("train", "meter"): _METER + "train:train",
     ("grid", "meter"): _METER + "grid:grid",
     ("evaluate", "meter"): _METER + "evaluate:evaluate",

@@ -96,6 +96,7 @@ def cross_validate(
     on_event: OnEvent | None = None,
     strategy: Strategy | None = None,
     auxiliary: Dataset | None = None,
+    on_fold: Callable[[int, Floats], None] | None = None,
 ) -> OutOfFold:
     """Fit one classifier per fold and predict the rows it did not see.
 
@@ -122,6 +123,8 @@ def cross_validate(
     auxiliary : Dataset, optional
         Rows of another source with the same columns; each is left out of the fit of its own fold, and predicted
         there, so that what is said of them is honest too. They change no score of `dataset`.
+    on_fold : callable, optional
+        Called after each fold with its name and the probabilities of its rows; what it raises ends the whole.
 
     Returns
     -------
@@ -141,6 +144,8 @@ def cross_validate(
         given = (class_weight, validation_fraction, seed, work, on_event)
         job = _Fold(name, dataset, *given, strategy or Strategy(), auxiliary)
         done.append(job.run(make_classifier))
+        if on_fold is not None:
+            on_fold(name, done[-1].probabilities)
     probabilities = np.zeros((len(fold), len(dataset.classes)), dtype=np.float32)
     for name, result in zip(names, done, strict=True):
         probabilities[fold == name] = result.probabilities

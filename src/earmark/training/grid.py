@@ -4,7 +4,9 @@ Every point that was computed is one line of a journal (JSON lines). A point is 
 recipe, data, folds, code and library versions; with the same key it is never computed again, with another
 (new data, edited code) it is. A failed point is a line too, and is tried again by the next search. A line
 is written in one piece and forced to the disk; a process killed while writing leaves a torn last line,
-which is skipped, so at most the point in flight is lost.
+which is skipped, so at most the point in flight is lost. A point that falls far behind the best can be ended early
+(`earmark.training.pruning`); it is then a line of status ``pruned`` and is left alone unless it is asked for. What
+happens in a point is written to a log of its own, beside the journal.
 
 Points are ranked by the cross-validated metric in its own direction. The winner's score is the best of many
 and so a little too good; only folds or data that took no part in the search tell how good it is.
@@ -25,7 +27,9 @@ from typing import TYPE_CHECKING, Any
 from earmark.errors import UsageError
 from earmark.models.constraints import check_parameters, closest
 from earmark.training.crossval import OnEvent, cross_validate
+from earmark.training.fit import final_length
 from earmark.training.folds import regrouped
+from earmark.training.pruning import PrunedError, Pruning, Target, Watch
 from earmark.training.ranking import Direction, Metrics, pick, ranked
 from earmark.training.recipe import Recipe
 
@@ -51,14 +55,18 @@ class Point:
     key : str
     values : dict
         Parameter -> value.
-    status : {"done", "failed", "pending"}
+    status : {"done", "failed", "pruned", "pending"}
     score : float
         Cross-validated metric; NaN unless done.
     folds : tuple of float
         Score of each fold.
     seconds : float
     error : str
-        Why it failed; empty otherwise.
+        Why it failed or was ended early; empty otherwise.
+    length : int
+        Median of the rounds or epochs that the folds kept; 0 where there are none.
+    validation : float
+        Mean over folds of the best balanced accuracy on the rows of early stopping; NaN where none is measured.
     """
 
     key: str
@@ -68,6 +76,8 @@ class Point:
     folds: tuple[float, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    length: int = 0
+    validation: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,8 @@ class Search:
         File of finished points, made if absent.
     n_folds : int, optional
         Redraw the folds, e.g. 3 for a quick search; default the dataset's own folds.
+    pruning : Pruning, optional
+        When a point is ended early; default never.
     """
 
     recipe: Recipe
@@ -97,6 +109,7 @@ class Search:
     rank_by: str
     journal: Path
     n_folds: int | None = None
+    pruning: Pruning | None = None
 
     def __post_init__(self) -> None:
         pick(self.metrics, self.rank_by)
@@ -113,7 +126,12 @@ class Search:
         return [known.get(point.key, point) for point in self._grid()]
 
     def run(
-        self, *, workers: int = 1, limit: int | None = None, on_event: OnEvent | None = None
+        self,
+        *,
+        workers: int = 1,
+        limit: int | None = None,
+        on_event: OnEvent | None = None,
+        retry_pruned: bool = False,
     ) -> list[Point]:
         """Compute the points that are not done, journal each, and return `points`.
 
@@ -126,6 +144,8 @@ class Search:
         on_event : callable, optional
             Called with ``{"event": "point", "done": i, "total": n, "values": ..., "status": ..., "score":
             ...}``.
+        retry_pruned : bool
+            Compute points that were ended early again.
 
         Returns
         -------
@@ -135,7 +155,8 @@ class Search:
         -----
         An interrupt (Ctrl-C) passes through; all points finished before it are in the journal.
         """
-        todo = [point for point in self.points() if point.status != "done"][:limit]
+        settled = ("done",) if retry_pruned else ("done", "pruned")
+        todo = [point for point in self.points() if point.status not in settled][:limit]
         dataset = self._dataset()
         for done, point in enumerate(self._computed(todo, dataset, workers), start=1):
             _append(self.journal, point)
@@ -183,14 +204,13 @@ class Search:
 
     def _computed(self, todo: Sequence[Point], dataset: Dataset, workers: int) -> Iterator[Point]:
         """Points as they finish."""
-        metric = pick(self.metrics, self.rank_by)
+        job = _Job(self.recipe, dataset, self.metrics, self.rank_by, self.journal, self.pruning)
         if workers <= 1 or len(todo) < 2:
-            for point in todo:
-                yield _compute(self.recipe, point, dataset, metric)
+            yield from map(job.compute, todo)
             return
         from joblib import Parallel, delayed
 
-        jobs = (delayed(_compute)(self.recipe, point, dataset, metric) for point in todo)
+        jobs = (delayed(job.compute)(point) for point in todo)
         yield from Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="all")(jobs)
 
 
@@ -205,40 +225,79 @@ def read_journal(path: str | Path) -> list[Point]:
         try:
             entry = json.loads(line)
             score = math.nan if entry["score"] is None else entry["score"]
-            points[entry["key"]] = Point(**(entry | {"score": score, "folds": tuple(entry["folds"])}))
+            validation = math.nan if entry.get("validation") is None else entry["validation"]
+            numbers = {"score": score, "validation": validation, "folds": tuple(entry["folds"])}
+            points[entry["key"]] = Point(**(entry | numbers))
         except (ValueError, TypeError, KeyError):
             continue  # torn by a kill in the middle of a write; its point is simply not done
     return list(points.values())
 
 
-def _compute(recipe: Recipe, point: Point, dataset: Dataset, metric: Any) -> Point:
-    start = time.perf_counter()
-    try:
-        found = _with_values(recipe, point.values)
+@dataclass(frozen=True)
+class _Job:
+    """What computes points; sent to the processes that do."""
+
+    recipe: Recipe
+    dataset: Dataset
+    metrics: Metrics
+    rank_by: str
+    journal: Path
+    pruning: Pruning | None
+
+    def compute(self, point: Point) -> Point:
+        """The point with its score, or why it has none."""
+        start = time.perf_counter()
+        try:
+            found = self._scored(point)
+        except PrunedError as reason:
+            found = replace(point, status="pruned", error=str(reason), score=math.nan)
+        except Exception as error:  # noqa: BLE001  one point's failure, of whatever kind, ends that point only
+            text = f"{type(error).__name__}: {error}"
+            found = replace(point, status="failed", error=text, score=math.nan)
+        return replace(found, seconds=time.perf_counter() - start)
+
+    def _scored(self, point: Point) -> Point:
+        recipe, data = _with_values(self.recipe, point.values), self.dataset
+        function = pick(self.metrics, self.rank_by).function
+        watch = Watch(data, function, self.pruning, self._target(), self._log_of(point))
         out = cross_validate(
-            lambda: found.make(dataset.classes),
-            dataset,
-            class_weight=found.class_weight,
-            validation_fraction=found.validation_fraction,
-            seed=found.seed,
+            lambda: recipe.make(data.classes),
+            data,
+            class_weight=recipe.class_weight,
+            validation_fraction=recipe.validation_fraction,
+            seed=recipe.seed,
+            on_event=watch.hear,
+            on_fold=watch.judge,
         )
-        score = float(metric.function(dataset.y, out.probabilities))
-        folds = tuple(out.fold_scores(dataset.y, metric.function))
-    except Exception as error:  # noqa: BLE001  one point's failure, of whatever kind, ends that point only
-        seconds = time.perf_counter() - start
         return replace(
-            point, status="failed", seconds=seconds, error=f"{type(error).__name__}: {error}", score=math.nan
+            point,
+            status="done",
+            score=float(function(data.y, out.probabilities)),
+            folds=tuple(out.fold_scores(data.y, function)),
+            error="",
+            length=final_length(out.lengths) or 0,
+            validation=watch.validation,
         )
-    return replace(
-        point, status="done", score=score, folds=folds, seconds=time.perf_counter() - start, error=""
-    )
+
+    def _target(self) -> Target | None:
+        """The best point so far, which the journal knows of all processes."""
+        done = [point for point in read_journal(self.journal) if point.status == "done"]
+        if self.pruning is None or not done or pick(self.metrics, self.rank_by).direction != "higher":
+            return None
+        best = max(done, key=lambda point: point.score)
+        return Target(best.score, best.validation, best.length)
+
+    def _log_of(self, point: Point) -> Path:
+        return self.journal.with_suffix(".logs") / f"{point.key}.jsonl"
 
 
 def _append(path: Path, point: Point) -> None:
     """One line in one write, on the disk before the search goes on."""
     folds = [value if math.isfinite(value) else None for value in point.folds]
     score = point.score if math.isfinite(point.score) else None
-    entry = {**vars(point), "values": dict(point.values), "score": score, "folds": folds}
+    validation = point.validation if math.isfinite(point.validation) else None
+    found = {"values": dict(point.values), "score": score, "folds": folds, "validation": validation}
+    entry = {**vars(point), **found}
     line = json.dumps(entry, allow_nan=False).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:

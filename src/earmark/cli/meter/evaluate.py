@@ -22,7 +22,12 @@ __all__ = ["evaluate"]
 
 @command("evaluate")
 @click.argument("datasets", nargs=-1, metavar="[DATASET]...")
-@click.option("--run", "--checkpoint", "run_name", help="A run (default: the promoted one, else the best).")
+@click.option(
+    "--run",
+    "--checkpoint",
+    "run_name",
+    help="A run (default: best, the winner of the last search, else the promoted one).",
+)
 @click.option(
     "--split",
     type=click.Choice(["tuning", "val", "test"]),
@@ -68,12 +73,11 @@ def evaluate(invocation: Invocation, /, **given: Any) -> int:
     from earmark.cli.output import note
     from earmark.cli.progress import progress
     from earmark.tasks.meter.evaluation.evaluate import evaluate_meter
-    from earmark.tasks.verbs.predict import chosen_run
 
     _require_form(given["dump_preds"])
     workers = None if given["workers"] is None else max(1, given["workers"])
     project = open_project(invocation, "meter", workers=workers)
-    run = chosen_run(project, given["run_name"])
+    run = _run(project, given["run_name"])
     reason = {"reason": given["reason"]} if given["reason"] else {}
     with progress(invocation) as tell:
         evaluation = evaluate_meter(project, run, _options(given), progress=tell, **reason)
@@ -86,6 +90,15 @@ def evaluate(invocation: Invocation, /, **given: Any) -> int:
         split = "test" if evaluation.split == "test" else "val"
         note(invocation, f"Report: {write(project, run, split=split, **reason).report}")
     return _save(invocation, project, run, evaluation, given) if given["save"] else 0
+
+
+def _run(project: Project, name: str | None) -> Run:
+    """The named run; ``best`` is the winner of the last search, else as predictions choose."""
+    from earmark.tasks.meter.training.search import best_of_search
+    from earmark.tasks.verbs.predict import chosen_run
+
+    found = best_of_search(project) if name in (None, "best") else None
+    return found or chosen_run(project, None if name == "best" else name)
 
 
 def _options(given: Mapping[str, Any]) -> Any:

@@ -169,7 +169,7 @@ def _trained(
     from earmark.cli.progress import progress
     from earmark.tasks.verbs.train import train as run_train
 
-    runs = []
+    runs: list[Run] = []
     with progress(invocation) as tell:
         for seed in range(project.settings.seed, project.settings.seed + given["seeds"]):
             of_seed = {"seed": seed} if given["seeds"] > 1 else {}
