@@ -2,8 +2,9 @@
 
 ``corrections.csv`` has the columns ``key``, ``label`` (empty: blacklisted), and ``content_hash`` (32 hexadecimal digits
 as in the manifest; may be empty) and ``reason``. An entry whose hash is not that of the file is not applied: another
-file of the same name would be relabelled. The known corrections of METER2800 look as if they had been set to what
-predictions said; so ``original`` is the default, and both sets are always counted side by side.
+file of the same name would be relabelled. A ``.json`` file is what was decided on the page of a label review, which
+names items by their ids. The known corrections of METER2800 look as if they had been set to what predictions said; so
+``original`` is the default, and both sets are always counted side by side.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from earmark.errors import UsageError
 from earmark.tasks.meter.datasets.normal_form import MeterRow, class_of, read_rows
+from earmark.tasks.meter.review.page import read_decisions
 
 __all__ = ["CORRECTIONS_FILE", "Correction", "apply_corrections", "read_corrections"]
 
@@ -40,9 +42,11 @@ def read_corrections(path: Path) -> dict[str, Correction]:
     """
     found: dict[str, Correction] = {}
     problems = []
-    for number, row in enumerate(read_rows(path), start=1):
+    is_review = path.suffix.lower() == ".json"
+    entries = read_decisions(path) if is_review else read_rows(path)
+    for number, row in enumerate(entries, start=1):
         key, label = row.get("key", "").strip("/"), row.get("label", "")
-        if "/" not in key:
+        if "/" not in key and not is_review:
             problems.append(f"row {number}: {key!r} is a bare stem, which several sources may have")
         elif key in found:
             problems.append(f"row {number}: {key!r} is corrected twice")
