@@ -14,13 +14,13 @@ from earmark.audio.clip import Clip
 from earmark.audio.cqt import pitch_class_magnitudes
 from earmark.audio.decode import decode
 from earmark.audio.front_end import front_end
-from earmark.cache.entries import FeatureCache
 from earmark.errors import TooShortError, UsageError
-from earmark.features.extractor import Extractor
-from earmark.features.item import Item
 from earmark.tasks.meter.groups.audio_columns import audio_columns
-from earmark.tasks.meter.groups.audio_v6 import AUDIO, audio_group
-from earmark.tasks.meter.groups.tempo_candidates import beat_tempi, tempogram_tempi
+from earmark.tasks.meter.groups.audio_tracked import AUDIO_TRACKED
+from earmark.tasks.meter.groups.audio_v6 import AUDIO, audio_group, audio_values
+from earmark.tasks.meter.groups.slots import DEFAULT_TRACKERS, primary_beats
+from earmark.tasks.meter.groups.tempo_candidates import beat_tempi, dp_tempi, tempogram_tempi
+from earmark.tasks.meter.intervals import beats_bpm
 
 SAMPLE_RATE = 22_050
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -110,26 +110,27 @@ def test_versions_agree_on_shared_columns_and_v3_looks_at_the_tempo_its_half_and
         rows[version] = dict(zip(group.columns, group(clip).tolist(), strict=True))
     assert {name: rows["v6"][name] for name in rows["v5"]} == rows["v5"]
     assert {name: rows["v4"][name] for name in rows["v3"]} == rows["v3"]
-    # 8 beats of the halved tempo are 16 of the tempo: k 30.48 has no column, so compare where both have one
-    t1, t2 = audio_columns("v3")[:64], audio_columns("v3")[256:320]
-    assert rows["v3"][t2[0]] == pytest.approx(
-        np.interp(1.0, np.linspace(0.5, 16, 64), [rows["v3"][c] for c in t1]), abs=0.5
-    )
+    bpm = dp_tempi(front_end(clip))[0]
+    assert dp_tempi(front_end(clip)) == (bpm, bpm / 2, 2 * bpm)
+    ready = front_end(clip)
+    again = audio_values(ready, (bpm / 2,), "v3").astype(
+        np.float32
+    )  # the second tempo, as if it were the first
+    np.testing.assert_array_equal(again, list(rows["v3"].values())[256:512])
     with pytest.raises(UsageError, match="v7"):
         audio_group("v7")
 
 
-def test_the_bar_shows_in_the_blocks_that_look_for_it() -> None:
-    """Accents every 3 beats at 132 BPM; lags count beats of the tempo that was found."""
-    clip = Clip(bars(30.0, 3, 132.0), SAMPLE_RATE)
-    row = dict(zip(AUDIO.columns, AUDIO(clip).tolist(), strict=True))
-    beats_per_tempo = 132.0 / tempogram_tempi(front_end(clip))[0]
-    assert beats_per_tempo == pytest.approx(round(beats_per_tempo), rel=0.05) or beats_per_tempo < 1
-    three, four = audio_group().columns.index("acr_onset_p3"), audio_group().columns.index("acr_onset_p4")
-    values = AUDIO(clip)
-    if round(beats_per_tempo) == 1:
-        assert values[three] > values[four]
+@pytest.mark.parametrize("beats", [2, 3, 5, 7])
+def test_the_bar_shows_in_the_autocorrelation(beats: int) -> None:
+    """Accents every n beats: n beats correlate better than the beats between, whatever level the tempo is found at."""
+    ready = front_end(Clip(bars(30.0, beats, 132.0), SAMPLE_RATE))
+    row = dict(zip(AUDIO.columns, audio_values(ready, (132.0, 132.0, 66.0, 198.0)), strict=True))
+    peaks = {n: row[f"acr_rms_p{n}"] for n in (2, 3, 4, 5, 7)}
+    assert all(peaks[beats] > value for n, value in peaks.items() if n % beats)
     assert row["onset_rate"] == pytest.approx(2.2, rel=0.2)
+    level = 132.0 / tempogram_tempi(ready)[0]  # a beat of 19.6 frames fits a whole lag worse than two of them
+    assert level == pytest.approx(max(1, round(level)), rel=0.03)
 
 
 def test_a_tempo_from_beats_replaces_the_first_two() -> None:
@@ -138,6 +139,21 @@ def test_a_tempo_from_beats_replaces_the_first_two() -> None:
     assert (first, half, more) == (66.0, 33.0, 99.0) and second > 0
     assert beat_tempi(ready, 50.0)[2] == 30.0  # never below 30 BPM
     assert beat_tempi(ready, 0.0)[0] == second  # without beats, the clip's tempo
+
+
+def test_the_group_with_tempi_of_the_trackers_is_the_same_columns_at_other_tempi() -> None:
+    clip = Clip(bars(), SAMPLE_RATE)
+    tracked = dict(zip(AUDIO_TRACKED.columns, AUDIO_TRACKED(clip).tolist(), strict=True))
+    bpm = beats_bpm(primary_beats(clip, DEFAULT_TRACKERS))
+    ready = front_end(clip)
+    expected = audio_values(ready, beat_tempi(ready, bpm)).astype(np.float32)
+    assert AUDIO_TRACKED.columns == AUDIO.columns
+    np.testing.assert_array_equal(list(tracked.values()), expected)
+    plain = dict(zip(AUDIO.columns, AUDIO(clip).tolist(), strict=True))
+    untouched = [
+        n for n in AUDIO.columns if n.split("_")[0] in ("tgram", "mfcc", "contrast", "ioi", "salience")
+    ]
+    assert [tracked[n] for n in untouched] == [plain[n] for n in untouched]
 
 
 EDGES = {
@@ -190,6 +206,3 @@ def test_the_same_bytes_again_and_in_a_spawned_worker(tmp_path: Path) -> None:
     assert AUDIO(decode(path, sample_rate=SAMPLE_RATE)).tobytes() == expected
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(AUDIO, (clip,)).tobytes() == expected
-    with FeatureCache(tmp_path / "cache") as cache:
-        table = Extractor([AUDIO], cache, workers=1).run([Item("bars", str(path))])
-    assert np.asarray(table.values[0], dtype=np.float32).tobytes() == expected

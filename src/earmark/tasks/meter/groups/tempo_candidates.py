@@ -58,4 +58,4 @@ def _tempogram_maxima(profile: Float64) -> list[float]:
     if not len(ordered):
         return []
     others = ordered[np.abs(ordered - ordered[0]) >= APART]
-    return [60.0 * FRAMES_PER_S / lag for lag in (ordered[0], *others[:1])]
+    return [60.0 * FRAMES_PER_S / float(lag) for lag in (ordered[0], *others[:1])]
