@@ -52,6 +52,8 @@ __all__ = ["evaluate"]
     "--save", is_flag=True, help="Keep the whole test as record; exit 3 where it is worse than the last."
 )
 @click.option("--strict", is_flag=True, help="With --save: one file fewer is worse.")
+@click.option("--review", is_flag=True, help="Write a page of labels to listen to again; training rows only.")
+@click.option("--review-audio", is_flag=True, help="With --review: page and audio as one archive, too.")
 @click.option("--report", is_flag=True, help="Write the HTML report into the run's folder.")
 @click.option("--reason", metavar="TEXT", help="Why the seal is opened; the ledger keeps it.")
 @click.pass_obj
@@ -67,6 +69,7 @@ def evaluate(invocation: Invocation, /, **given: Any) -> int:
       earmark evaluate meter --quick
       earmark evaluate meter --split val --ci --confusion
       earmark evaluate meter --split test --limit 0 --save
+      earmark evaluate meter --review wikimeter
       earmark evaluate meter ballroom --split test --dump-preds ballroom.csv
     """
     from earmark.cli.options import open_project
@@ -78,6 +81,8 @@ def evaluate(invocation: Invocation, /, **given: Any) -> int:
     workers = None if given["workers"] is None else max(1, given["workers"])
     project = open_project(invocation, "meter", workers=workers)
     run = _run(project, given["run_name"])
+    if given["review"] or given["review_audio"]:
+        return _review(invocation, project, run, given)
     reason = {"reason": given["reason"]} if given["reason"] else {}
     with progress(invocation) as tell:
         evaluation = evaluate_meter(project, run, _options(given), progress=tell, **reason)
@@ -99,6 +104,32 @@ def _run(project: Project, name: str | None) -> Run:
 
     found = best_of_search(project) if name in (None, "best") else None
     return found or chosen_run(project, None if name == "best" else name)
+
+
+def _review(invocation: Invocation, project: Project, run: Run, given: Mapping[str, Any]) -> int:
+    """Write the page on which labels are reviewed, and show the candidates."""
+    from earmark.cli.output import emit, note
+    from earmark.cli.progress import progress
+    from earmark.tasks.meter.review.labels import review_labels
+
+    with progress(invocation) as tell:
+        review = review_labels(
+            project,
+            run,
+            run.path / "review",
+            split=given["split"] or "tuning",
+            datasets=given["datasets"],
+            limit=given["limit"],
+            with_audio=given["review_audio"],
+            progress=tell,
+        )
+    names = ("id", "label", "predicted", "confidence", "n_agreeing", "n_votes", "of_song")
+    rows = [{name: getattr(one, name) for name in names} for one in review.candidates]
+    emit(invocation, rows, columns=names, document=[one.to_json() for one in review.candidates])
+    note(invocation, f"{len(review.candidates)} of {review.n_items} labels to listen to again.")
+    for path in review.files:
+        note(invocation, f"Review: {path}")
+    return 0
 
 
 def _options(given: Mapping[str, Any]) -> Any:
