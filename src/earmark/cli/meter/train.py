@@ -167,12 +167,13 @@ def _trained(
     from dataclasses import replace
 
     from earmark.cli.progress import progress
+    from earmark.tasks.meter.training.settings import seed_of
     from earmark.tasks.verbs.train import train as run_train
 
     runs: list[Run] = []
     with progress(invocation) as tell:
         for seed in range(project.settings.seed, project.settings.seed + given["seeds"]):
-            of_seed = {"seed": seed} if given["seeds"] > 1 else {}
+            of_seed = seed_of(algorithm, seed) if given["seeds"] > 1 else {}
             parameters = {algorithm: {**dict((options.parameters or {})[algorithm]), **of_seed}}
             trained = run_train(
                 project,

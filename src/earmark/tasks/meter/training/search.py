@@ -12,6 +12,7 @@ from typing import Any
 from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import RunError, UsageError
 from earmark.evaluation.metrics import METRICS
+from earmark.tasks.meter.training.settings import seed_of
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.grid import open_search
 from earmark.tasks.verbs.train import TrainOptions
@@ -210,7 +211,7 @@ class MeterSearch:
         return replace(
             self.options,
             features=values["view"],
-            parameters={self.algorithm: {**fixed, **own, "seed": seed}},
+            parameters={self.algorithm: {**fixed, **own, **seed_of(self.algorithm, seed)}},
             preprocess={**self.options.preprocess, **preprocess},
             balance=weights or self.options.balance,
         )

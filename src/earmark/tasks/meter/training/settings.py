@@ -12,7 +12,16 @@ from earmark.models.registry import canonical_name, estimator_class
 from earmark.tasks.meter.training.token_plans import TOKEN_PLANS
 from earmark.tasks.project import Project
 
-__all__ = ["FOCAL_GAMMA", "MODELS", "PARAMETER_OF", "chosen_view", "estimator_parameters", "model_algorithm"]
+__all__ = [
+    "FOCAL_GAMMA",
+    "MODELS",
+    "PARAMETER_OF",
+    "chosen_view",
+    "estimator_parameters",
+    "model_algorithm",
+    "seed_of",
+    "seed_summary",
+]
 
 MODELS: Mapping[str, str] = {
     "boosting": "xgboost",
@@ -139,6 +148,11 @@ def chosen_view(
     if len(set(named.values())) > 1:
         raise UsageError(f"{', '.join(named)} name different features. Give one of them.")
     return project.task.features(next(iter(named.values()))).name if named else None
+
+
+def seed_of(algorithm: str, seed: int) -> dict[str, int]:
+    """The parameter that sets an estimator's seed; none where nothing is drawn, so that all seeds give one run."""
+    return {"seed": seed} if "seed" in estimator_class(algorithm).parameters else {}
 
 
 def seed_summary(scores: Sequence[float]) -> tuple[float, float]:
