@@ -44,6 +44,7 @@ HIGH_BANDS = 80  # mel bands from about 4 kHz: cymbals, which more often mark th
 HEAD_FRAMES = 4  # of an onset at the beat itself, left out of what happens within the beat
 SLOTS = 4  # samples of a curve per beat
 SLOT_REACH = (-1, 0, 1, 2)  # frames around a slot whose maximum counts; an attack is spread over them
+EVEN_SHARE = 0.15  # of the pattern itself: variation far below this does not count
 REPETITION_WEIGHT = 0.5
 LENGTH_WEIGHT = 0.4
 RARITY = {2: 0.2, 5: 0.1, 7: 0.1, 9: 0.15, 11: 0.2}
@@ -114,10 +115,13 @@ def _within_beats(curve: NDArray[np.float32], beats_s: Float64, sample_rate: int
 
 
 def _likeness(pattern: Float64, lag: int) -> float:
-    """Unbiased autocorrelation of a sequence of vectors at a lag, 1 at lag 0; 0 where it is not known."""
+    """Unbiased autocorrelation of a sequence of vectors at a lag, up to 1; 0 where it is not known.
+
+    Of beats that are all alike the rest is where the frames happen to fall, which repeats at lags of its own.
+    """
     if lag >= len(pattern) - 2:
         return 0.0
     centred = pattern - pattern.mean(axis=0)
-    power = float((centred**2).sum()) / len(centred)
+    power = float((centred**2).sum() + ((EVEN_SHARE * pattern) ** 2).sum()) / len(centred)
     product = float((centred[lag:] * centred[:-lag]).sum()) / (len(centred) - lag)
     return product / power if power > 1e-12 else 0.0
