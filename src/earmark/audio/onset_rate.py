@@ -28,7 +28,8 @@ def onset_envelope_at(clip: Clip, hop_length: int = 441) -> NDArray[np.float32]:
     """
     spectrum = stft(clip, N_FFT, hop_length)
     power = spectrum.real**2 + spectrum.imag**2
-    level_db = power_to_db(power @ mel_filterbank(clip.sample_rate, N_FFT, N_BANDS).T)
+    bands = (power @ mel_filterbank(clip.sample_rate, N_FFT, N_BANDS).T).astype(np.float32)
+    level_db = power_to_db(bands)
     delay = N_FFT // (2 * hop_length) + 1
     envelope = np.zeros(len(level_db), dtype=np.float32)
     envelope[delay:] = np.maximum(np.diff(level_db, axis=0), 0.0).mean(axis=1)[: len(envelope) - delay]

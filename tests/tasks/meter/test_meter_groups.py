@@ -200,7 +200,6 @@ def test_the_bar_grid_needs_no_beat(n_beats, beat_s):
     columns = bar_grid_columns(correlation)
     leads = dict(zip(BEATS, columns[25:31], strict=True))
     assert leads[n_beats] > -0.02  # nine even beats are three times three as well
-    assert all(lead < -0.1 for n, lead in leads.items() if n_beats % n)
     scores = bar_scores(correlation)
     # restated by loops at one bar
     bar = 150

@@ -83,7 +83,7 @@ def harmonic_change(chroma: Array) -> NDArray[np.float64]:
     return np.where(scale > 0, 1.0 - products / np.where(scale > 0, scale, 1.0), 0.0)
 
 
-def bar_tracking_scores(activation: Array) -> Scores:
+def bar_tracking_scores(activation: NDArray[np.float64]) -> Scores:
     """``n/4`` for bars of 3, 4, 5 and 7 beats by their likelihood, those above 0.05, the largest 1.
 
     Parameters

@@ -64,7 +64,7 @@ def vote_scores(
     """
     weights = {name: np.full(len(trusted), weight) for name, weight in WEIGHTS.items()}
     weights["autocorr"] = np.where(trusted, WEIGHTS["autocorr"], UNTRUSTED_PERIODICITY)
-    total = {name: sum(weights[s] * signals[s][name] for s in SIGNALS) for name in SIGNATURES}
+    total = {name: np.sum([weights[s] * signals[s][name] for s in SIGNALS], axis=0) for name in SIGNATURES}
     favourites = _favourites(signals)
     for position, name in enumerate(SIGNATURES):
         total[name] = total[name] * _agreement((favourites == position).sum(axis=0))
