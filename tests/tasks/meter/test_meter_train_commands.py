@@ -1,0 +1,87 @@
+"""`train`, `grid` and `evaluate meter` as they are typed, on a small project in the place of the task."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from meter_projects import make_project
+
+from earmark.cli.main import main
+from earmark.tasks import registry
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("meter")
+    make_project(path)
+    return path
+
+
+@pytest.fixture
+def earmark(folder, monkeypatch, capsys):
+    monkeypatch.setitem(registry.BUILT_IN, "meter", "meter_projects:TASK")
+
+    def run(*arguments: str):
+        with pytest.raises(SystemExit) as end:
+            main([*arguments, "-C", str(folder)])
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_train_evaluate_and_keep_a_record(earmark, folder):
+    code, out, err = earmark("train", "meter", "--model", "logistic", "--format", "json")
+    assert code == 0, err
+    (row,) = json.loads(out)["runs"]
+    assert row["balanced_accuracy"] > 0.7 and "earmark runs promote" in err
+    path = folder / "predictions.csv"
+    code, out, err = earmark("evaluate", "meter", "--quick", "--ci", "--confusion", "--dump-preds", str(path))
+    assert code == 0, err
+    for words in ("original labels", "majority", "svm_mfcc", "By class", "By style", "True class by answer"):
+        assert words in out, words
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert {row["predicted"] for row in rows} <= {"3", "4"} and all(row["label"] in "34" for row in rows)
+    code, out, err = earmark("evaluate", "meter", "--split", "test", "--limit", "0", "--save")
+    assert code == 0 and "Accepted." in err
+    assert earmark("evaluate", "meter", "--quick", "--split", "test")[0] == 2
+    assert earmark("evaluate", "meter", "--dump-preds", "x.txt")[0] == 2
+
+
+def test_the_answers_of_other_workers_are_the_same(earmark):
+    found = [earmark("evaluate", "meter", "--workers", n, "--format", "json")[1] for n in ("0", "2")]
+    assert found[0] == found[1] and json.loads(found[0])["n"] > 0
+
+
+def test_grid_from_dry_run_to_finale(earmark):
+    base = ("grid", "meter", "--model", "logistic", "--views", "both,noise", "--set", "strength=0.1,1.0")
+    code, out, err = earmark(*base, "--dry-run", "--format", "json")
+    assert code == 0, err
+    assert [point["status"] for point in json.loads(out)["points"]] == ["TODO"] * 4
+    code, out, err = earmark(*base, "--final-top", "1", "--seeds", "1", "--format", "json")
+    assert code == 0 and "[4/4] DONE" in err, err
+    winner = json.loads(out)["winner"]
+    assert json.loads(earmark("evaluate", "meter", "--run", "best", "--format", "json")[1])["run"] == winner
+    code, out, err = earmark(*base, "--no-finale")
+    assert code == 0 and "SKIP 4 of 4" in err
+    code, out, _ = earmark(*base, "--summary", "--top", "2", "--format", "json")
+    assert len(json.loads(out)["points"]) == 2 and json.loads(out)["points"][0]["view"] == "both"
+    assert "Forgotten: 4" in earmark(*base, "--reset")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "meter", "--model", "nonsense"), "no estimator"),
+        (("train", "meter", "--hidden", "64"), "xgboost has no hidden"),
+        (("train", "meter", "--kfold", "7"), "3 folds were prepared"),
+        (("grid", "meter", "--model", "forest"), "no grid for random_forest"),
+        (("grid", "meter", "--model", "logistic", "--prune", "x"), "GAP or GAP,EPOCH"),
+        (("evaluate", "meter", "--meter", "6", "--no-controls"), "meter is '6'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(earmark, arguments, words):
+    code, _, err = earmark(*arguments)
+    assert code == 2 and words in err
