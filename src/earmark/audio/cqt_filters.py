@@ -29,9 +29,9 @@ DROPPED_SHARE = 0.01  # of the magnitude of a waveform's coefficients
 NEGLIGIBLE = 5e-4  # of a filter's peak response
 TAIL_BINS = 6  # of the response beyond the outermost coefficient, computed before it is cut
 ROW = 16
-TABLES_KEPT = 16  # 4 MB each; one for each tuning met
+TABLES_KEPT = 24  # 4 MB each, one for each tuning met; a new one costs three times a clip's transform
 
-Complex = NDArray[np.complex128]
+Complex = NDArray[np.complex64] | NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def filter_table(sample_rate: int, tuning: float) -> FilterTable:
     """Filters for a rate in Hz and a tuning in bins (thirds of a semitone)."""
     waveforms, scales = _waveforms(sample_rate, tuning)
     first_fine, responses = _responses(waveforms)
+    extents = [_extent(response) for response in responses]
     first, pieces = [], []
     for octave in range(N_OCTAVES):
         step = 2**octave
@@ -67,9 +68,9 @@ def filter_table(sample_rate: int, tuning: float) -> FilterTable:
             for pitch_class in range(N_CLASSES):
                 # class c gathers bins 3c - 1, 3c, 3c + 1 of an octave that starts at C; the last bin is again C's
                 k = (3 * pitch_class + third - 1) % BINS_PER_OCTAVE
-                start, piece = _stretch(first_fine[k], responses[k], step)
+                start, piece = _stretch(int(first_fine[k]), extents[k], responses[k], step)
                 first.append(start)
-                pieces.append(piece * (scales[k] * 2.0 ** (octave / 2)))
+                pieces.append(piece * np.float32(scales[k] * 2.0 ** (octave / 2)))
     place = np.cumsum([0, *(len(piece) for piece in pieces)])
     values = np.concatenate(pieces)
     return FilterTable(np.array(first), place, values.real.astype(np.float32), values.imag.astype(np.float32))
@@ -111,18 +112,17 @@ def _responses(coefficients: Complex) -> tuple[NDArray[np.int64], list[Complex]]
     n_fft = coefficients.shape[1]
     fine = BLOCK // n_fft
     first, responses = [], []
+    reach = TAIL_BINS + max(int(np.ptp(np.flatnonzero(row))) for row in coefficients) + 1
+    copy = _rectangle_transform(reach, n_fft, fine).ravel()
     for row in coefficients:
         kept = np.flatnonzero(row)
-        low, high = int(kept[0]), int(kept[-1]) + 1
-        # row q of the Toeplitz matrix: which distance each coefficient has from bin low - TAIL + q
-        n_rows = high - low + 2 * TAIL_BINS
-        kernel = _rectangle_transform(TAIL_BINS + high - low, n_fft, fine)
-        toeplitz = np.zeros((n_rows, len(kernel)), dtype=np.complex128)
-        for k in range(low, high):
-            q = np.arange(n_rows)
-            toeplitz[q, q - TAIL_BINS + (low - k) + TAIL_BINS + high - low] = row[k] * (-1.0) ** k
-        responses.append((toeplitz @ kernel).ravel())
-        first.append((low - TAIL_BINS) * fine)
+        start = int(kept[0]) - TAIL_BINS
+        response = np.zeros((int(kept[-1]) + 1 + TAIL_BINS - start) * fine, dtype=np.complex64)
+        for k in kept:
+            shift = (reach + start - k) * fine
+            response += np.complex64(row[k] * (-1.0) ** k) * copy[shift : shift + len(response)]
+        responses.append(response)
+        first.append(start * fine)
     return np.array(first), responses
 
 
@@ -133,18 +133,23 @@ def _rectangle_transform(reach: int, n_fft: int, fine: int) -> Complex:
     with np.errstate(invalid="ignore"):
         values = np.sin(np.pi * x) / np.sin(np.pi * x / n_fft)
     values[x == 0] = n_fft
-    result: Complex = values * np.exp(-1j * np.pi * x / n_fft)
+    result: Complex = (values * np.exp(-1j * np.pi * x / n_fft)).astype(np.complex64)
     return result
 
 
-def _stretch(first: int, response: Complex, step: int) -> tuple[int, Complex]:
+def _extent(response: Complex) -> tuple[int, int]:
+    """First and last place where a response is not negligible."""
+    size = response.real**2 + response.imag**2
+    matters = np.flatnonzero(size > NEGLIGIBLE**2 * size.max())
+    return int(matters[0]), int(matters[-1])
+
+
+def _stretch(first: int, extent: tuple[int, int], response: Complex, step: int) -> tuple[int, Complex]:
     """First place and values of what matters of a response on every ``step``-th bin, in whole rows of 16."""
-    magnitude = np.abs(response)
-    matters = first + np.flatnonzero(magnitude > NEGLIGIBLE * magnitude.max())[[0, -1]]
-    low = matters[0] // step // ROW * ROW
-    high = -(-(matters[1] // step + 1) // ROW) * ROW
-    bins = np.arange(low, high) * step - first
-    inside = (bins >= 0) & (bins < len(response))
-    piece = np.zeros(high - low, dtype=np.complex128)
-    piece[inside] = response[bins[inside]]
-    return int(low), piece
+    low = (first + extent[0]) // step // ROW * ROW
+    high = -(-((first + extent[1]) // step + 1) // ROW) * ROW
+    piece = np.zeros(high - low, dtype=np.complex64)
+    begin = max(low, -(-first // step))
+    values = response[begin * step - first :: step][: high - begin]
+    piece[begin - low : begin - low + len(values)] = values
+    return low, piece
