@@ -1,8 +1,9 @@
 """Who answers: a run of the project, the run that is shipped with the package, or a rule that needs none.
 
 The shipped run lies in the package as any other run, ``shipped/meter/<run>/`` with its card, and is only read. The rule
-is the fallback that a user must ask for: the strongest period of the onset envelope at the beats. Its answers are
-marked; where it hears no period it says nothing, never four.
+is the fallback that a user must ask for: how well bars of 3, 4, 5 and 7 fit the downbeats heard, and where bars cannot
+be laid, the strongest period of the onset envelope. Its answers are marked; where it hears neither it says nothing,
+never four.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from earmark.training.runs import Run, list_runs
 
 __all__ = ["Answerer", "answerer_for", "shipped_runs"]
 
-RULE_SIGNAL = "autocorr"
+RULE_SIGNALS = ("bar_tracking", "autocorr")
+"""The first that says anything answers."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,13 @@ def _of_run(project: Project, name: str | None, threshold: float | None) -> Answ
 
 
 def _rule(table: FeatureTable) -> NDArray[np.float64]:
-    """Scores of the classes by the periods of the onset envelope, shape (n_rows, n_classes)."""
-    columns = {
-        name: table.column(f"{SIGNAL_GROUP.name}.{RULE_SIGNAL}_{name.replace('/', '_')}").astype(np.float64)
-        for name in SIGNATURES
-    }
-    return class_scores(columns)
+    """Scores of the classes by the first signal that speaks, shape (n_rows, n_classes); 0 where none does."""
+    scores = np.zeros((len(table), len(CLASSES)))
+    for signal in RULE_SIGNALS:
+        columns = {name: f"{SIGNAL_GROUP.name}.{signal}_{name.replace('/', '_')}" for name in SIGNATURES}
+        found = class_scores({name: table.column(column).astype(float) for name, column in columns.items()})
+        scores = np.where(scores.any(axis=1, keepdims=True), scores, found)
+    return scores
 
 
 def _named(classes: tuple[str, ...], row: NDArray[np.float64]) -> Probabilities | None:
