@@ -171,6 +171,7 @@ def clicks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_bad_audio_is_found_outside_the_sealed_test_alone(
     clicks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
