@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from earmark.audio.bar_tracking import parabolic_offsets, track_bars
 from earmark.audio.clip import Clip
-from earmark.audio.downbeats import ONSET_DELAY_FRAMES
-from earmark.audio.onset import onset_envelope
+from earmark.audio.onset import ONSET_DELAY_FRAMES, onset_envelope
 from earmark.audio.tempo import HOP_LENGTH
 
 Float64 = NDArray[np.float64]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from earmark.audio.clip import Clip
 from earmark.audio.filterbanks import mel_filterbank
 from earmark.audio.mel import log_mel
-from earmark.audio.onset import CENTRE_SHIFT
+from earmark.audio.onset import CENTRE_SHIFT, ONSET_DELAY_FRAMES
 from earmark.audio.spectrum import fft_frequencies_hz
 from earmark.audio.tonal import chroma
 
@@ -28,7 +28,6 @@ Int64 = NDArray[np.int64]
 
 HOP_LENGTH = 512
 LOW_HZ = 200.0
-ONSET_DELAY_FRAMES = 1  # from an attack to the peak of the onset envelope, as measured on clicks
 BAR_LENGTHS = (2, 3, 4, 5, 6, 7, 9, 11, 12)
 MARGIN = 1e-6  # keeps the logarithms of an activation of 0 or 1 finite
 

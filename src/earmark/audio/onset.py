@@ -9,6 +9,7 @@ from earmark.audio.clip import Clip
 from earmark.audio.mel import log_mel
 
 CENTRE_SHIFT = 2  # n_fft / (2 hop): a rise is seen by the frame that starts half a window before its centre
+ONSET_DELAY_FRAMES = 1  # from an attack to the peak of the envelope, as measured on clicks
 
 
 def onset_envelope(clip: Clip) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
-from earmark.audio.onset import onset_envelope
+from earmark.audio.onset import ONSET_DELAY_FRAMES, onset_envelope
 
 HOP_LENGTH = 512
 PRE_AVERAGE, POST_AVERAGE = 4, 5  # frames; the second counts the peak itself
@@ -36,12 +36,15 @@ class OnsetEvents:
         Envelope at the peak, 0 to 1.
     backtracked_s : float64, shape (n_onsets,)
         Time of the minimum before the peak, where the sound begins; for display.
+    attacks_s : float64, shape (n_onsets,)
+        Time of the attack, `ONSET_DELAY_FRAMES` before the peak, not below 0: what beats are compared with.
     """
 
     frames: NDArray[np.int64]
     times_s: NDArray[np.float64]
     strength: NDArray[np.float32]
     backtracked_s: NDArray[np.float64]
+    attacks_s: NDArray[np.float64]
 
 
 def onset_events(clip: Clip) -> OnsetEvents:
@@ -51,7 +54,10 @@ def onset_events(clip: Clip) -> OnsetEvents:
     scaled = envelope / largest if largest > 0 else envelope
     frames = pick_peaks(scaled) if largest > 0 else np.empty(0, dtype=np.int64)
     starts = _starts(frames, scaled)
-    return OnsetEvents(frames, _seconds(frames, clip), scaled[frames], _seconds(starts, clip))
+    attacks = np.maximum(frames - ONSET_DELAY_FRAMES, 0)
+    return OnsetEvents(
+        frames, _seconds(frames, clip), scaled[frames], _seconds(starts, clip), _seconds(attacks, clip)
+    )
 
 
 def pick_peaks(curve: NDArray[np.float32]) -> NDArray[np.int64]:

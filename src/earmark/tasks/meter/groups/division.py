@@ -23,7 +23,7 @@ COLUMNS = ("inner_median", "inner_variation", "thirds_share", "is_compound")
 
 def beat_division(clip: Clip, *, trackers: Trackers) -> NDArray[np.float64]:
     """The columns of a clip."""
-    onsets_s = clip.memo(front_end).memo(onset_events).times_s
+    onsets_s = clip.memo(front_end).memo(onset_events).attacks_s
     found = division(primary_beats(clip, trackers).times_s, onsets_s)
     return np.array([found.inner_median, found.inner_variation, found.thirds_share, float(found.is_compound)])
 

@@ -19,7 +19,7 @@ from earmark.audio.front_end import front_end
 from earmark.audio.onset import onset_envelope
 from earmark.audio.onset_events import onset_events
 from earmark.audio.spectrum import rms
-from earmark.audio.tempo import tempo, tempogram
+from earmark.audio.tempo import mean_tempogram, tempo
 from earmark.features.group import feature_group
 from earmark.tasks.meter.groups.tempo import tempogram_bpm
 from earmark.tasks.meter.schema import FRAMES_PER_S, MAX_BPM, MIN_BPM, MIN_DURATION_S, SAMPLE_RATE
@@ -80,9 +80,9 @@ def LENGTH(clip: Clip) -> Array:  # noqa: N802  a group is a constant
     min_duration_s=MIN_DURATION_S,
 )
 def ONSETS(clip: Clip) -> Array:  # noqa: N802
-    """Onsets: peak of the envelope, its height, and where the sound begins."""
+    """Onsets: the attack, height of the envelope's peak behind it, and where the sound begins."""
     found = clip.memo(front_end).memo(onset_events)
-    return np.stack([found.times_s, found.strength, found.backtracked_s], axis=1)
+    return np.stack([found.attacks_s, found.strength, found.backtracked_s], axis=1)
 
 
 @feature_group(
@@ -107,7 +107,7 @@ def tempogram_confidence(clip: Clip) -> float:
 
     0 where nothing is heard.
     """
-    g = clip.memo(tempogram).mean(axis=0)
+    g = clip.memo(mean_tempogram)
     lags = slice(int(np.ceil(60 * FRAMES_PER_S / MAX_BPM)), int(60 * FRAMES_PER_S / MIN_BPM) + 1)
     peak = float(g[lags].max(initial=0.0))
     return max(0.0, (peak - float(g[lags].mean())) / peak) if peak > 0 else 0.0

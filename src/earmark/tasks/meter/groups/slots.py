@@ -71,7 +71,7 @@ def _with_bars(clip: Clip, beats: Beats) -> Beats:
 
 def alignments(clip: Clip, trackers: Trackers) -> NDArray[np.float64]:
     """How well the beats of each slot sit on the onsets, 0 to 1, shape (3,); 0 for an empty slot."""
-    onsets_s = clip.memo(front_end).memo(onset_events).times_s
+    onsets_s = clip.memo(front_end).memo(onset_events).attacks_s
     return np.array([alignment(beats.times_s, onsets_s) for beats in slot_beats(clip, trackers)])
 
 

@@ -18,6 +18,7 @@ from earmark.audio.autocorrelation import autocorrelation
 from earmark.audio.clip import Clip
 from earmark.audio.curves import curves
 from earmark.audio.front_end import front_end
+from earmark.audio.onset import ONSET_DELAY_FRAMES
 from earmark.features.group import FeatureGroup, feature_group
 from earmark.tasks.meter.groups.slots import DEFAULT_TRACKERS, Trackers, present, primary_beats
 from earmark.tasks.meter.schema import CURVES, FRAMES_PER_S, MIN_DURATION_S, SAMPLE_RATE
@@ -111,9 +112,11 @@ def _correlations(values: Float64, lags: range | list[int]) -> Float64:
 def sync(clip: Clip, *, trackers: Trackers) -> Float64:
     """The columns of a clip, at the beats of its primary tracker."""
     read = clip.memo(front_end).memo(curves)
-    return synchronous_columns(
-        {name: getattr(read, name) for name in CURVES}, primary_beats(clip, trackers).times_s
-    )
+    named = {name: getattr(read, name) for name in CURVES}
+    named["onset"] = np.append(
+        named["onset"][ONSET_DELAY_FRAMES:], np.zeros(ONSET_DELAY_FRAMES)
+    )  # beats are attacks
+    return synchronous_columns(named, primary_beats(clip, trackers).times_s)
 
 
 SYNC: FeatureGroup = feature_group(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
 from earmark.audio.front_end import front_end
-from earmark.audio.tempo import tempogram
+from earmark.audio.tempo import mean_tempogram
 from earmark.features.group import FeatureGroup, feature_group
 from earmark.tasks.meter.intervals import beats_bpm
 from earmark.tasks.meter.schema import FRAMES_PER_S, MAX_BPM, MIN_BPM, MIN_DURATION_S, SAMPLE_RATE
@@ -38,7 +38,7 @@ def tempo_columns(first_bpm: float, second_bpm: float) -> NDArray[np.float64]:
 
 def tempogram_bpm(clip: Clip) -> float:
     """Tempo of the largest local maximum of the mean tempogram, 30 to 300 BPM; 0 without one."""
-    g = clip.memo(tempogram).mean(axis=0)
+    g = clip.memo(mean_tempogram)
     lags = np.arange(int(np.ceil(60 * FRAMES_PER_S / MAX_BPM)), int(60 * FRAMES_PER_S / MIN_BPM) + 1)
     lags = lags[lags < len(g) - 1]
     is_peak = (g[lags] > g[lags - 1]) & (g[lags] >= g[lags + 1])
