@@ -8,6 +8,7 @@ that the pages cannot fall behind the code.
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import math
 import re
@@ -19,6 +20,7 @@ import click
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
+WIDE = 40  # columns of a group from which neighbours with one meaning share a row
 NOTICE = "<!-- Written by docs/generate.py from the code; do not edit. -->\n\n"
 
 
@@ -207,10 +209,30 @@ def _group(group: object, meanings: list[tuple[str, str]]) -> list[str]:
         if is_frames
         else ["| column | meaning |", "|---|---|"]
     )
-    for column in group.columns:
-        row = f"| `{column}` | {meaning_of(group.name, column, meanings)} |"
-        lines.append(f"{row} {_lookahead(group.lookahead_s, column)} |" if is_frames else row)
+    for columns, meaning in column_runs(group, meanings):
+        row = f"| {_named(columns)} | {meaning} |"
+        lines.append(f"{row} {_lookahead(group.lookahead_s, columns[0])} |" if is_frames else row)
     return [*lines, ""]
+
+
+def column_runs(group: object, meanings: list[tuple[str, str]]) -> list[tuple[list[str], str]]:
+    """The columns with their meaning; of a wide group, neighbours with the same meaning together."""
+    from earmark.features.group import FeatureGroup
+
+    assert isinstance(group, FeatureGroup)
+    told = [(column, meaning_of(group.name, column, meanings)) for column in group.columns]
+    if len(told) <= WIDE:
+        return [([column], meaning) for column, meaning in told]
+    return [
+        ([column for column, _ in run], meaning)
+        for meaning, run in itertools.groupby(told, lambda row: row[1])
+    ]
+
+
+def _named(columns: list[str]) -> str:
+    if len(columns) <= 3:
+        return ", ".join(f"`{column}`" for column in columns)
+    return f"`{columns[0]}` to `{columns[-1]}` ({len(columns)})"
 
 
 def _lookahead(declared: object, column: str) -> str:

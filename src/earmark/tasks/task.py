@@ -300,6 +300,8 @@ class Task:
         In the order of every table and matrix; empty takes the labels found, sorted.
     split : SplitPolicy
         How `prepare` divides the items.
+    soft_labels : str or None
+        Column of the manifest with labels of several classes (`earmark.data.soft_labels`); sealed with the label.
     recipes : sequence of Recipe
         Algorithms with the task's own parameters; an algorithm without one here gets its defaults.
     algorithms : tuple of str
@@ -367,6 +369,7 @@ class Task:
     default_features: str = ""
     classes: tuple[str, ...] = ()
     split: SplitPolicy = field(default_factory=SplitPolicy)
+    soft_labels: str | None = None
     recipes: Sequence[Recipe] = (Recipe("xgboost"),)
     algorithms: tuple[str, ...] = ()
     grids: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
@@ -406,6 +409,11 @@ class Task:
             object.__setattr__(self, "feature_sets", {"default": FeatureSet("default", tuple(self.groups))})
         if self.is_series:
             return
+        if self.soft_labels is not None and self.soft_labels not in self.split.sealed_columns:
+            raise UsageError(
+                f"task `{self.name}` has soft labels in `{self.soft_labels}`, which its split does not seal. "
+                f"Give SplitPolicy(sealed_columns=({self.soft_labels!r}, ...))."
+            )
         if not self.feature_sets:
             raise UsageError(
                 f"task `{self.name}` has no features; give groups=[...] or feature_sets={{...}}."
@@ -445,9 +453,8 @@ class Task:
 
     @property
     def all_groups(self) -> tuple[FeatureGroup, ...]:
-        """Every group of every feature set, once, in order of first mention."""
-        seen: dict[str, FeatureGroup] = {}
-        for feature_set in self.feature_sets.values():
-            for group in feature_set.groups:
-                seen.setdefault(group.name, group)
-        return tuple(seen.values())
+        """Every group of every feature set and phase, once, in order of first mention."""
+        sets = [feature_set.groups for feature_set in self.feature_sets.values()]
+        return tuple(
+            {group.name: group for groups in (*sets, *self.phases.values()) for group in groups}.values()
+        )
