@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -80,11 +82,17 @@ def test_soft_targets_reach_the_dataset_and_leave_the_test_rows(tmp_path):
     assert test.height and test["style"].null_count() == 0
     for name in ("label", "meters", "signature"):
         assert test[name].null_count() == test.height, name
-    data = Dataset.build(manifest, splits, _Table(manifest.ids), CLASSES)
+    data = Dataset.build(manifest, splits, _Table(manifest.ids), CLASSES, soft_labels="meters")
+    assert not Dataset.build(manifest, splits, _Table(manifest.ids), CLASSES).is_soft
     assert data.is_soft and data.targets.shape == (len(data), 6)
     np.testing.assert_allclose(data.targets[data.y == 1, 0], 0.7)
     np.testing.assert_array_equal(data.take(data.y == 0).targets[:, 1], 0)
-    opened = test_dataset(SealedLabels(tmp_path).open(run="r", reason="test"), _Table(manifest.ids), CLASSES)
+    opened = test_dataset(
+        SealedLabels(tmp_path).open(run="r", reason="test"),
+        _Table(manifest.ids),
+        CLASSES,
+        soft_labels="meters",
+    )
     assert opened.is_soft and {
         row["signature"] for row in SealedLabels(tmp_path).open(run="r", reason="x").rows
     } == {
@@ -104,8 +112,14 @@ def test_the_hash_tells_soft_from_hard_and_hard_keeps_its_own():
         "folds": np.array([0, 1]),
     }
     hard = Dataset(**given)
-    assert not hard.is_soft and hard.hash == Dataset(**given, targets=np.eye(2)).hash
-    soft = Dataset(**given, targets=np.float32([[1, 0.5], [0, 1]]))
+    assert not hard.is_soft and hard.hash == Dataset(**given, soft=np.eye(2)).hash
+    soft = Dataset(**given, soft=np.float32([[1, 0.5], [0, 1]]))
     assert soft.is_soft and soft.hash != hard.hash
     with pytest.raises(SchemaError, match="largest value outside"):
-        Dataset(**given, targets=np.float32([[0.2, 0.5], [0, 1]]))
+        Dataset(**given, soft=np.float32([[0.2, 0.5], [0, 1]]))
+
+
+def test_targets_of_hard_labels_follow_the_labels():
+    given = {"ids": ("a", "b"), "columns": ("x",), "X": np.zeros((2, 1)), "classes": ("3", "4")}
+    hard = Dataset(**given, y=np.array([0, 1]), groups=np.array(["a", "b"]), folds=np.array([0, 1]))
+    np.testing.assert_array_equal(replace(hard, y=np.array([1, 1])).targets, [[0, 1], [0, 1]])

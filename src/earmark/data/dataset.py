@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from earmark.data.seal import Opening
-from earmark.data.soft_labels import SOFT_COLUMN, soft_targets
+from earmark.data.soft_labels import soft_targets
 from earmark.errors import SchemaError, SealError, UsageError
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class Dataset:
         Folds whose training leaves the item out (purge and embargo). Default: none.
     absent : tuple of str
         Labelled items of the split that the feature table lacks, because they failed or were not extracted.
-    targets : ndarray, float32, shape (n, k), optional
+    soft : ndarray, float32, shape (n, k), optional
         How well each class describes the item, 0 to 1 (see `earmark.data.soft_labels`); the class of `y` has the
-        largest value of its row. Default: 1 for the class of `y`, 0 for the others.
+        largest value of its row. Empty where that says no more than `y`.
     split : {"train", "test", "auxiliary"}
 
     Raises
@@ -94,7 +94,7 @@ class Dataset:
     gaps: tuple[frozenset[int], ...] = ()
     absent: tuple[str, ...] = ()
     split: Split = "train"
-    targets: np.ndarray = field(default_factory=lambda: np.empty(0))
+    soft: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -109,11 +109,13 @@ class Dataset:
             "weights": np.asarray(self.weights if len(self.weights) else np.ones(n), dtype=np.float32),
             "sources": np.asarray(self.sources if len(self.sources) else [""] * n, dtype=np.str_),
             "gaps": tuple(self.gaps) if self.gaps else (frozenset(),) * n,
-            "targets": np.asarray(self.targets, dtype=np.float32) if len(self.targets) else self._one_hot,
+            "soft": np.asarray(self.soft, dtype=np.float32),
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)
         _check(self)
+        if np.array_equal(self.soft, self._one_hot):
+            object.__setattr__(self, "soft", np.empty((0, 0), dtype=np.float32))
 
     @classmethod
     def build(
@@ -125,6 +127,7 @@ class Dataset:
         *,
         columns: Sequence[str] | None = None,
         split: Literal["train", "auxiliary"] = "train",
+        soft_labels: str | None = None,
     ) -> Dataset:
         """The training items of a manifest: labelled, in split ``train``, with features.
 
@@ -140,6 +143,8 @@ class Dataset:
             Columns to take, in this order. Default: all.
         split : {"train", "auxiliary"}
             ``auxiliary``: the items that only train instead of those that scores are made of.
+        soft_labels : str, optional
+            Column of the manifest with labels of several classes (`earmark.data.soft_labels`), where the task has one.
 
         Raises
         ------
@@ -161,7 +166,7 @@ class Dataset:
         }
         folds = {id: assigned[id]["fold"] for id in wanted}
         gaps = {id: frozenset(assigned[id].get("gaps") or ()) for id in wanted}
-        return _gathered(wanted, folds, gaps, table, classes, columns, split)
+        return _gathered(wanted, folds, gaps, table, classes, columns, split, soft_labels)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -175,7 +180,12 @@ class Dataset:
     @property
     def is_soft(self) -> bool:
         """Whether the targets say more than the labels."""
-        return not np.array_equal(self.targets, self._one_hot)
+        return len(self.soft) > 0
+
+    @property
+    def targets(self) -> np.ndarray:
+        """How well each class describes an item, float32, shape (n, k): `soft`, else 1 for the class of `y`."""
+        return self.soft if self.is_soft else self._one_hot
 
     @property
     def n_folds(self) -> int:
@@ -209,7 +219,7 @@ class Dataset:
         for array, kind in ((self.X, "<f4"), (self.y, "<i8"), (self.folds, "<i8"), (self.weights, "<f4")):
             digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
         if self.is_soft:  # others keep the hash that runs of before soft targets were trained under
-            digest.update(np.ascontiguousarray(self.targets, dtype="<f4").tobytes())
+            digest.update(np.ascontiguousarray(self.soft, dtype="<f4").tobytes())
         return digest.hexdigest()
 
     def select(self, columns: Sequence[str]) -> Dataset:
@@ -236,7 +246,7 @@ class Dataset:
             weights=self.weights[rows],
             sources=self.sources[rows],
             gaps=tuple(self.gaps[row] for row in rows),
-            targets=self.targets[rows],
+            soft=self.soft[rows] if self.is_soft else self.soft,
         )
 
     def train_validation(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
@@ -259,7 +269,12 @@ class Dataset:
 
 
 def test_dataset(
-    opening: Opening, table: Table, classes: Sequence[str], *, columns: Sequence[str] | None = None
+    opening: Opening,
+    table: Table,
+    classes: Sequence[str],
+    *,
+    columns: Sequence[str] | None = None,
+    soft_labels: str | None = None,
 ) -> Dataset:
     """The sealed test items; `opening` shows that the ledger knows.
 
@@ -271,6 +286,8 @@ def test_dataset(
         Features; items that are not of the test set are ignored.
     classes : sequence of str
     columns : sequence of str, optional
+    soft_labels : str, optional
+        As in `Dataset.build`; the column must have been sealed.
 
     Raises
     ------
@@ -284,7 +301,7 @@ def test_dataset(
         )
     rows = {row["id"]: row for row in opening.rows}
     nowhere = dict.fromkeys(rows, -1)
-    return _gathered(rows, nowhere, {}, table, classes, columns, "test")
+    return _gathered(rows, nowhere, {}, table, classes, columns, "test", soft_labels)
 
 
 test_dataset.__test__ = False  # type: ignore[attr-defined]  # its name must not make pytest collect it
@@ -329,6 +346,7 @@ def _gathered(
     classes: Sequence[str],
     columns: Sequence[str] | None,
     split: Split,
+    soft_labels: str | None,
 ) -> Dataset:
     """A dataset of the rows that the table knows, sorted by id."""
     where = {id: position for position, id in enumerate(table.ids)}
@@ -352,7 +370,9 @@ def _gathered(
         gaps=tuple(gaps.get(id, frozenset()) for id in ids),
         absent=tuple(id for id in sorted(rows) if id not in where),
         split=split,
-        targets=soft_targets([rows[id].get(SOFT_COLUMN) for id in ids], y, classes),
+        soft=np.empty((0, 0))
+        if soft_labels is None
+        else soft_targets([rows[id].get(soft_labels) for id in ids], y, classes),
     )
     return dataset if columns is None else dataset.select(columns)
 
@@ -383,7 +403,7 @@ def _check(dataset: Dataset) -> None:
     problems = []
     if dataset.X.shape != (n, d):
         problems.append(f"X has shape {dataset.X.shape}, expected ({n}, {d})")
-    for name in ("y", "groups", "folds", "weights", "sources", "gaps", "targets"):
+    for name in ("y", "groups", "folds", "weights", "sources", "gaps"):
         if len(getattr(dataset, name)) != n:
             problems.append(f"{name} has {len(getattr(dataset, name))} values, expected {n}")
     for name in ("ids", "columns", "classes"):
@@ -407,18 +427,19 @@ def _value_problems(dataset: Dataset, n_classes: int) -> list[str]:
         columns = [dataset.columns[i] for i in np.flatnonzero(infinite.any(axis=0))]
         items = [dataset.ids[i] for i in np.flatnonzero(infinite.any(axis=1))]
         problems.append(f"X is infinite in column {_some(columns)} of item {_some(items)}")
-    targets = dataset.targets
-    if targets.shape != (len(dataset), n_classes) or not ((targets >= 0) & (targets <= 1)).all():
-        problems.append(
-            f"targets of shape {targets.shape} are not ({len(dataset)}, {n_classes}) values in 0..1"
-        )
-    elif not problems and not np.array_equal(
-        targets[np.arange(len(dataset)), dataset.y], targets.max(axis=1)
-    ):
-        problems.append("targets have their largest value outside the class of y")
+    problems += _soft_problems(dataset, n_classes) if dataset.is_soft and not problems else []
     if not (np.isfinite(dataset.weights) & (dataset.weights > 0)).all():
         problems.append("weights are not all positive")
     return problems
+
+
+def _soft_problems(dataset: Dataset, n_classes: int) -> list[str]:
+    soft = dataset.soft
+    if soft.shape != (len(dataset), n_classes) or not ((soft >= 0) & (soft <= 1)).all():
+        return [f"soft targets of shape {soft.shape} are not ({len(dataset)}, {n_classes}) values in 0..1"]
+    if not np.array_equal(soft[np.arange(len(dataset)), dataset.y], soft.max(axis=1)):
+        return ["soft targets have their largest value outside the class of y"]
+    return []
 
 
 def _some(values: Sequence[str]) -> str:

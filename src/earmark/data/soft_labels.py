@@ -3,7 +3,7 @@
 Weights lie in (0, 1] and need not sum to 1: a piece may be fully in 3 and half in 4. ``5`` alone is ``5:1``. As
 numbers they are targets, float32, shape (n_items, n_classes), 0 where a class is not named; an item without such a
 text has 1 in the class of its label. The primary class is the one with the heaviest weight, of equals the first in
-the order of the classes.
+the order of the classes. Which column of a manifest holds such texts is the task's declaration.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ import numpy.typing as npt
 
 from earmark.errors import UsageError
 
-__all__ = ["SOFT_COLUMN", "parse_soft_label", "primary_class", "soft_label_text", "soft_targets"]
-
-SOFT_COLUMN = "meters"
-"""Column of a manifest that holds such texts."""
+__all__ = ["parse_soft_label", "primary_class", "soft_label_text", "soft_targets"]
 
 
 def parse_soft_label(text: str) -> dict[str, float]:

@@ -186,7 +186,14 @@ class Project:
                 f"feature set `{features.name}` holds frames only; a model needs one row per item."
             )
         table = self.features_or_tables(features, list(manifest.subset(splits.train_ids)), progress)
-        dataset = Dataset.build(manifest, splits, table, self.classes, columns=features.columns)
+        dataset = Dataset.build(
+            manifest,
+            splits,
+            table,
+            self.classes,
+            columns=features.columns,
+            soft_labels=self.task.soft_labels,
+        )
         return dataset, table
 
     def auxiliary_data(
@@ -209,7 +216,13 @@ class Project:
         audio = [item for item in items if not self._is_table(item)]
         table = self.features_or_tables(features, audio or items, progress)
         return Dataset.build(
-            manifest, splits, table, self.classes, columns=features.columns, split="auxiliary"
+            manifest,
+            splits,
+            table,
+            self.classes,
+            columns=features.columns,
+            split="auxiliary",
+            soft_labels=self.task.soft_labels,
         )
 
     def needs_mapping(self, features: FeatureSet) -> tuple[str, ...]:

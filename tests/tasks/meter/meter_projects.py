@@ -44,6 +44,7 @@ TASK = Task(
     },
     classes=CLASSES,
     split=POLICY,
+    soft_labels="meters",
     recipes=(Recipe("logistic"), Recipe("xgboost")),
     grids={"logistic": {"strength": (0.01, 1.0, 10.0)}},
     item_noun="clips",

@@ -55,6 +55,7 @@ task = Task(
     default_features=DEFAULT_VIEW,
     classes=CLASSES,
     split=METER_SPLIT,
+    soft_labels="meters",
     recipes=(
         Recipe("xgboost", class_weight="balanced"),
         Recipe("random_forest", class_weight="balanced"),

@@ -292,7 +292,9 @@ def _sealed(
     items = project.manifest.subset(project.splits.test_ids)
     table = project.features_or_tables(features, list(items), progress)
     opening = project.sealed.open(run=run.name, reason=reason, commit=run.config["hashes"]["code"])
-    data = test_dataset(opening, table, run.classes, columns=features.columns)
+    data = test_dataset(
+        opening, table, run.classes, columns=features.columns, soft_labels=project.task.soft_labels
+    )
     p = run.classifier().predict_proba(data.X, data.columns)
     sealed = {row["id"]: row for row in opening.rows}
     answers = {id: {**row, **sealed[id]} for id, row in _answers(project, data.ids).items()}

@@ -226,7 +226,7 @@ def _on_corrected(
     y, targets = data.y.copy(), data.targets.copy()
     y[changed] = [data.classes.index(labels[i]) for i in changed]
     targets[changed] = np.eye(len(data.classes), dtype=np.float32)[y[changed]]
-    return _scores(replace(data, y=y, targets=targets), p, answers, seed)
+    return _scores(replace(data, y=y, soft=targets), p, answers, seed)
 
 
 def _apart(
