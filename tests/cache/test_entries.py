@@ -20,7 +20,8 @@ import pytest
 from earmark.cache import records
 from earmark.cache.entries import FeatureCache, default_cache_path
 from earmark.cache.fingerprint import fingerprint
-from earmark.cache.store import ENTRIES, is_busy
+from earmark.cache.records import Failure
+from earmark.cache.store import ENTRIES, FAILURES, is_busy
 from earmark.errors import CacheError
 
 CODE, OTHER_CODE = b"c" * 16, b"d" * 16
@@ -164,8 +165,9 @@ def test_a_damaged_entry_is_a_miss_logged_once_and_healed_by_the_next_put(
 def test_failures_are_kept_until_success_or_cleared(cache: FeatureCache) -> None:
     ids = contents(3)
     cache.fail(CODE, ids[0], "not audio: größe")
-    cache.fail_many([(CODE, ids[1], "too short"), (OTHER_CODE, ids[1], "too short")])
+    cache.fail_many([(code, ids[1], "too short", "TooShortError") for code in (CODE, OTHER_CODE)])
     assert cache.failure(CODE, ids[0]).error == "not audio: größe"
+    assert [failure.kind for failure in cache.failures(CODE, ids[:2])] == ["InputError", "TooShortError"]
     assert abs(cache.failure(CODE, ids[0]).time_s - time.time()) < 60
     assert [found is not None for found in cache.failures(CODE, ids)] == [True, True, False]
     cache.put_many([(CODE, ids[1], np.ones(1))])
@@ -174,6 +176,13 @@ def test_failures_are_kept_until_success_or_cleared(cache: FeatureCache) -> None
     assert cache.clear_failures(CODE) == 1
     assert cache.clear_failures() == 1
     assert cache.failures(OTHER_CODE, ids) == [None, None, None]
+
+
+def test_failures_of_earlier_versions_have_no_kind_of_their_own(cache: FeatureCache) -> None:
+    (identity,) = contents(1)
+    stored = b'{"error": "broken", "time_s": 1.5}'
+    cache.write(lambda transaction: transaction.put(FAILURES + CODE + identity, stored))
+    assert cache.failure(CODE, identity) == Failure("broken", 1.5, "InputError")
 
 
 def test_records_add_up_and_come_newest_first(cache: FeatureCache) -> None:

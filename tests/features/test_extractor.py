@@ -98,6 +98,7 @@ def test_a_broken_file_is_remembered_until_it_changes_or_is_retried(tones, cache
     assert not first.failures[0].remembered
     assert second.failures[0].remembered
     assert second.failures[0].error == first.failures[0].error
+    assert second.failures[0].kind == first.failures[0].kind == "DecodeError"
     assert not extractor.run(items, retry_failed=True).failures[0].remembered
     shutil.copy(tones[1].uri, text)
     repaired = extractor.run(items)

@@ -263,16 +263,18 @@ class FeatureCache:
         chosen = [record for record in known if group is None or record.group == group]
         return sorted(chosen, key=lambda record: record.first_used_s, reverse=True)
 
-    def fail(self, fingerprint: bytes, identity: bytes, error: str) -> None:
-        """Record that computing failed, so that it is not tried again until the code or the input changes."""
-        self.fail_many([(fingerprint, identity, error)])
+    def fail(self, fingerprint: bytes, identity: bytes, error: str, kind: str = "InputError") -> None:
+        """Record that computing failed with an error of class `kind`, so that it is not tried again until the code
+        or the input changes.
+        """
+        self.fail_many([(fingerprint, identity, error, kind)])
 
-    def fail_many(self, failures: Iterable[tuple[bytes, bytes, str]]) -> None:
-        """Record ``(fingerprint, identity, error)`` triples in one transaction."""
+    def fail_many(self, failures: Iterable[tuple[bytes, bytes, str, str]]) -> None:
+        """Record ``(fingerprint, identity, error, kind)`` tuples in one transaction."""
         now_s = time.time()
         pairs = [
-            (FAILURES + _key(code, content), records.pack_failure(error, now_s))
-            for code, content, error in failures
+            (FAILURES + _key(code, content), records.pack_failure(Failure(error, now_s, kind)))
+            for code, content, error, kind in failures
         ]
         if not pairs:
             return

@@ -93,10 +93,11 @@ class FingerprintRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """An item whose computation failed under one fingerprint: the message and the Unix time."""
+    """An item whose computation failed under one fingerprint: the message, the Unix time, the class of the error."""
 
     error: str
     time_s: float
+    kind: str = "InputError"  # of failures that were stored before their class was
 
 
 def describe(group: str, columns: Sequence[str], parts: Iterable[object], now_s: float) -> bytes:
@@ -163,8 +164,8 @@ def parse_record(digest: bytes, stored: Any, usage: Usage) -> FingerprintRecord:
         raise BadRecordError(f"unreadable record: {error}") from error
 
 
-def pack_failure(error: str, now_s: float) -> bytes:
-    return json.dumps({"error": error, "time_s": now_s}, ensure_ascii=False).encode()
+def pack_failure(failure: Failure) -> bytes:
+    return json.dumps(dataclasses.asdict(failure), ensure_ascii=False).encode()
 
 
 def parse_failure(stored: Any) -> Failure:

@@ -13,6 +13,7 @@ import numpy as np
 
 from earmark.cache.entries import FeatureCache
 from earmark.errors import UsageError, WorkerError
+from earmark.features.compute import ItemError
 from earmark.features.group import FeatureGroup
 from earmark.features.item import Item
 from earmark.features.plan import Plan
@@ -149,7 +150,7 @@ class _Run:
         self.seconds: dict[str, float] = {}
         self._bytes: dict[str, int] = {}
         self._pending: list[tuple[str, bytes, np.ndarray]] = []
-        self._failed: list[tuple[str, bytes, str]] = []
+        self._failed: list[tuple[str, bytes, ItemError]] = []
         self._uncommitted_s = 0.0
         self._reads: dict[str, set[str]] = {}
 
@@ -187,7 +188,7 @@ class _Run:
         for name, error in result.errors.items():
             self.plan.reject(index, name, error)
             if error.lasting:
-                self._failed.append((name, identity, error.message))
+                self._failed.append((name, identity, error))
         for name, seconds in result.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
             self._uncommitted_s += seconds
@@ -201,7 +202,10 @@ class _Run:
             digests = {name: fingerprint.digest for name, fingerprint in self.plan.fingerprints.items()}
             self.cache.put_many([(digests[name], identity, array) for name, identity, array in self._pending])
             self.cache.fail_many(
-                [(digests[name], identity, message) for name, identity, message in self._failed]
+                [
+                    (digests[name], identity, error.message, error.kind)
+                    for name, identity, error in self._failed
+                ]
             )
         self._pending.clear()
         self._failed.clear()

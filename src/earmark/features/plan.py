@@ -210,7 +210,8 @@ class Plan:
         known = self.cache.failures(digest, [identity for _, identity in missing])
         for (index, _), failure in zip(missing, known, strict=True):
             if failure is not None:
-                self.reject(index, group, ItemError(failure.error, "InputError", True), remembered=True)
+                error = ItemError(failure.error, failure.kind, lasting=True)
+                self.reject(index, group, error, remembered=True)
 
     def _first_of_content(self) -> dict[bytes, int]:
         first: dict[bytes, int] = {}

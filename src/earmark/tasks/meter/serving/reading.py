@@ -154,14 +154,11 @@ class Reader:
         return [outcomes[uri] for uri in order]
 
     def _extract(self, uris: Sequence[str]) -> None:
-        missing = [uri for uri in dict.fromkeys(uris) if uri not in self._known]
-        if missing:
-            self._learn(missing)
-
-    def _learn(self, uris: Sequence[str], *, retry_failed: bool = False) -> None:
-        table = Extractor(self.groups, self.cache, workers=self.workers).run(
-            [Item(uri, uri) for uri in uris], progress=self.progress, retry_failed=retry_failed
-        )
+        missing = [Item(uri, uri) for uri in dict.fromkeys(uris) if uri not in self._known]
+        if not missing:
+            return
+        extractor = Extractor(self.groups, self.cache, workers=self.workers)
+        table = extractor.run(missing, progress=self.progress)
         self._known |= {failure.uri: failure for failure in table.failures}
         self._known |= {uri: window_of(table, row, self.slots) for row, uri in enumerate(table.ids)}
 
@@ -173,16 +170,8 @@ class Reader:
         windows = tuple(self._known[uri] for uri in layout.uris)
         failures = [one for one in windows if isinstance(one, ItemFailure)]
         if len(failures) == len(windows):
-            return self._failure(layout.uri, failures[0])
+            return Failure(layout.uri, code_of(failures[0].kind), failures[0].error)
         return Reading(layout.uri, layout.starts_s, windows)
-
-    def _failure(self, uri: str, window: ItemFailure) -> Failure:
-        """Why there is no answer; the cache remembers the sentence of a failure, but not of what kind it was."""
-        if window.remembered:
-            self._learn([window.uri], retry_failed=True)
-            again = self._known[window.uri]
-            window = again if isinstance(again, ItemFailure) else window
-        return Failure(uri, code_of(window.kind), window.error)
 
 
 def _duration_s(uri: str) -> float:
