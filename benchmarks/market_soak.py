@@ -76,7 +76,8 @@ class Happened:
 
     @property
     def must_break(self) -> bool:
-        return self.kind in BREAKING or (self.kind in PAUSING and self.duration_s > STALE_S + 2)
+        """Between two ticks a book may grow stale and fresh again unseen: longer than a step, it cannot."""
+        return self.kind in BREAKING or (self.kind in PAUSING and self.duration_s > STALE_S + STEP_MS / 1_000)
 
     @property
     def until_ms(self) -> int:
