@@ -62,6 +62,7 @@ def examine(settings: EffectiveSettings) -> list[Check]:
         *_extras(),
         *_codecs(),
         *_storage(settings),
+        *_trackers(settings),
         *_machine(),
         *_environment(),
     ]
@@ -209,6 +210,19 @@ def _writable(name: str, folder: Path, otherwise: str, note: str | None = None) 
 def _existing(path: Path) -> Path:
     """The nearest folder of ``path`` that exists."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _trackers(settings: EffectiveSettings) -> Iterator[Check]:
+    """Trackers of beats in the slots of the task `meter`; their networks need weights that the user fetched."""
+    from earmark.tasks.meter.configured import project_slots
+
+    try:
+        found = project_slots(settings)
+    except EarmarkError as error:
+        yield Check("tracker", "slots", "broken", str(error))
+        return
+    for number, slot in enumerate(found, 1):
+        yield Check("tracker", f"slot {number}", slot.status, slot.reason or slot.name)
 
 
 def _machine() -> Iterator[Check]:

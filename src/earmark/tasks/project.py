@@ -53,7 +53,7 @@ class Project:
     """
 
     def __init__(self, task: Task, settings: EffectiveSettings, spelled: str | None = None) -> None:
-        self.task = task
+        self.task = task.configured(settings)
         self.spelled = spelled or task.name
         self.effective = settings
         self.settings = settings.settings

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
 
-__all__ = ["Section"]
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["Names", "Section"]
+
+
+def _split_commas(value: object) -> object:
+    """Read ``"a, b"`` as a list, since the environment and the command line know only text."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
 
 
 class Section(BaseModel):

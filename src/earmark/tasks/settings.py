@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from earmark.errors import UsageError
 from earmark.tasks.market.settings import MarketSettings
 from earmark.tasks.meter.settings import MeterSettings
-from earmark.tasks.section import Section
+from earmark.tasks.section import Names, Section
 
 __all__ = [
     "SETTINGS_FILE",
@@ -50,13 +50,6 @@ _ENVIRONMENT_PREFIX = "EARMARK_"
 _OTHER_VARIABLES = frozenset({"EARMARK_BEATNET", "EARMARK_BEAT_THIS", "EARMARK_DEBUG"})
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-
-def _split_commas(value: object) -> object:
-    """Read ``"a, b"`` as a list, since the environment and the command line know only text."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), Field(min_length=1)]
 Scalar = bool | int | float | str
 
 

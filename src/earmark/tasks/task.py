@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from earmark.inference.prediction import Failed, Prediction
     from earmark.inference.rules import RuleSet
     from earmark.tasks.project import Project
+    from earmark.tasks.settings import EffectiveSettings
     from earmark.training.runs import Run
 
 __all__ = [
@@ -358,6 +359,8 @@ class Task:
         Share of the training items, 0 to 1, that must have all features; `train` refuses below it.
     session_groups : callable, optional
         Of a series: groups that are cached by session, and the fingerprint of the code of each as it is now.
+    configure : callable, optional
+        ``configure(task, settings)`` gives the task as the settings of a project want it, with other features say.
     is_series : bool
         Its rows are a series through time in the feature store, not items of a manifest: no feature sets, and the
         verbs that read rows are commands of its own.
@@ -403,6 +406,7 @@ class Task:
     min_coverage: float = 0.0
     is_series: bool = False
     session_groups: Callable[[Project], Mapping[str, Fingerprint]] | None = None
+    configure: Callable[[Task, EffectiveSettings], Task] | None = None
 
     def __post_init__(self) -> None:
         if self.groups and not self.feature_sets:
@@ -421,6 +425,10 @@ class Task:
         if not self.default_features:
             object.__setattr__(self, "default_features", next(iter(self.feature_sets)))
         self.features(self.default_features)
+
+    def configured(self, settings: EffectiveSettings) -> Task:
+        """The task as the settings of a project want it."""
+        return self.configure(self, settings) if self.configure is not None else self
 
     def features(self, name: str | None = None) -> FeatureSet:
         """The feature set called `name`, or the default one."""

@@ -68,10 +68,14 @@ def extract(
     """
     from earmark.cli.output import complain_of, emit, note
     from earmark.cli.progress import progress
+    from earmark.tasks.meter.configured import absences
     from earmark.tasks.meter.extraction import chosen_items, chosen_phases, warm, write_matrix
 
     project = open_project(invocation, "meter", features=features)
-    wanted = chosen_phases(phases)
+    wanted = chosen_phases(phases, project.task.phases)
+    absent = absences(project.effective)
+    for reason in absent:
+        note(invocation, reason)
     limit = given["limit"] or None
     items = (
         project.items(sources)[:limit]
@@ -96,5 +100,6 @@ def extract(
         note(invocation, f"written: {path}")
     rows = [phase.to_row() for phase in done]
     document = {"items": len(items), "phases": rows, "failed": failures, "written": [str(p) for p in written]}
+    document["absent_trackers"] = list(absent)
     emit(invocation, rows, columns=COLUMNS, document=document)
     return 1 if failures else 0

@@ -1,6 +1,6 @@
 """`extract meter`: warm the cache phase by phase, so that one kind of work is in memory at a time.
 
-Phases and their order are `views.PHASES`; what is cached is skipped, so a run that was killed goes on where it was.
+Phases and their order are those of the task; what is cached is skipped, so a run that was killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -51,19 +51,21 @@ class PhaseDone:
         }
 
 
-def chosen_phases(names: Sequence[str]) -> dict[str, tuple[FeatureGroup, ...]]:
-    """Phases by name, in the order in which they build on each other; all of them for ``all`` or no name.
+def chosen_phases(
+    names: Sequence[str], phases: Mapping[str, Sequence[FeatureGroup]] = PHASES
+) -> dict[str, tuple[FeatureGroup, ...]]:
+    """Some of `phases` by name, in the order in which they build on each other; all of them for ``all`` or no name.
 
     Raises
     ------
     UsageError
         An unknown name.
     """
-    unknown = [name for name in names if name not in (*PHASES, "all")]
+    unknown = [name for name in names if name not in (*phases, "all")]
     if unknown:
-        raise UsageError(f"phase {unknown[0]!r} is not known; expected all or one of {', '.join(PHASES)}.")
+        raise UsageError(f"phase {unknown[0]!r} is not known; expected all or one of {', '.join(phases)}.")
     takes_all = not names or "all" in names
-    return {name: groups for name, groups in PHASES.items() if takes_all or name in names}
+    return {name: tuple(groups) for name, groups in phases.items() if takes_all or name in names}
 
 
 def chosen_items(

@@ -1,28 +1,45 @@
-"""The table `[meter]` of `earmark.toml`: how `earmark predict`, `stream` and `live` answer about meter."""
+"""The table `[meter]` of `earmark.toml`: which trackers feed the features, and how questions are answered."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from earmark.tasks.section import Section
+from earmark.tasks.section import Names, Section
 
 __all__ = ["MeterSettings"]
 
 
 class MeterSettings(Section):
-    """What is asked, and how often."""
+    """Who tracks beats, what is asked, and how often."""
+
+    trackers: Annotated[Names, Field(min_length=3, max_length=3)] = Field(
+        default=("dp", "beat_this", "bars"),
+        description="Trackers of beats in the three slots of the features; `absent` leaves one empty.",
+    )
+    beat_this: str | None = Field(
+        default=None, min_length=1, description="Checkpoint of Beat This!; default: EARMARK_BEAT_THIS."
+    )
+    beatnet: str | None = Field(
+        default=None, min_length=1, description="Weights file of BeatNet; default: EARMARK_BEATNET."
+    )
 
     run: str | None = Field(
         default=None,
         min_length=1,
         description="Run that answers; default: that of [predict], the promoted one, the newest, the shipped one.",
     )
-    warmup_seconds: float = Field(default=8, ge=2, description="Seconds that are heard before the first answer.")
+    warmup_seconds: float = Field(
+        default=8, ge=2, description="Seconds that are heard before the first answer."
+    )
     sliding_window_seconds: float = Field(
         default=30, ge=4, le=30, description="Seconds that an answer about a live signal looks back."
     )
     reanalysis_interval: float = Field(
-        default=2, ge=0.5, description="Seconds from answer to answer once a live signal has run for 10 s more."
+        default=2,
+        ge=0.5,
+        description="Seconds from answer to answer once a live signal has run for 10 s more.",
     )
     min_bpm: float = Field(default=40, gt=0, description="Slower estimates of the tempo are not believed.")
     max_bpm: float = Field(default=300, gt=0, description="Faster estimates of the tempo are not believed.")

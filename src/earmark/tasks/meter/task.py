@@ -21,6 +21,8 @@ from earmark.training.recipe import Recipe
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from earmark.tasks.settings import EffectiveSettings
+
 __all__ = ["task"]
 
 LEVEL = "meter.length.peak"
@@ -47,6 +49,13 @@ def make_demo(folder: Path) -> Path:
     from earmark.tasks.meter.scores.demo import make_demo as make
 
     return make(folder)
+
+
+def configured(task: Task, settings: EffectiveSettings) -> Task:
+    """The features of the project's trackers; see `earmark.tasks.meter.configured`."""
+    from earmark.tasks.meter.configured import configured as with_settings
+
+    return with_settings(task, settings)
 
 
 task = Task(
@@ -81,4 +90,5 @@ task = Task(
     demo=make_demo,
     phases=PHASES,
     min_coverage=0.95,
+    configure=configured,
 )

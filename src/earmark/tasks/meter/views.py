@@ -16,13 +16,14 @@ from earmark.tasks.meter.groups.beat import BEAT
 from earmark.tasks.meter.groups.division import DIVISION
 from earmark.tasks.meter.groups.evidence import EVIDENCE, LENGTH
 from earmark.tasks.meter.groups.signals import SIGNAL_GROUP, SIGNAL_RECORD
+from earmark.tasks.meter.groups.slots import Trackers, present, with_trackers
 from earmark.tasks.meter.groups.ssm import SSM
 from earmark.tasks.meter.groups.sync import SYNC
 from earmark.tasks.meter.groups.tempo import TEMPO
 from earmark.tasks.meter.trackers.bars import bars
 from earmark.tasks.meter.trackers.dp import dp
 
-__all__ = ["DEFAULT_VIEW", "PHASES", "VIEWS"]
+__all__ = ["DEFAULT_VIEW", "PHASES", "VIEWS", "phases_with", "views_with"]
 
 DEFAULT_VIEW = "grid"
 
@@ -86,3 +87,22 @@ PHASES: dict[str, tuple[FeatureGroup, ...]] = {
     "features": (AUDIO, SSM, BEAT, SYNC, DIVISION, BAR_GRID),
 }
 """What `extract` warms one after the other, so that one kind of work is in memory; later phases reuse earlier ones."""
+
+
+def views_with(trackers: Trackers) -> dict[str, FeatureSet]:
+    """The feature sets with other trackers in the slots; names of groups and columns stay."""
+    return {
+        name: replace(view, groups=tuple(_with(group, trackers) for group in view.groups))
+        for name, view in VIEWS.items()
+    }
+
+
+def phases_with(trackers: Trackers) -> dict[str, tuple[FeatureGroup, ...]]:
+    """The phases with other trackers in the slots, which are computed beside those that groups name themselves."""
+    phases = {name: tuple(_with(group, trackers) for group in groups) for name, groups in PHASES.items()}
+    own = {group.name: group for group in (*PHASES["beats"], *present(trackers))}
+    return {**phases, "beats": tuple(own.values())}
+
+
+def _with(group: FeatureGroup, trackers: Trackers) -> FeatureGroup:
+    return with_trackers(group, trackers) if "trackers" in group.parameters else group

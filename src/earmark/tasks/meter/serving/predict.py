@@ -17,11 +17,12 @@ from earmark.inference.inputs import expand_inputs
 from earmark.inference.prediction import Failed
 from earmark.tasks.meter.analysis.document import document
 from earmark.tasks.meter.analysis.recording import Analysis
+from earmark.tasks.meter.configured import project_slots
 from earmark.tasks.meter.serving.answers import answer
 from earmark.tasks.meter.serving.failures import NOT_FOUND, Failure
 from earmark.tasks.meter.serving.model import Answerer, answerer_for
 from earmark.tasks.meter.serving.reading import Reader, Reading, groups_to_read
-from earmark.tasks.meter.trackers.registry import Slot, slots
+from earmark.tasks.meter.trackers.registry import Slot
 from earmark.tasks.project import Project
 
 __all__ = ["Analyst", "analyst_for", "document_of"]
@@ -97,7 +98,8 @@ def analyst_for(
     project: Project, *, run: str | None = None, fallback: str | None = None, threshold: float | None = None
 ) -> Analyst:
     """What answers for a project; parameters and errors as in `answerer_for`."""
-    return Analyst(project, answerer_for(project, run=run, fallback=fallback, threshold=threshold), slots())
+    answerer = answerer_for(project, run=run, fallback=fallback, threshold=threshold)
+    return Analyst(project, answerer, project_slots(project.effective))
 
 
 def document_of(outcome: Outcome) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class Slot:
         """``ok`` or ``absent``."""
         return "ok" if self.group is not None else ABSENT
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether a tracker was asked for and is absent."""
+        return self.group is None and self.name != ABSENT
+
 
 def beats_of(clip: Clip, group: FeatureGroup | None) -> Beats:
     """Beats of a clip by a tracker, from the cache where the engine has them; none for an absent tracker."""
@@ -115,4 +120,7 @@ def _slot(name: str, environ: Mapping[str, str] | None) -> Slot:
 
 
 def _missing(name: str) -> str:
-    return f"tracker `{name}` is absent: it needs {_SOURCES[name]}. Set {CHECKPOINTS[name]} to its path."
+    return (
+        f"tracker `{name}` is absent: it needs {_SOURCES[name]}. Set meter.{name} in earmark.toml, or "
+        f"{CHECKPOINTS[name]}, to its path."
+    )
