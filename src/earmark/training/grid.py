@@ -24,8 +24,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earmark.errors import UsageError
+from earmark.errors import RunError, UsageError
 from earmark.models.constraints import check_parameters, closest
+from earmark.store.lock import alone
 from earmark.training.crossval import OnEvent, cross_validate
 from earmark.training.fit import final_length
 from earmark.training.folds import regrouped
@@ -116,6 +117,11 @@ class Search:
         _check_space(self.recipe, self.space)
 
     @property
+    def log_folder(self) -> Path:
+        """Where each point writes what happens in it."""
+        return self.journal.with_suffix(".logs")
+
+    @property
     def direction(self) -> Direction:
         """Which way the ranking metric is better."""
         return pick(self.metrics, self.rank_by).direction
@@ -132,6 +138,7 @@ class Search:
         limit: int | None = None,
         on_event: OnEvent | None = None,
         retry_pruned: bool = False,
+        threads: int | None = None,
     ) -> list[Point]:
         """Compute the points that are not done, journal each, and return `points`.
 
@@ -146,29 +153,37 @@ class Search:
             ...}``.
         retry_pruned : bool
             Compute points that were ended early again.
+        threads : int, optional
+            Of numeric libraries, per point; default the cores divided by the processes.
 
         Returns
         -------
         list of Point
+
+        Raises
+        ------
+        RunError
+            Another process is searching with this journal: it would compute the same points.
 
         Notes
         -----
         An interrupt (Ctrl-C) passes through; all points finished before it are in the journal.
         """
         settled = ("done",) if retry_pruned else ("done", "pruned")
-        todo = [point for point in self.points() if point.status not in settled][:limit]
-        dataset = self._dataset()
-        for done, point in enumerate(self._computed(todo, dataset, workers), start=1):
-            _append(self.journal, point)
-            if on_event is not None:
-                told = {
-                    "values": dict(point.values),
-                    "status": point.status,
-                    "score": point.score,
-                    "error": point.error,
-                }
-                on_event({"event": "point", "done": done, "total": len(todo)} | told)
+        with alone(self.journal.with_suffix(".lock"), self._busy):
+            todo = [point for point in self.points() if point.status not in settled][:limit]
+            for done, point in enumerate(self._computed(todo, self._dataset(), workers, threads), start=1):
+                _append(self.journal, point)
+                if on_event is not None:
+                    told = {name: getattr(point, name) for name in ("values", "status", "score", "error")}
+                    on_event({"event": "point", "done": done, "total": len(todo)} | told)
         return self.points()
+
+    def _busy(self, process: str) -> RunError:
+        return RunError(
+            f"Process {process} is searching with `{self.journal}`. Wait for it, or stop it and give this search more "
+            "points at a time."
+        )
 
     def summary(self) -> list[Point]:
         """Done points from best to worst; among equals the earlier in the grid."""
@@ -202,16 +217,22 @@ class Search:
             return self.dataset
         return regrouped(self.dataset, self.n_folds, seed=self.recipe.seed)
 
-    def _computed(self, todo: Sequence[Point], dataset: Dataset, workers: int) -> Iterator[Point]:
+    def _computed(
+        self, todo: Sequence[Point], dataset: Dataset, workers: int, threads: int | None
+    ) -> Iterator[Point]:
         """Points as they finish."""
         job = _Job(self.recipe, dataset, self.metrics, self.rank_by, self.journal, self.pruning)
         if workers <= 1 or len(todo) < 2:
-            yield from map(job.compute, todo)
+            from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+            with threadpool_limits(limits=threads):
+                yield from map(job.compute, todo)
             return
-        from joblib import Parallel, delayed
+        from joblib import Parallel, delayed, parallel_config
 
         jobs = (delayed(job.compute)(point) for point in todo)
-        yield from Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="all")(jobs)
+        with parallel_config(backend="loky", inner_max_num_threads=threads):
+            yield from Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="all")(jobs)
 
 
 def read_journal(path: str | Path) -> list[Point]:

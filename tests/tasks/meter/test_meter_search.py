@@ -9,10 +9,11 @@ from meter_projects import make_project
 
 from earmark.errors import UsageError
 from earmark.models.registry import make
-from earmark.tasks.meter.training.ablation import ablate
+from earmark.tasks.meter.training.ablation import Ablation, _parts
 from earmark.tasks.meter.training.search import MeterSearch, best_of_search
 from earmark.tasks.meter.training.settings import chosen_view, estimator_parameters, model_algorithm
 from earmark.tasks.meter.training.token_plans import TOKEN_PLANS
+from earmark.tasks.meter.views import VIEWS
 from earmark.tasks.verbs.train import TrainOptions
 from earmark.training.pruning import Pruning
 
@@ -76,9 +77,19 @@ def test_points_far_behind_are_ended_and_left_alone(project):
 
 
 def test_ablation_says_what_each_group_is_worth(project):
-    rows = list(ablate(project, TrainOptions(algorithms=("logistic",)), n_seeds=2))
+    rows = Ablation.open(project, TrainOptions(algorithms=("logistic",)), n_seeds=2).run()
     assert [row.left_out for row in rows] == ["none", "meter.plain", "meter.noise"]
     assert rows[1].delta < -0.1 and rows[1].n_columns == 2 and rows[0].delta == 0
+    drawn = Ablation.open(project, TrainOptions(algorithms=("xgboost",)), n_seeds=2)
+    assert [row.status for row in drawn.rows()] == ["TODO"] * 3 and len(drawn.search.points()) == 6
+
+
+def test_parts_of_an_ablation_are_groups_signals_and_steps():
+    parts = _parts(VIEWS["g1630"].columns, multi=True)
+    assert (
+        parts["meter.signals.autocorr"] == ("meter.signals.autocorr_*",) and len(parts) == 1 + 5 + 5 + 10 + 3
+    )
+    assert list(_parts(VIEWS["grid"].columns, multi=False)) == ["none"]
 
 
 def test_pruning_is_written_gap_and_epoch():

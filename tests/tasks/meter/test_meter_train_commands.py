@@ -10,6 +10,9 @@ from meter_projects import make_project
 
 from earmark.cli.main import main
 from earmark.tasks import registry
+from earmark.tasks.meter.training.settings import estimator_parameters, seed_of
+from earmark.training.recipe import Recipe
+from earmark.training.runs import load_run
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +74,66 @@ def test_grid_from_dry_run_to_finale(earmark):
     assert "Forgotten: 4" in earmark(*base, "--reset")[2]
 
 
+def test_rows_of_a_training_are_chosen_recorded_and_found_again(earmark, folder):
+    base = ("train", "meter", "--model", "logistic", "--format", "json")
+    code, out, err = earmark(
+        *base, "--kfold", "4", "--balance-source", "--limit", "30", "--extract", "--save"
+    )
+    assert code == 0, err
+    (row,) = json.loads(out)["runs"]
+    run = load_run(row["run"], root=folder / "runs")
+    assert "-test-logistic" in run.name and run.config["folds"] == 4 and run.config["rows"] == 30
+    assert run.config["settings"]["rows"] == {"limit": 30, "n_folds": 4, "balance_sources": True}
+    code, out, err = earmark("evaluate", "meter", "--run", "best", "--format", "json", "--no-controls")
+    assert code == 0 and json.loads(out)["run"] == run.name and json.loads(out)["n"] == 30, err
+    code, out, err = earmark(*base, "--no-extra-data")
+    assert code == 0 and json.loads(out)["runs"][0]["run"] != run.name
+
+
+def test_seeds_of_an_ensemble_reach_its_members():
+    recipe = Recipe("ensemble", params={**estimator_parameters("ensemble", {}), **seed_of("ensemble", 7)})
+    assert [member.make(("3", "4")).estimator.get_params()["seed"] for member in recipe.members()] == [7, 7]
+
+
+def test_an_ablation_is_a_search_that_goes_on(earmark):
+    base = ("grid", "meter", "--model", "logistic", "--ablate", "--format", "json")
+    rows = json.loads(earmark(*base, "--dry-run")[1])["rows"]
+    assert [row["status"] for row in rows] == ["TODO"] * 3
+    code, out, err = earmark(*base, "--multi")
+    assert code == 0, err
+    rows = {row["left_out"]: row for row in json.loads(out)["rows"]}
+    assert list(rows) == ["none", "meter.plain", "meter.noise"]  # both together would be everything
+    assert rows["meter.plain"]["delta"] < -0.1 and rows["none"]["delta"] == 0
+    code, _, err = earmark(*base)
+    assert code == 0 and "[1/" not in err
+    assert json.loads(earmark("train", "meter", "--model", "logistic", "--ablate", "--format", "json")[1])[
+        "rows"
+    ]
+    assert "Forgotten: 3" in earmark(*base, "--reset")[2]
+
+
+def test_what_happens_in_points_is_shown_while_they_are_computed(earmark):
+    base = ("grid", "meter", "--model", "logistic", "--set", "strength=0.3,3.0", "--no-finale")
+    code, _, err = earmark(*base, "--stream-train", "--threads-per-run", "1", "--parallel-runs", "2")
+    assert code == 0 and err.count("fold-0: ") == 2 == err.count("DONE"), err
+    earmark(*base, "--reset")
+
+
+def test_every_experiment_is_a_line(earmark, folder):
+    lines = [json.loads(line) for line in (folder / "runs/meter/experiments.jsonl").read_text().splitlines()]
+    assert {"train", "grid", "ablate", "evaluate"} <= {line["kind"] for line in lines}
+    assert all(len(line["hash"]) == 16 and line["data"]["items"] and line["command"] for line in lines)
+    assert not any("test" in line["results"].get("split", "") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("train", "meter", "--model", "nonsense"), "no estimator"),
         (("train", "meter", "--hidden", "64"), "xgboost has no hidden"),
-        (("train", "meter", "--kfold", "7"), "3 folds were prepared"),
+        (("train", "meter", "--kfold", "1"), "n_folds is 1"),
+        (("train", "meter", "--limit", "1"), "two folds or more"),
+        (("grid", "meter", "--multi"), "Add --ablate"),
         (("grid", "meter", "--model", "forest"), "no grid for random_forest"),
         (("grid", "meter", "--model", "logistic", "--prune", "x"), "GAP or GAP,EPOCH"),
         (("evaluate", "meter", "--meter", "6", "--no-controls"), "meter is '6'"),

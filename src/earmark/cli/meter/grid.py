@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from earmark.cli.meter.train import model_options
+from earmark.cli.meter.train import model_options, row_options
 from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
     from earmark.tasks.meter.training.search import MeterSearch, Row
+    from earmark.tasks.project import Project
+    from earmark.tasks.verbs.train import TrainOptions
 
 __all__ = ["grid"]
 
@@ -26,6 +29,7 @@ _WORDS = {"done": "DONE", "failed": "FAIL", "pruned": "PRUNE"}
     help="boosting (no torch), mlp, ftt, hybrid, forest, logistic.",
 )
 @model_options
+@row_options
 @click.option(
     "--features", "--view", "--views", "views", metavar="A,B", help="Feature sets to search over, too."
 )
@@ -41,6 +45,18 @@ _WORDS = {"done": "DONE", "failed": "FAIL", "pruned": "PRUNE"}
 @click.option(
     "--parallel-runs", type=click.IntRange(min=1), default=1, help="Points at a time, a process each."
 )
+@click.option(
+    "--threads-per-run",
+    type=click.IntRange(min=1),
+    help="Threads of a point's numeric libraries (default: the cores divided by --parallel-runs).",
+)
+@click.option("--stream-train", is_flag=True, help="Show what happens in the points while they are computed.")
+@click.option(
+    "--epoch-tick",
+    type=click.IntRange(min=1),
+    default=10,
+    help="With --stream-train: epochs between lines (10).",
+)
 @click.option("--prune", metavar="GAP[,EPOCH]", help="End points that lie more than GAP hundredths behind.")
 @click.option(
     "--prune-max-start", type=click.IntRange(min=1), default=60, help="Latest first epoch to compare."
@@ -53,6 +69,14 @@ _WORDS = {"done": "DONE", "failed": "FAIL", "pruned": "PRUNE"}
 @click.option("--seeds", type=click.IntRange(min=1), default=5, help="Seeds of the finale.")
 @click.option("--no-finale", is_flag=True, help="Stop after the points.")
 @click.option("--keep-top", type=click.IntRange(min=0), default=2, help="Finalists whose runs stay; 0: all.")
+@click.option(
+    "--ablate",
+    is_flag=True,
+    help="Instead: leave out one group or signal at a time; --seeds fits of each (5).",
+)
+@click.option(
+    "--multi", is_flag=True, help="With --ablate: pairs of groups, and what was left out together before."
+)
 @click.option("--promote", is_flag=True, help="Let predictions use the winner, unless it is clearly worse.")
 @click.option("--seed", type=click.IntRange(min=0), help="First seed (42).")
 @click.pass_obj
@@ -68,12 +92,18 @@ def grid(invocation: Invocation, /, **given: Any) -> int:
       earmark grid meter --dry-run
       earmark grid meter --model mlp --prune 3 --parallel-runs 2
       earmark grid meter --views g1467,g1630 --set max_depth=4,6
+      earmark grid meter --ablate --views g1630 --seeds 5
       earmark grid meter --summary
     """
     from earmark.cli.options import open_project
     from earmark.cli.output import note
+    from earmark.errors import UsageError
 
     project = open_project(invocation, "meter", seed=given["seed"])
+    if given["ablate"]:
+        return _ablate(invocation, project, given)
+    if given["multi"]:
+        raise UsageError("--multi says what --ablate leaves out, which was not given. Add --ablate.")
     search = _search(project, given)
     if given["reset"] or given["reset_runs"]:
         note(invocation, f"Forgotten: {search.reset(with_runs=given['reset_runs'])} points.")
@@ -91,16 +121,38 @@ def grid(invocation: Invocation, /, **given: Any) -> int:
     return 1 if failed else 0
 
 
-def _search(project: Any, given: Mapping[str, Any]) -> MeterSearch:
-    from earmark.cli.grid import parse_space
+def _ablate(invocation: Invocation, project: Project, given: Mapping[str, Any]) -> int:
+    """The ablation of one view; values of --set hold throughout."""
+    from earmark.cli.meter.train import show_ablation
+    from earmark.errors import UsageError
+
+    if given["views"] and "," in given["views"]:
+        raise UsageError(f"--views {given['views']}: an ablation takes one view apart. Name one.")
+    options = _options(project, given, view=given["views"], assignments=given["values"])
+    return show_ablation(
+        invocation, project, options, {**given, "reset": given["reset"] or given["reset_runs"]}
+    )
+
+
+def _options(
+    project: Project, given: Mapping[str, Any], *, view: str | None = None, assignments: tuple[str, ...] = ()
+) -> TrainOptions:
+    """What stays equal at all points."""
     from earmark.cli.meter.train import train_options
-    from earmark.tasks.meter.training.search import MeterSearch
     from earmark.tasks.meter.training.settings import model_algorithm
+
+    named = {"no_mert": False, "mert_only": False, "no_beat_features": False, "view": view}
+    algorithm = model_algorithm(given["model"])
+    return train_options(project, algorithm, {**given, **named, "assignments": assignments})
+
+
+def _search(project: Project, given: Mapping[str, Any]) -> MeterSearch:
+    from earmark.cli.grid import parse_space
+    from earmark.tasks.meter.training.search import MeterSearch
     from earmark.training.pruning import Pruning
 
-    algorithm = model_algorithm(given["model"])
-    switches = {"no_mert": False, "mert_only": False, "no_beat_features": False}
-    options = train_options(project, algorithm, {**given, **switches, "view": None, "assignments": ()})
+    options = _options(project, given)
+    (algorithm,) = options.algorithms or ()
     pruning = None
     if given["prune"]:
         limits = {"max_start": given["prune_max_start"], "min_folds": given["prune_min_folds"]}
@@ -128,17 +180,40 @@ def _compute(invocation: Invocation, search: MeterSearch, given: Mapping[str, An
         score = f"{search.metric} {event['score']:.4f}" if event["status"] == "done" else event["error"]
         note(invocation, f"[{ended}/{len(rows)}] {_WORDS[event['status']]} {values}: {score}")
 
-    search.run(
-        workers=given["parallel_runs"],
-        limit=given["limit"],
-        retry_pruned=given["retry_pruned"],
-        on_point=tell,
-    )
+    with _streaming(invocation, search, given):
+        search.run(
+            workers=given["parallel_runs"],
+            limit=given["limit"],
+            retry_pruned=given["retry_pruned"],
+            threads=given["threads_per_run"],
+            on_point=tell,
+        )
+
+
+@contextmanager
+def _streaming(invocation: Invocation, search: MeterSearch, given: Mapping[str, Any]) -> Iterator[None]:
+    """Lines of epochs and folds while the points are computed, where they were asked for."""
+    from earmark.cli.meter.train import epoch_line
+    from earmark.cli.output import note
+    from earmark.training.point_logs import followed
+
+    names = {row.point.key: ", ".join(f"{k} {v}" for k, v in row.values.items()) for row in search.rows()}
+
+    def tell(key: str, event: Mapping[str, Any]) -> None:
+        line = epoch_line(event, given["epoch_tick"])
+        if line:
+            note(invocation, f"  {names.get(key, key)}: {line}")
+
+    with ExitStack() as stack:
+        for one in search.searches.values() if given["stream_train"] else ():
+            stack.enter_context(followed(one.log_folder, tell))
+        yield
 
 
 def _finale(invocation: Invocation, search: MeterSearch, given: Mapping[str, Any]) -> None:
     from earmark.cli.output import emit, note
     from earmark.evaluation.metrics import METRICS
+    from earmark.tasks.meter.experiments import note_experiment
 
     finalists = search.finale(top=given["final_top"], n_seeds=given["seeds"], keep_top=given["keep_top"])
     rows = [
@@ -151,6 +226,7 @@ def _finale(invocation: Invocation, search: MeterSearch, given: Mapping[str, Any
         invocation,
         f"Winner: {winner.name}, {search.metric} {finalists[0].mean:.4f} +- {finalists[0].spread:.4f}",
     )
+    note_experiment(search.project, "grid", document, [run for one in finalists for run in one.runs])
     if given["promote"]:
         from earmark.tasks.verbs.promote import promote
 

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from earmark.tasks.verbs.train import TrainOptions
     from earmark.training.runs import Run
 
-__all__ = ["MODEL_OPTIONS", "train"]
+__all__ = [
+    "MODEL_OPTIONS",
+    "ROW_OPTIONS",
+    "model_options",
+    "row_options",
+    "show_ablation",
+    "train",
+    "train_options",
+]
 
 _TOKEN_SPLITS = ("uniform", "semantic", "v2", "v3", "v4", "semantic_v2", "semantic_v3", "semantic_v4")
 
@@ -55,6 +63,34 @@ def model_options(function: Any) -> Any:
     return function
 
 
+ROW_OPTIONS = (
+    click.option(
+        "--extra-data/--no-extra-data",
+        default=True,
+        help="Train on WIKIMETER beside the other data sets (default), or without it.",
+    ),
+    click.option(
+        "--kfold",
+        type=click.IntRange(min=0),
+        default=0,
+        help="So many folds, drawn anew for this training; 0: those that were prepared.",
+    ),
+    click.option(
+        "--balance-source",
+        is_flag=True,
+        help="Let all sources of a class count the same, so that the source says less of the class.",
+    ),
+)
+"""Which rows train, which the search has, too."""
+
+
+def row_options(function: Any) -> Any:
+    """All of `ROW_OPTIONS`."""
+    for option in reversed(ROW_OPTIONS):
+        function = option(function)
+    return function
+
+
 @command("train")
 @click.option(
     "--model",
@@ -68,14 +104,34 @@ def model_options(function: Any) -> Any:
 @click.option("--mert-only", is_flag=True, help="MERT alone: mert1536.")
 @click.option("--no-beat-features", is_flag=True, help="Without beats and signals: a1449.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any parameter of the model.")
-@click.option("--kfold", type=click.IntRange(min=0), default=0, help="Folds; 0: those that were prepared.")
+@row_options
+@click.option(
+    "--limit",
+    "n_rows",
+    type=click.IntRange(min=0),
+    default=0,
+    help="So many rows, classes in proportion, for a trial whose run is named test-...; 0: all.",
+)
+@click.option(
+    "--extract", "warms", is_flag=True, help="Fill the cache phase by phase first, as `extract` does."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu"]),
+    help="Where networks train: the CPU, on which they repeat bit for bit.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of everything that is drawn (42).")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, help="Train so many seeds, show mean and spread."
 )
 @click.option("--workers", "-w", type=click.IntRange(min=1), help="Processes for features that are missing.")
 @click.option("--log-every", type=click.IntRange(min=1), default=10, help="Epochs between lines.")
-@click.option("--ablate", is_flag=True, help="Leave out one group at a time; show what each is worth.")
+@click.option(
+    "--ablate", is_flag=True, help="Leave out one group or signal at a time; show what each is worth."
+)
+@click.option(
+    "--save", is_flag=True, help="Let `best`, which `evaluate meter` takes, be the best of these runs."
+)
 @click.option("--promote", is_flag=True, help="Let predictions use the best run, unless it is clearly worse.")
 @click.option("--force", is_flag=True, help="Train also where an equal run exists.")
 @click.option("--resume/--no-resume", default=True, help="Go on with an interrupted training, or start anew.")
@@ -95,14 +151,18 @@ def train(invocation: Invocation, /, **given: Any) -> int:
     """
     from earmark.cli.options import open_project
     from earmark.cli.output import emit, note
+    from earmark.tasks.meter.experiments import note_experiment
+    from earmark.tasks.meter.training.search import keep_as_best
     from earmark.tasks.meter.training.settings import model_algorithm, seed_summary
+    from earmark.training.runs import best_run
 
     project = open_project(invocation, "meter", seed=given["seed"], workers=given["workers"])
-    _require_folds(project, given["kfold"])
     algorithm = model_algorithm(given["model"])
     options = train_options(project, algorithm, given)
+    if given["warms"]:
+        _warm(invocation, project, given)
     if given["ablate"]:
-        return _ablate(invocation, project, options, given["seeds"])
+        return show_ablation(invocation, project, options, given)
     runs = _trained(invocation, project, options, algorithm, given)
     metric = options.metric or project.task.metric
     rows = [_row(run, metric) for run in runs]
@@ -110,7 +170,11 @@ def train(invocation: Invocation, /, **given: Any) -> int:
     if len(runs) > 1:
         mean, spread = seed_summary([row[metric] for row in rows])
         note(invocation, f"{metric} over {len(runs)} seeds: {mean:.4f} +- {spread:.4f}")
-    best = max(runs, key=lambda run: run.metrics[metric]["value"] or 0.0)
+    best = best_run(runs, metric)
+    note_experiment(project, "train", {"metric": metric, "runs": rows}, runs)
+    if given["save"]:
+        keep_as_best(project, best)
+        note(invocation, f"`best` is {best.name}.")
     if given["promote"]:
         from earmark.tasks.verbs.promote import promote
 
@@ -124,7 +188,9 @@ def train(invocation: Invocation, /, **given: Any) -> int:
 def train_options(project: Project, algorithm: str, given: dict[str, Any]) -> TrainOptions:
     """The generic verb's options for those of this command."""
     from earmark.cli.train import parse_parameters
+    from earmark.tasks.meter.extraction import ADDED_SET
     from earmark.tasks.meter.training.settings import chosen_view, estimator_parameters
+    from earmark.tasks.verbs.rows import RowChoice
     from earmark.tasks.verbs.train import TrainOptions
 
     named = dict(given)
@@ -146,17 +212,30 @@ def train_options(project: Project, algorithm: str, given: dict[str, Any]) -> Tr
         parameters={algorithm: parameters},
         resume=given.get("resume", True),
         force=given.get("force", False),
+        rows=RowChoice(
+            left_out={} if given["extra_data"] else {"dataset": (ADDED_SET,)},
+            limit=given.get("n_rows", 0),
+            n_folds=given["kfold"],
+            balance_sources=given["balance_source"],
+        ),
     )
 
 
-def _require_folds(project: Project, asked: int) -> None:
-    from earmark.errors import UsageError
+def _warm(invocation: Invocation, project: Project, given: Mapping[str, Any]) -> None:
+    """What is missing of the training rows, one kind of work at a time."""
+    from earmark.cli.output import complain_of, note
+    from earmark.cli.progress import progress
+    from earmark.tasks.meter.extraction import chosen_items, chosen_phases, warm
 
-    prepared = project.splits.policy.n_folds
-    if asked not in (0, prepared):
-        raise UsageError(
-            f"--kfold {asked}: {prepared} folds were prepared, and scores on others could not be compared. Divide "
-            f"anew: earmark prepare meter ... --folds {asked}"
+    items = chosen_items(project, "tuning", extra_data=given["extra_data"])
+    with progress(invocation) as tell:
+        done = warm(project, items, chosen_phases(()), workers=given["workers"], progress=tell)
+    for name, error in {failure.id: failure.error for phase in done for failure in phase.failures}.items():
+        complain_of(name, error)
+    for phase in done:
+        note(
+            invocation,
+            f"{phase.after.phase}: {phase.after.cached}/{phase.after.items}, {phase.computed} computed",
         )
 
 
@@ -186,11 +265,19 @@ def _trained(
 
 
 def _line(invocation: Invocation, event: Mapping[str, Any], every: int) -> None:
-    """An epoch in one line, every so many epochs; epochs of members of an ensemble alike."""
     from earmark.cli.output import note
 
+    line = epoch_line(event, every)
+    if line:
+        note(invocation, line)
+
+
+def epoch_line(event: Mapping[str, Any], every: int) -> str:
+    """A score, or every so many epochs an epoch, in one line; ``""`` of anything else."""
+    if event["event"] == "score":
+        return f"{event['stage']}: {event['score']:.4f}"
     if event["event"] != "epoch" or (int(event["epoch"]) + 1) % every:
-        return
+        return ""
     shown = {
         "training_accuracy": "train",
         "validation_balanced_accuracy": "val balanced",
@@ -198,7 +285,7 @@ def _line(invocation: Invocation, event: Mapping[str, Any], every: int) -> None:
         "validation_loss": "val loss",
     }
     scores = ", ".join(f"{label} {event[name]:.3f}" for name, label in shown.items() if name in event)
-    note(invocation, f"{event['stage']} epoch {int(event['epoch']) + 1}: {scores}")
+    return f"{event['stage']} epoch {int(event['epoch']) + 1}: {scores}"
 
 
 def _row(run: Run, metric: str) -> dict[str, Any]:
@@ -211,10 +298,28 @@ def _seed(run: Run) -> int:
     return int(recipe["params"].get("seed", recipe["seed"]))
 
 
-def _ablate(invocation: Invocation, project: Project, options: TrainOptions, n_seeds: int) -> int:
-    from earmark.cli.output import emit
-    from earmark.tasks.meter.training.ablation import ablate
+def show_ablation(
+    invocation: Invocation, project: Project, options: TrainOptions, given: Mapping[str, Any]
+) -> int:
+    """Compute an ablation, or with --dry-run and --summary show what is known of it, with --reset forget it."""
+    from earmark.cli.output import emit, note
+    from earmark.tasks.meter.experiments import note_experiment
+    from earmark.tasks.meter.training.ablation import Ablation
 
-    rows = [row.to_json() for row in ablate(project, options, n_seeds=n_seeds)]
-    emit(invocation, rows, document={"task": "meter", "rows": rows})
-    return 0
+    ablation = Ablation.open(project, options, n_seeds=given["seeds"], multi=given.get("multi", False))
+    if given.get("reset"):
+        note(invocation, f"Forgotten: {ablation.search.reset()} points.")
+        return 0
+
+    def tell(event: Mapping[str, Any]) -> None:
+        score = event["error"] or f"{event['score']:.4f}"
+        note(invocation, f"[{event['done']}/{event['total']}] {dict(event['values'])}: {score}")
+
+    is_shown = bool(given.get("dry_run") or given.get("summary"))
+    workers, threads = given.get("parallel_runs", 1), given.get("threads_per_run")
+    found = ablation.rows() if is_shown else ablation.run(workers=workers, threads=threads, on_event=tell)
+    rows = [row.to_json() for row in found]
+    emit(invocation, rows, document={"task": "meter", "metric": ablation.search.rank_by, "rows": rows})
+    if not is_shown:
+        note_experiment(project, "ablate", {"metric": ablation.search.rank_by, "rows": rows}, ())
+    return 1 if any(row.status == "FAIL" for row in found) else 0

@@ -36,6 +36,7 @@ from earmark.tasks.project import Project
 from earmark.tasks.task import AnalysisRequest
 from earmark.tasks.verbs.analyses import require_analyses, run_analysis
 from earmark.tasks.verbs.label_issues import review_labels
+from earmark.tasks.verbs.rows import rows_of_run
 from earmark.tasks.verbs.train import baseline_runs
 from earmark.training.runs import Run, list_runs, runs_on_same_rows
 
@@ -126,7 +127,7 @@ def evaluate(
     extras = extras or Extras()
     _require_possible(project, split, extras)
     features = project.task.features(run.config["settings"]["features"])
-    dataset, table = project.training_data(features, progress)
+    dataset, table = rows_of_run(project, run, progress)
     auxiliary = _auxiliary(project, run, features, progress)
     _require_same_data(run, dataset, auxiliary)
     scored = _scored(project, run, split, dataset, table, reason, progress)
@@ -152,7 +153,7 @@ def scored_rows(
     """
     _require_possible(project, split, Extras())
     features = project.task.features(run.config["settings"]["features"])
-    dataset, table = project.training_data(features, progress)
+    dataset, table = rows_of_run(project, run, progress)
     _require_same_data(run, dataset, _auxiliary(project, run, features, progress))
     return _scored(project, run, split, dataset, table, reason, progress)
 

@@ -46,7 +46,7 @@ def open_search(
     options = replace(options or TrainOptions(), algorithms=(algorithm,))
     (recipe,) = recipes_of(project, options)
     features = chosen_features(project, options)
-    dataset, _ = project.training_data(features)
+    dataset = options.rows.apply(project, project.training_data(features)[0])
     journal = project.runs_folder / project.task.name / ".grid" / f"{recipe.algorithm}-{features.name}.jsonl"
     metric = chosen_metric(project, options)
     return Search(

@@ -15,6 +15,7 @@ from earmark.features.sets import FeatureSet
 from earmark.models.registry import canonical_name, estimator_class, make
 from earmark.tasks.probe import feature_probe
 from earmark.tasks.project import Project
+from earmark.tasks.verbs.rows import RowChoice
 from earmark.training.crossval import Event, OnEvent
 from earmark.training.recipe import Recipe
 from earmark.training.runs import Run, best_run
@@ -57,6 +58,7 @@ class TrainOptions:
     """Parameters of `Preprocess` that replace the recipe's."""
     balance: str | None = None
     """``none`` or ``weights`` instead of the recipe's class weights."""
+    rows: RowChoice = field(default_factory=RowChoice)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def train(
     _refuse_pseudo(project, options)
     dataset, _ = project.training_data(chosen, progress)
     _refuse_thin(project, chosen, dataset)
+    dataset = options.rows.apply(project, dataset)
     _refuse_too_little(project, dataset)
     recipes, unmapped = recipes_of(project, options), project.needs_mapping(chosen)
     _refuse_unmapped(chosen, recipes, unmapped)
@@ -238,7 +241,9 @@ class _Job:
                 "metric": self.metric,
                 "seed": project.settings.seed,
                 "probe": feature_probe(self.features),
+                **({"rows": rows} if (rows := options.rows.to_settings()) else {}),
             },
+            slug=f"test {recipe.algorithm}" if options.rows.limit else None,
             resume=options.resume,
             reuse=not options.force,
             on_event=self._teller(recipe),

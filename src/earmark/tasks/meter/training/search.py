@@ -24,7 +24,7 @@ from earmark.training.pruning import Pruning
 from earmark.training.ranking import ranked
 from earmark.training.runs import Run, load_run
 
-__all__ = ["GRIDS", "MeterSearch", "Row", "best_of_search"]
+__all__ = ["GRIDS", "MeterSearch", "Row", "best_of_search", "keep_as_best"]
 
 GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "residual_mlp": {
@@ -127,6 +127,7 @@ class MeterSearch:
         workers: int = 1,
         limit: int | None = None,
         retry_pruned: bool = False,
+        threads: int | None = None,
         on_point: Callable[[str, Mapping[str, Any]], None] | None = None,
     ) -> None:
         """Compute what is not done; `on_point` hears of each point that ends, with its view."""
@@ -140,6 +141,7 @@ class MeterSearch:
                 workers=workers,
                 limit=left,
                 retry_pruned=retry_pruned,
+                threads=threads,
                 on_event=None if on_point is None else lambda event, view=view: on_point(view, event),  # type: ignore[misc]
             )
             left = None if left is None else left - min(left, todo)
@@ -148,14 +150,15 @@ class MeterSearch:
         """Forget points and their logs, and with them the finale's choice; the finale's runs as well if asked."""
         held = sum(search.reset() for search in self.searches.values())
         for search in self.searches.values():
-            shutil.rmtree(search.journal.with_suffix(".logs"), ignore_errors=True)
-        if with_runs and self._best_file.exists():
-            record = json.loads(self._best_file.read_text(encoding="utf-8"))
+            shutil.rmtree(search.log_folder, ignore_errors=True)
+        best_file = _best_file(self.project)
+        if with_runs and best_file.exists():
+            record = json.loads(best_file.read_text(encoding="utf-8"))
             used = {entry["run"] for entry in history(self.project.runs_folder, self.project.task.name)}
             for name in record["runs"]:
                 if name not in used:
                     shutil.rmtree(self._runs / name, ignore_errors=True)
-        self._best_file.unlink(missing_ok=True)
+        best_file.unlink(missing_ok=True)
         return held
 
     def finale(
@@ -190,7 +193,16 @@ class MeterSearch:
             metric=self.metric,
             direction=METRICS[self.metric].direction,
         )
-        self._write_best(finalists)
+        winner = finalists[0]
+        keep_as_best(
+            self.project,
+            winner.best_run(METRICS[self.metric].direction),
+            values=dict(winner.values),
+            metric=self.metric,
+            mean=winner.mean,
+            spread=winner.spread,
+            runs=[run.name for one in finalists for run in one.runs],
+        )
         used = [entry["run"] for entry in history(self.project.runs_folder, self.project.task.name)]
         remove_others(finalists, keep_top, used)
         return finalists
@@ -216,36 +228,32 @@ class MeterSearch:
             balance=weights or self.options.balance,
         )
 
-    def _write_best(self, finalists: Sequence[Finalist]) -> None:
-        winner = finalists[0]
-        record = {
-            "run": winner.best_run(METRICS[self.metric].direction).name,
-            "values": dict(winner.values),
-            "metric": self.metric,
-            "mean": winner.mean,
-            "spread": winner.spread,
-            "runs": [run.name for one in finalists for run in one.runs],
-        }
-        write_bytes_atomic(self._best_file, (json.dumps(record, indent=1) + "\n").encode())
-
     @property
     def _runs(self) -> Path:
         return self.project.runs_folder / self.project.task.name
 
-    @property
-    def _best_file(self) -> Path:
-        return self._runs / ".grid" / _BEST_FILE
+
+def keep_as_best(project: Project, run: Run, **found: Any) -> None:
+    """Let ``best`` be this run; `found` is recorded beside it."""
+    record = {"run": run.name, "runs": [run.name], **found}
+    path = _best_file(project)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _best_file(project: Project) -> Path:
+    return project.runs_folder / project.task.name / ".grid" / _BEST_FILE
 
 
 def best_of_search(project: Project) -> Run | None:
-    """The winner of the last finale: what the name ``best`` stands for; None where there was none.
+    """What the name ``best`` stands for: the last that was kept, by a finale or by a training; None without any.
 
     Raises
     ------
     RunError
         The record of it cannot be read, or its run is gone.
     """
-    path = project.runs_folder / project.task.name / ".grid" / _BEST_FILE
+    path = _best_file(project)
     if not path.exists():
         return None
     try:
