@@ -109,6 +109,40 @@ def decode(source: Source, *, sample_rate: int) -> Clip:
     return Clip(samples, sample_rate, uri=name)
 
 
+def decode_into(sink: BinaryIO, source: Source, *, sample_rate: int) -> int:
+    """Write the samples of `decode`, bit for bit, as raw float32, without ever holding all of them.
+
+    Returns
+    -------
+    int
+        Number of samples written.
+
+    Raises
+    ------
+    DecodeError
+        As `decode`; what was written by then is no recording.
+    """
+    import soxr
+
+    name = _name_of(source)
+    n_written = 0
+
+    def write(block: NDArray[np.float32]) -> None:
+        nonlocal n_written
+        sink.write(np.ascontiguousarray(block).data)
+        n_written += len(block)
+
+    with _opened(source, name) as file, _reading(file, name) as (source_rate, blocks):
+        stream = soxr.ResampleStream(source_rate, sample_rate, 1, dtype="float32", quality="HQ")
+        for block in blocks:
+            write(block if source_rate == sample_rate else stream.resample_chunk(block))
+        if source_rate != sample_rate:
+            write(stream.resample_chunk(np.empty(0, dtype=np.float32), last=True))
+    if not n_written:
+        raise _error(name, "holds no samples", "Expected at least one sample of audio")
+    return n_written
+
+
 def probe(source: Source) -> AudioInfo:
     """Length, rate, channels and codec of a file, from its header.
 
@@ -220,6 +254,32 @@ def _decode_soundfile(file: BinaryIO, name: str, sample_rate: int, container: st
     if container in ("flac", "mp3") and n_read < promised:
         raise _cut(name, f"its header promises {promised:,} frames and {n_read:,} are there")
     return samples
+
+
+@contextmanager
+def _reading(file: BinaryIO, name: str) -> Iterator[tuple[int, Blocks]]:
+    """Source rate and checked mono blocks of an open file."""
+    container = _examine(file, name)
+    if container in AV_CONTAINERS:
+        with _av_container(file, name) as opened:
+            track = opened.streams.audio[0]
+            rate = _source_rate(track, name)
+            yield rate, _checked(_gathered(_av_frames(opened, track, name, rate)), name, rate)
+        return
+    with quiet_stderr(), _sound_file(file, name) as sound:
+        blocks = _checked(_soundfile_blocks(sound), name, sound.samplerate)
+        is_counted = container in ("flac", "mp3")
+        yield sound.samplerate, _complete(blocks, sound.frames, name) if is_counted else blocks
+
+
+def _complete(blocks: Blocks, promised: int, name: str) -> Blocks:
+    """The blocks; an error at their end if they are fewer frames than the header promises."""
+    n_read = 0
+    for block in blocks:
+        n_read += len(block)
+        yield block
+    if n_read < promised:
+        raise _cut(name, f"its header promises {promised:,} frames and {n_read:,} are there")
 
 
 def _soundfile_blocks(sound: Any) -> Blocks:

@@ -14,7 +14,7 @@ from pathlib import Path
 from earmark.audio.clip import Clip
 from earmark.errors import TooShortError
 
-__all__ = ["Span", "cut", "fragment", "split_fragment"]
+__all__ = ["Span", "cut", "fragment", "samples_of", "split_fragment"]
 
 _FRAGMENT = re.compile(r"#t=(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)$")
 
@@ -62,10 +62,16 @@ def cut(clip: Clip, span: Span | None) -> Clip:
     """
     if span is None:
         return clip
-    first, end = (round(edge * clip.sample_rate) for edge in (span.start_s, span.end_s))
-    if first >= len(clip.samples):
+    first, end = samples_of(span, len(clip.samples), clip.sample_rate, clip.uri)
+    return Clip(clip.samples[first:end], clip.sample_rate, f"{clip.uri}{span}" if clip.uri else None)
+
+
+def samples_of(span: Span, n_samples: int, sample_rate: int, uri: str | None) -> tuple[int, int]:
+    """First sample of a part, and the one behind its last, in a recording of `n_samples`; errors as of `cut`."""
+    first, end = (round(edge * sample_rate) for edge in (span.start_s, span.end_s))
+    if first >= n_samples:
         raise TooShortError(
-            f"{clip.uri or 'the clip'} ends at {clip.duration_s:.1f} s, before {span} begins. "
+            f"{uri or 'the clip'} ends at {n_samples / sample_rate:.1f} s, before {span} begins. "
             "Name a part of it, or the whole recording."
         )
-    return Clip(clip.samples[first:end], clip.sample_rate, f"{clip.uri}{span}" if clip.uri else None)
+    return first, min(end, n_samples)

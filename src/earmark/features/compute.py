@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from earmark.audio.clip import Clip
-from earmark.audio.decode import decode
+from earmark.audio.decode import decode, probe
 from earmark.audio.fragment import cut, split_fragment
+from earmark.audio.spool import SPOOL_S, Spool, spool
 from earmark.cache.data_files import exempt
 from earmark.errors import EarmarkError, InputError
 from earmark.features.group import FeatureGroup
@@ -85,7 +86,7 @@ def _hand_in(clip: Clip, groups: Sequence[FeatureGroup], given: Mapping[str, np.
                 reused.hand_in(clip, given[name])
 
 
-_last_recording: list[tuple[object, Clip]] = []
+_last_recording: list[tuple[object, Clip | Spool]] = []
 
 
 def _decoded(uri: str, rate: int) -> Clip:
@@ -95,12 +96,13 @@ def _decoded(uri: str, rate: int) -> Clip:
         _last_recording.clear()
         return decode(uri, sample_rate=rate)
     key = _version(recording, rate)
-    clip = next((clip for known, clip in _last_recording if key is not None and known == key), None)
-    if clip is None:
-        _last_recording.clear()  # before decoding: two long recordings need not fit into memory
-        clip = decode(recording, sample_rate=rate)
-        _last_recording.append((key, clip))
-    return cut(clip, span)
+    held = next((held for known, held in _last_recording if key is not None and known == key), None)
+    if held is None:
+        _last_recording.clear()  # before decoding: two recordings need not fit into memory
+        is_long = key is not None and probe(recording).duration_s > SPOOL_S
+        held = (spool if is_long else decode)(recording, sample_rate=rate)
+        _last_recording.append((key, held))
+    return held.cut(span) if isinstance(held, Spool) else cut(held, span)
 
 
 def _version(recording: str, rate: int) -> tuple[object, ...] | None:
