@@ -57,7 +57,8 @@ def extract(
 
     What is cached is skipped: a run that was stopped goes on where it was, and after an edit only what depends on the
     edited code is computed. The table says of each phase how many items have all its features; LOW is 95 % or less.
-    The exit code is 1 if an item failed.
+    Files in SOURCES are read in the windows in which `earmark predict meter` hears them. The exit code is 1 if an item
+    failed.
 
     \b
     Examples:
@@ -69,7 +70,7 @@ def extract(
     from earmark.cli.output import complain_of, emit, note
     from earmark.cli.progress import progress
     from earmark.tasks.meter.configured import absences
-    from earmark.tasks.meter.extraction import chosen_items, chosen_phases, warm, write_matrix
+    from earmark.tasks.meter.extraction import chosen_items, chosen_phases, warm, windows_of, write_matrix
 
     project = open_project(invocation, "meter", features=features)
     wanted = chosen_phases(phases, project.task.phases)
@@ -78,7 +79,7 @@ def extract(
         note(invocation, reason)
     limit = given["limit"] or None
     items = (
-        project.items(sources)[:limit]
+        windows_of(project, sources, limit)
         if sources
         else chosen_items(project, part, extra_data=given["extra_data"], limit=limit)
     )

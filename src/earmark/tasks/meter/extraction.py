@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from earmark.errors import UsageError
+from earmark.errors import DecodeError, UsageError
 from earmark.features.group import FeatureGroup
 from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
 from earmark.features.table import ItemFailure
+from earmark.tasks.meter.serving.reading import first_layout
 from earmark.tasks.meter.views import PHASES
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.coverage import PhaseCoverage, coverage
 
-__all__ = ["PARTS", "PhaseDone", "chosen_items", "chosen_phases", "stratified", "warm"]
+__all__ = ["PARTS", "PhaseDone", "chosen_items", "chosen_phases", "stratified", "warm", "windows_of"]
 
 PARTS = ("train", "val", "test", "tuning", "all")
 """`tuning` is train and val; where a data set names no val part, val are the items of fold 0."""
@@ -93,6 +94,25 @@ def chosen_items(
         rows = rows.filter(pl.col("dataset") != ADDED_SET)
     ids = stratified(rows["id"].to_list(), rows["label"].to_list(), limit, seed)
     return list(project.manifest.subset(ids)) if ids else []
+
+
+def windows_of(project: Project, sources: Sequence[str], limit: int | None = None) -> list[Item]:
+    """The windows in which `predict meter` hears files and folders, at most `limit` recordings of them.
+
+    A file that cannot be opened is one item, which fails with its reason when it is computed.
+
+    Raises
+    ------
+    UsageError
+        A source leads nowhere, or none holds audio.
+    """
+    recordings = project.items(sources)[:limit]
+    layouts = [first_layout(item.uri) for item in recordings]
+    return [
+        Item(uri, uri)
+        for item, layout in zip(recordings, layouts, strict=True)
+        for uri in ((item.uri,) if isinstance(layout, DecodeError) else layout.uris)
+    ]
 
 
 def stratified(

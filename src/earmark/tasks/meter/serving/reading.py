@@ -29,7 +29,7 @@ from earmark.tasks.meter.serving.windows import Layout, planned, settled
 from earmark.tasks.meter.trackers.registry import Slot
 from earmark.tasks.meter.trackers.rows import Beats
 
-__all__ = ["Reader", "Reading", "WindowRows", "groups_to_read", "read_clips", "window_of"]
+__all__ = ["Reader", "Reading", "WindowRows", "first_layout", "groups_to_read", "read_clips", "window_of"]
 
 Array = NDArray[np.float32]
 
@@ -140,10 +140,11 @@ class Reader:
         layouts: dict[str, Layout] = {}
         order = list(uris)
         for uri in dict.fromkeys(order):
-            try:
-                layouts[uri] = planned(uri, _duration_s(uri))
-            except DecodeError as problem:
-                outcomes[uri] = Failure.of(uri, problem)
+            layout = first_layout(uri)
+            if isinstance(layout, DecodeError):
+                outcomes[uri] = Failure.of(uri, layout)
+            else:
+                layouts[uri] = layout
         for _ in range(MAX_ROUNDS):
             self._extract([uri for layout in layouts.values() for uri in layout.uris])
             renewed = {uri: settled(layout, self._lengths(layout)) for uri, layout in layouts.items()}
@@ -174,7 +175,11 @@ class Reader:
         return Reading(layout.uri, layout.starts_s, windows)
 
 
-def _duration_s(uri: str) -> float:
+def first_layout(uri: str) -> Layout | DecodeError:
+    """Windows by the length that a file's header gives, or why it cannot be opened."""
     recording, part = split_fragment(uri)
-    duration_s = probe(recording).duration_s
-    return duration_s if part is None else min(duration_s, part.end_s) - part.start_s
+    try:
+        duration_s = probe(recording).duration_s
+    except DecodeError as problem:
+        return problem
+    return planned(uri, duration_s if part is None else min(duration_s, part.end_s) - part.start_s)
