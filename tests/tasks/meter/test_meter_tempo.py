@@ -21,7 +21,8 @@ bpm_values = st.floats(40, 300)
         ([(120.0, 0.9), (240.0, 0.7)], 120.0),  # halved: above 1.4 of it
         ([(70.0, 0.9), (140.0, 0.5)], 140.0),  # below 80, and an estimate speaks for the double
         ([(70.0, 0.9)], 70.0),  # below 80, but nothing does
-        ([(70.0, 0.9), (200.0, 0.5)], (0.9 * 70 + 0.5 * 50) / 1.4),  # 200 is no 140 by 15 %
+        ([(70.0, 0.9), (200.0, 0.5)], 70.0),  # 200 is no 140 by 15 %, and 50 is another level than 70
+        ([(300.0, 0.9), (99.4, 0.8), (99.4, 0.7)], 150.0),  # thirds do not pull
         ([(210.0, 0.9)], 105.0),  # above 200, and the half is in 80 to 180
         ([(400.0, 0.9)], 400.0),  # the half is neither likely nor supported
         ([(120.0, 0.0), (90.0, 0.3)], 90.0),  # no confidence, no say

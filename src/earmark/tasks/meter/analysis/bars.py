@@ -13,16 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.tasks.meter.division import division
-from earmark.tasks.meter.grouping import accents, bar_accents
+from earmark.tasks.meter.grouping import accents, bar_accents, grouping
 from earmark.tasks.meter.intervals import beats_bpm, modal_spacing
 from earmark.tasks.meter.trackers.rows import Beats
 
-__all__ = ["Bars", "counted_in"]
+__all__ = ["FAST_PULSE_BPM", "Bars", "counted_in"]
 
 Float64 = NDArray[np.float64]
 
 _SPACINGS_OF = {"3": (3, 6, 2), "4": (4, 2, 8, 12), "5": (5, 10), "7": (7, 14), "9": (9, 3), "11": (11,)}
 """Bars in beats that agree with a class: tracked at another level, or 6/8 in two."""
+
+
+FAST_PULSE_BPM = 200.0
+"""Above it the beats that are counted are eighths."""
+
+_BARS_OF_THIRDS = (6, 12)
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,17 @@ class Bars:
 
     @cached_property
     def is_compound(self) -> bool:
-        """Whether beats divide into three."""
-        return division(self.beats.times_s, self.onset_times_s).is_compound
+        """Whether beats divide into three, or are themselves thirds: fast, and accented by threes in 6 or 12."""
+        return division(self.beats.times_s, self.onset_times_s).is_compound or self._counts_thirds
+
+    @cached_property
+    def _counts_thirds(self) -> bool:
+        n_beats = self.beats_per_bar
+        if n_beats not in _BARS_OF_THIRDS or self.pulse_bpm <= FAST_PULSE_BPM:
+            return False
+        heard = self.accents_of(n_beats)
+        found = grouping(heard) if heard is not None else None
+        return found is not None and found.is_measured and set(found.groups) == {3}
 
     @cached_property
     def beats_per_bar(self) -> int | None:

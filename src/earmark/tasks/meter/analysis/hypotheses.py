@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from earmark.tasks.meter.analysis.bars import Bars
+from earmark.tasks.meter.analysis.bars import FAST_PULSE_BPM, Bars
 from earmark.tasks.meter.grouping import grouping
 from earmark.tasks.meter.signatures import grouping_by_rule
 
@@ -20,8 +20,6 @@ __all__ = ["MAX_HYPOTHESES", "Hypotheses", "Hypothesis", "hypotheses", "signatur
 MAX_HYPOTHESES = 5
 MIN_PROBABILITY = 0.01
 MIN_SHARE_OF_BEST = 0.1
-FAST_PULSE_BPM = 200.0
-"""Above it the counted pulse of five and seven is written in eighths."""
 
 _COMPOUND = {"3": (6, 8), "4": (12, 8)}
 _IN_EIGHTHS = ("9", "11")

@@ -22,7 +22,7 @@ SAME_OCTAVE = (0.7, 1.4)
 SLOW_BPM, FAST_BPM = 80.0, 200.0
 HALF_BPM = (80.0, 180.0)
 SUPPORT = 0.15
-"""How near, as a share, an estimate must lie to speak for another octave."""
+"""How near, as a share, an estimate must lie to speak for a tempo."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ def consensus(candidates: Iterable[Candidate]) -> Tempo:
     """The confidence-weighted mean, in the octave of the most confident estimate, moved out of unlikely octaves.
 
     A mean below 80 BPM is doubled where an estimate lies within 15 % of the double; one above 200 BPM is halved where
-    an estimate lies within 15 % of the half, or the half lies in 80 to 180. The confidence is 1 less five times the
-    weighted standard deviation in shares of the mean.
+    an estimate lies within 15 % of the half, or the half lies in 80 to 180. An estimate that no octave brings within
+    15 % of the most confident hears another level, thirds say: it takes no part in the mean, only in the confidence,
+    which is 1 less five times the weighted standard deviation in shares of the mean.
 
     Examples
     --------
@@ -77,7 +78,8 @@ def consensus(candidates: Iterable[Candidate]) -> Tempo:
     leader = max(heard, key=lambda one: one.confidence).bpm
     bpm = np.array([_in_octave_of(leader, one.bpm) for one in heard])
     weights = np.array([one.confidence for one in heard])
-    mean = float(np.average(bpm, weights=weights))
+    agree = np.abs(bpm - leader) <= SUPPORT * leader
+    mean = float(np.average(bpm[agree], weights=weights[agree]))
     deviation = float(np.sqrt(np.average((bpm - mean) ** 2, weights=weights)))
     return Tempo(_likely_octave(mean, [one.bpm for one in heard]), max(0.0, 1.0 - 5.0 * deviation / mean))
 
