@@ -169,7 +169,9 @@ def promote_command(invocation: Invocation, run: str, reason: str, force: bool, 
         "low": None if gap is None else gap.low,
         "high": None if gap is None else gap.high,
     }
-    emit(invocation, [row], document=row)
+    emit(invocation, [row], document={**row, "losses": list(promotion.losses)})
+    for loss in promotion.losses:
+        note(invocation, f"warning: {loss}")
     if promotion.before is not None and gap is None:
         note(invocation, "Their rows or folds differ: the two runs could not be compared.")
 

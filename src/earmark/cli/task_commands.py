@@ -43,6 +43,7 @@ TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("store validate", "meter"): _METER + "validate:validate",
     ("train", "meter"): _METER + "train:train",
     ("grid", "meter"): _METER + "grid:grid",
+    ("thresholds", "meter"): _METER + "thresholds:thresholds",
     ("evaluate", "meter"): _METER + "evaluate:evaluate",
     ("extract", "meter"): _METER + "extract:extract",
     ("predict", "meter"): _METER + "predict:predict",

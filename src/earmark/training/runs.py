@@ -53,7 +53,6 @@ from earmark.training.ranking import better, ranked
 if TYPE_CHECKING:
     import polars as pl
 
-    from earmark.models.classifier import Classifier
     from earmark.models.sequence.classifier import SequenceClassifier
 
 __all__ = [
@@ -157,10 +156,12 @@ class Run:
         return found
 
     def classifier(self) -> Any:
-        """The final model: a `Classifier`, of a series a `SequenceClassifier`."""
-        from earmark.models.classifier import Classifier
+        """The final model: a `Classifier` or, of runs that were joined, what offers the same; of a series a
+        `SequenceClassifier`.
+        """
+        from earmark.training.joined import load_classifier
 
-        return self.series_classifier() if self.is_series else Classifier.load(self.path)
+        return self.series_classifier() if self.is_series else load_classifier(self.path)
 
     def series_classifier(self) -> SequenceClassifier:
         """The final model, of a run on windows of a series."""
@@ -180,12 +181,12 @@ class Run:
             )
         return pl.read_parquet(self.path / f"{name}.parquet")
 
-    def fold_classifiers(self) -> dict[int, Classifier]:
+    def fold_classifiers(self) -> dict[int, Any]:
         """Fold -> the classifier that did not see it."""
-        from earmark.models.classifier import Classifier
+        from earmark.training.joined import load_classifier
 
         folders = sorted((self.path / "folds").glob("*"), key=lambda folder: int(folder.name))
-        return {int(folder.name): Classifier.load(folder) for folder in folders}
+        return {int(folder.name): load_classifier(folder) for folder in folders}
 
     def out_of_fold(self) -> pl.DataFrame:
         """Columns id, group, fold, label (class index), source, ``probability_<class>``; rows in the dataset's

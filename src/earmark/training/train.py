@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from earmark.data.dataset import Dataset
 
-__all__ = ["Trained", "train"]
+__all__ = ["Trained", "out_of_fold_table", "scores_of", "train"]
 
 
 @dataclass(frozen=True)
@@ -238,30 +238,24 @@ class _Training:
         ).run
 
     def _write(self, scored: _Scored, seconds: float) -> Run:
-        scores, other = self._scores(self.dataset, scored.probabilities), self.auxiliary
-        beside = None if other is None or scored.auxiliary is None else self._scores(other, scored.auxiliary)
+        scores, other = scores_of(self.metrics, self.dataset, scored.probabilities), self.auxiliary
+        beside = (
+            None
+            if other is None or scored.auxiliary is None
+            else scores_of(self.metrics, other, scored.auxiliary)
+        )
         with RunWriter(self.root, self.task, self.slug or _slug(self.recipe)) as writer:
             scored.final.save(writer.path)
             for name, classifier in scored.fold_classifiers.items():
                 classifier.save(writer.path / "folds" / str(name))
-            writer.write_out_of_fold(_table(self.dataset, scored.probabilities))
+            writer.write_out_of_fold(out_of_fold_table(self.dataset, scored.probabilities))
             if other is not None and scored.auxiliary is not None:
-                writer.write_auxiliary_out_of_fold(_table(other, scored.auxiliary))
+                writer.write_auxiliary_out_of_fold(out_of_fold_table(other, scored.auxiliary))
             lines = scored.lines + _score_lines(scores, np.unique(self.dataset.folds).tolist())
             writer.write_metrics(scores, lines, auxiliary=beside)
             writer.write_config(self._config(scored.notes, seconds))
         assert writer.run is not None
         return writer.run
-
-    def _scores(self, data: Dataset, probabilities: Floats) -> dict[str, dict[str, Any]]:
-        y, fold, scores = data.y, data.folds, {}
-        for name, metric in self.metrics.items():
-            of_folds = [
-                _finite(metric.function(y[fold == f], probabilities[fold == f])) for f in np.unique(fold)
-            ]
-            value = _finite(metric.function(y, probabilities))
-            scores[name] = {"value": value, "direction": metric.direction, "folds": of_folds}
-        return scores
 
     def _config(self, notes: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         data = self.dataset
@@ -287,6 +281,16 @@ class _Training:
             "versions": self.recipe.versions(),
             "settings": dict(self.settings),
         }
+
+
+def scores_of(metrics: Metrics, data: Dataset, probabilities: Floats) -> dict[str, dict[str, Any]]:
+    """What `RunWriter.write_metrics` takes: of all rows and of each fold's, None where a score is undefined."""
+    y, fold, scores = data.y, data.folds, {}
+    for name, metric in metrics.items():
+        of_folds = [_finite(metric.function(y[fold == f], probabilities[fold == f])) for f in np.unique(fold)]
+        value = _finite(metric.function(y, probabilities))
+        scores[name] = {"value": value, "direction": metric.direction, "folds": of_folds}
+    return scores
 
 
 def _slug(recipe: Recipe) -> str:
@@ -327,7 +331,8 @@ def _score_lines(scores: Mapping[str, Mapping[str, Any]], folds: Sequence[int]) 
     ]
 
 
-def _table(dataset: Dataset, probabilities: Floats) -> pl.DataFrame:
+def out_of_fold_table(dataset: Dataset, probabilities: Floats) -> pl.DataFrame:
+    """What `RunWriter.write_out_of_fold` takes."""
     import polars as pl
 
     columns: dict[str, Any] = {

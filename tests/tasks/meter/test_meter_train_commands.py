@@ -41,10 +41,28 @@ def test_train_evaluate_and_keep_a_record(earmark, folder):
     (row,) = json.loads(out)["runs"]
     assert row["balanced_accuracy"] > 0.7 and "earmark runs promote" in err
     path = folder / "predictions.csv"
-    code, out, err = earmark("evaluate", "meter", "--quick", "--ci", "--confusion", "--dump-preds", str(path))
+    code, out, err = earmark(
+        "evaluate",
+        "meter",
+        "--quick",
+        "--ci",
+        "--confusion",
+        "--leave-source-out",
+        "--plot",
+        "--dump-preds",
+        str(path),
+    )
     assert code == 0, err
-    for words in ("original labels", "majority", "svm_mfcc", "By class", "By style", "True class by answer"):
+    titles = (
+        "By class",
+        "By style",
+        "True class by answer",
+        "Accuracy of the most confident",
+        "Source left out",
+    )
+    for words in ("original labels", "majority", "svm_mfcc", *titles):
         assert words in out, words
+    assert len(list((folder / "runs" / "meter" / row["run"] / "figures").glob("*.png"))) == 3
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert {row["predicted"] for row in rows} <= {"3", "4"} and all(row["label"] in "34" for row in rows)
     code, out, err = earmark("evaluate", "meter", "--split", "test", "--limit", "0", "--save")
@@ -119,11 +137,41 @@ def test_what_happens_in_points_is_shown_while_they_are_computed(earmark):
     earmark(*base, "--reset")
 
 
+def test_runs_of_different_views_are_joined(earmark, folder):
+    def trained(view):
+        out = earmark("train", "meter", "--model", "logistic", "--view", view, "--format", "json")[1]
+        return json.loads(out)["runs"][0]["run"]
+
+    first, second = trained("both"), trained("noise")
+    base = ("thresholds", "meter", "--ensemble", first, second, "--format", "json")
+    code, out, err = earmark(*base, "--dry-run")
+    assert code == 0 and json.loads(out)["run"] is None, err
+    code, out, err = earmark(*base, "--weights", "per-class")
+    document = json.loads(out)
+    assert code == 0 and {len(kind["weights"]) for kind in document["kinds"].values()} == {2}, err
+    assert json.loads(earmark(*base, "--weights", "per-class")[1])["run"] == document["run"]
+    scores = [kind["scores"]["balanced_accuracy"]["value"] for kind in document["kinds"].values()]
+    assert max(scores) > scores[0] + 0.1  # a member that guesses gets little weight
+    code, out, err = earmark("evaluate", "meter", "--run", document["run"], "--format", "json", "--report")
+    assert code == 0, err
+    assert json.loads(out)["original"]["balanced_accuracy"]["value"] == pytest.approx(
+        document["kinds"]["per-class"]["scores"]["balanced_accuracy"]["value"], abs=1e-6
+    )
+    code, _, err = earmark("evaluate", "meter", "--run", document["run"], "--split", "test", "--no-controls")
+    assert code == 0, err
+    assert earmark("thresholds", "meter", document["run"], "--coverage", "0.9")[0] == 0
+    assert document["run"] in earmark("runs", "list", "meter")[1]
+    assert earmark("runs", "show", document["run"])[0] == 0
+    assert earmark("runs", "compare", document["run"], first)[0] == 0
+    assert earmark("runs", "promote", document["run"])[0] == 0
+
+
 def test_every_experiment_is_a_line(earmark, folder):
     lines = [json.loads(line) for line in (folder / "runs/meter/experiments.jsonl").read_text().splitlines()]
     assert {"train", "grid", "ablate", "evaluate"} <= {line["kind"] for line in lines}
     assert all(len(line["hash"]) == 16 and line["data"]["items"] and line["command"] for line in lines)
-    assert not any("test" in line["results"].get("split", "") for line in lines)
+    of_test = [line["results"] for line in lines if line["results"].get("split") == "test"]
+    assert of_test and all(set(found) == {"split", "n"} for found in of_test)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +182,8 @@ def test_every_experiment_is_a_line(earmark, folder):
         (("train", "meter", "--kfold", "1"), "n_folds is 1"),
         (("train", "meter", "--limit", "1"), "two folds or more"),
         (("grid", "meter", "--multi"), "Add --ablate"),
+        (("thresholds", "meter", "--weights", "global"), "--ensemble"),
+        (("thresholds", "meter", "--ensemble", "latest"), "two to four different runs"),
         (("grid", "meter", "--model", "forest"), "no grid for random_forest"),
         (("grid", "meter", "--model", "logistic", "--prune", "x"), "GAP or GAP,EPOCH"),
         (("evaluate", "meter", "--meter", "6", "--no-controls"), "meter is '6'"),

@@ -13,6 +13,7 @@ from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
     from earmark.tasks.meter.evaluation.evaluate import MeterEvaluation
+    from earmark.tasks.meter.evaluation.left_out_sources import LeftOut
     from earmark.tasks.meter.evaluation.scores import MeterScores
     from earmark.tasks.project import Project
     from earmark.training.runs import Run
@@ -42,6 +43,19 @@ __all__ = ["evaluate"]
 @click.option("--remap/--no-remap", default=True, help="Show the accuracy inside each set's classes, too.")
 @click.option(
     "--controls/--no-controls", default=True, help="Score majority, rules and timbre alone beside it."
+)
+@click.option(
+    "--leave-source-out",
+    is_flag=True,
+    help="Fit the model again without each source in turn, and score it on that source; with --report always.",
+)
+@click.option(
+    "--plot",
+    is_flag=True,
+    help="Draw what the features of each class look like, which say the same, and what a transformer attends to.",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), default=200, help="With --plot: rows of a class at most (200)."
 )
 @click.option(
     "--dump-preds",
@@ -87,6 +101,12 @@ def evaluate(invocation: Invocation, /, **given: Any) -> int:
     with progress(invocation) as tell:
         evaluation = evaluate_meter(project, run, _options(given), progress=tell, **reason)
     _show(invocation, evaluation, given)
+    _remember(project, evaluation)
+    if given["plot"]:
+        from earmark.tasks.meter.evaluation.figures import draw
+
+        for path in draw(project, run, run.path / "figures", n_samples=given["samples"]):
+            note(invocation, f"Figure: {path}")
     if given["dump_preds"] is not None:
         _dump(invocation, evaluation, given["dump_preds"])
     if given["report"]:
@@ -144,6 +164,7 @@ def _options(given: Mapping[str, Any]) -> Any:
         meter=given["meter"],
         datasets=given["datasets"],
         controls=given["controls"],
+        leave_sources_out=(given["leave_source_out"] or given["report"]) and given["split"] != "test",
     )
 
 
@@ -175,6 +196,13 @@ def _show(invocation: Invocation, evaluation: MeterEvaluation, given: Mapping[st
             emit(
                 invocation, [_row(name, scores, given) for name, scores in parts.items()], title=f"\nBy {cut}"
             )
+    emit(invocation, [_coverage_row(evaluation.scores)], title="\nAccuracy of the most confident")
+    if evaluation.left_out:
+        emit(
+            invocation,
+            [_left_out_row(one, given["ci"]) for one in evaluation.left_out],
+            title="\nSource left out",
+        )
     if given["confusion"]:
         emit(invocation, _confusion_rows(evaluation.scores), title="\nTrue class by answer")
 
@@ -191,6 +219,33 @@ def _row(name: str, scores: MeterScores, given: Mapping[str, Any]) -> dict[str, 
     }
     more = {"remapped": _shown(scores.remapped.share, False)} if given["remap"] else {}
     return {**row, **more, "ece": scores.ece, "brier": scores.brier}
+
+
+def _coverage_row(scores: MeterScores) -> dict[str, Any]:
+    return {f"{share:.0%}": f"{right:.3f}" for share, right in scores.coverage.items()}
+
+
+def _left_out_row(one: LeftOut, with_bounds: bool) -> dict[str, Any]:
+    """Accuracy and balanced accuracy of a source's rows, where it was known to the training and where it was not."""
+    nothing = "-"
+    return {
+        "source": one.source,
+        "of": one.n,
+        "known": _shown(one.known, with_bounds),
+        "left out": nothing if one.unknown is None else _shown(one.unknown, with_bounds),
+        "known balanced": f"{one.known_balanced:.3f}",
+        "left out balanced": nothing if one.unknown_balanced is None else f"{one.unknown_balanced:.3f}",
+    }
+
+
+def _remember(project: Project, evaluation: MeterEvaluation) -> None:
+    """A line in the log of experiments; of the sealed test without its scores."""
+    from earmark.tasks.meter.experiments import note_experiment
+
+    found: dict[str, Any] = {"split": evaluation.split, "n": len(evaluation.data)}
+    if evaluation.split != "test":
+        found |= {"original": evaluation.scores.to_json()}
+    note_experiment(project, "evaluate", found, [evaluation.run])
 
 
 def _shown(interval: Any, with_bounds: bool) -> str:

@@ -19,17 +19,24 @@ from earmark.training.production import PRODUCTION, history, production_run
 from earmark.training.production import promote as point_to
 from earmark.training.runs import Run, load_run
 
-__all__ = ["Promotion", "difference", "promote"]
+__all__ = ["MAX_LOST", "Promotion", "difference", "promote"]
+
+MAX_LOST = 3
+"""Items of a class that may be lost without a word."""
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """The run in use now, the one before (None: none), and how they differ (None: not comparable)."""
+    """The run in use now, the one before (None: none), and how they differ (None: not comparable).
+
+    ``losses`` are sentences about classes, and about the total, of which fewer items are right than before.
+    """
 
     run: Run
     before: Run | None
     metric: str
     difference: Difference | None
+    losses: tuple[str, ...] = ()
 
 
 def promote(
@@ -72,7 +79,8 @@ def promote(
             f"[{gap.low:+.3f}, {gap.high:+.3f}]. Keep that one, or give --force."
         )
     point_to(root, run, reason=reason)
-    return Promotion(run, before, metric, gap)
+    losses = _losses(run, before) if before is not None and gap is not None else ()
+    return Promotion(run, before, metric, gap, losses)
 
 
 def difference(first: Run, second: Run, metric: str) -> Difference | None:
@@ -105,6 +113,27 @@ def _difference_on_test_part(first: Run, second: Run, metric: str) -> Difference
     blocks = time_blocks(a["timestamp"].to_numpy(), int(first.config["data"]["source"]["interval_ms"]))
     p, q = a.select(columns).to_numpy(), b.select(columns).to_numpy()
     return paired_difference(METRICS[metric], a["label"].to_numpy(), p, q, blocks)
+
+
+def _losses(run: Run, before: Run) -> tuple[str, ...]:
+    """Where fewer items are right than by the run before: in total, and more than `MAX_LOST` of a class."""
+    now, then = _right(run), _right(before)
+    of_class = [
+        f"{name}: {then[name]} -> {now[name]} right"
+        for name in run.classes
+        if then[name] - now[name] > MAX_LOST
+    ]
+    before_all, now_all = sum(then.values()), sum(now.values())
+    total = [f"in total: {before_all} -> {now_all} right"] if now_all < before_all else []
+    return tuple(total + of_class)
+
+
+def _right(run: Run) -> dict[str, int]:
+    """Items of each class that are right, out of fold, of a series in its test part."""
+    table = run.part("test") if run.is_series else run.out_of_fold()
+    answers = table.select([f"probability_{name}" for name in run.classes]).to_numpy().argmax(axis=1)
+    labels = table["label"].to_numpy()
+    return {name: int(((labels == i) & (answers == i)).sum()) for i, name in enumerate(run.classes)}
 
 
 def _require_gate(run: Run) -> None:

@@ -18,7 +18,8 @@ from earmark.data.dataset import Dataset
 from earmark.errors import UsageError
 from earmark.evaluation.counts import stratified_rows
 from earmark.features.progress import ProgressCallback
-from earmark.tasks.meter.evaluation.controls import NAME, svm_mfcc
+from earmark.tasks.meter.evaluation.controls import NAME, svm_mfcc, timbre_pieces
+from earmark.tasks.meter.evaluation.left_out_sources import LeftOut, leave_sources_out
 from earmark.tasks.meter.evaluation.records import (
     Answers,
     Regression,
@@ -32,6 +33,7 @@ from earmark.tasks.meter.evaluation.records import (
 from earmark.tasks.meter.evaluation.scores import MeterScores, score_meters
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.evaluate import Scored, baselines_of, scored_rows
+from earmark.tasks.verbs.rows import rows_of_run
 from earmark.training.runs import Run
 
 __all__ = [
@@ -71,6 +73,8 @@ class MeterOptions:
         Items of these data sets alone; empty: all.
     controls : bool
         Score the baselines and controls as well.
+    leave_sources_out : bool
+        Fit the model again without each source in turn, and score it there; of training rows alone.
     """
 
     split: str = "tuning"
@@ -78,6 +82,7 @@ class MeterOptions:
     meter: str | None = None
     datasets: tuple[str, ...] = ()
     controls: bool = True
+    leave_sources_out: bool = False
     seed: int = 42
 
 
@@ -94,6 +99,7 @@ class MeterEvaluation:
     corrected: MeterScores | None
     apart: Mapping[str, Mapping[str, MeterScores]]
     controls: Mapping[str, MeterScores]
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def said(self) -> list[str]:
@@ -130,6 +136,7 @@ class MeterEvaluation:
                 name: {key: one.to_json() for key, one in parts.items()} for name, parts in self.apart.items()
             },
             "controls": {name: one.to_json() for name, one in self.controls.items()},
+            "left_out_sources": [one.to_json() for one in self.left_out],
         }
 
 
@@ -167,6 +174,7 @@ def evaluate_meter(
         _on_corrected(data, p, scored.answers, options.seed),
         {name: _apart(data, p, scored.answers, name, options.seed) for name in CUTS},
         {name: _scores(data, other[rows], scored.answers, options.seed) for name, other in found.items()},
+        leave_sources_out(project, run, scored.data, scored.p) if options.leave_sources_out else (),
     )
 
 
@@ -178,6 +186,8 @@ def _check(project: Project, options: MeterOptions) -> None:
         problems.append(f"limit is {options.limit}, expected 0 for all, or a number of items")
     if options.meter is not None and options.meter not in project.classes:
         problems.append(f"meter is {options.meter!r}, expected one of {', '.join(project.classes)}")
+    if options.leave_sources_out and options.split == "test":
+        problems.append("sources are left out of training rows, and split is test; expected tuning or val")
     if problems:
         raise UsageError(f"The evaluation cannot be made: {'; '.join(problems)}.")
 
@@ -243,11 +253,13 @@ def _apart(
 
 def _controls(project: Project, run: Run, scored: Scored, split: str) -> dict[str, np.ndarray]:
     """Probabilities of the baselines and of the control of timbre, for all rows of the split."""
-    features = project.task.features(run.config["settings"]["features"])
-    training = scored.data if split == "val" else project.training_data(features)[0]
+    training = scored.data if split == "val" else rows_of_run(project, run)[0]
     found = {one.name: one.probabilities for one in baselines_of(project, training, scored.data, split)}
-    timbre = svm_mfcc(training, scored.data, split)
-    return found if timbre is None else {**found, NAME: timbre.probabilities}
+    known = timbre_pieces(project, training)
+    asked = known if split == "val" else timbre_pieces(project, scored.data)
+    if known is None or asked is None:
+        return found
+    return {**found, NAME: svm_mfcc(training, known, scored.data, asked, split).probabilities}
 
 
 @dataclass(frozen=True)
