@@ -13,7 +13,7 @@ from earmark.audio.decode import decode
 from earmark.errors import UsageError
 from earmark.features.group import fingerprints
 from earmark.tasks.meter.trackers.beat_this.spectrogram import beat_this_spectrogram
-from earmark.tasks.meter.trackers.beat_this.tracker import beats_of_logits, in_chunks
+from earmark.tasks.meter.trackers.beat_this.tracker import beats_of_logits, in_chunks, pointed_beats
 from earmark.tasks.meter.trackers.beatnet.spectrogram import N_FEATURES, beatnet_features
 from earmark.tasks.meter.trackers.registry import Slot, beats_of, slots, tracker
 from earmark.tasks.meter.trackers.weights import Weights
@@ -116,6 +116,23 @@ def test_beats_are_peaks_of_the_logits_by_hand() -> None:
     assert beats.positions.tolist() == [3, 1, 2, 3, 1, 2]
     assert beats_of_logits(beat, np.full(200, -5.0)).positions.tolist() == [0] * 6
     assert len(beats_of_logits(np.full(9, -1.0), np.full(9, -1.0))) == 0
+
+
+@pytest.mark.parametrize("beats_per_bar", [3, 4, 7])
+def test_the_bar_pointer_fills_in_what_no_peak_shows(beats_per_bar: int) -> None:
+    beat, downbeat = np.full(1000, -5.0), np.full(1000, -5.0)
+    frames = np.arange(20, 990, 25)
+    for frame, level in ((0, 4.0), (1, 3.5)):  # a network's peak is no single frame
+        beat[frames + frame] = level
+        downbeat[frames[::beats_per_bar] + frame] = level
+    beat[frames[8] : frames[8] + 2] = -2.0  # hardly heard
+    beat[frames[22] + 12] = 0.5  # an off-beat that is no beat
+    peaks, pointed = beats_of_logits(beat, downbeat), pointed_beats(beat, downbeat)
+    heard = pointed.times_s[: len(frames) - 1]  # at the end of the clip a beat may be cut
+    np.testing.assert_allclose(heard, frames[:-1] / 50, atol=0.011)
+    assert len(peaks) == len(frames)  # one too few, one too many
+    assert set(pointed.downbeat_spacings.tolist()) == {beats_per_bar} != set(peaks.downbeat_spacings.tolist())
+    assert len(pointed_beats(np.full(9, -9.0), np.full(9, -9.0))) == 0
 
 
 def test_weights_count_by_content_not_by_path(tmp_path: Path) -> None:

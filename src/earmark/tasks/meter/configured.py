@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from earmark.tasks.meter.groups.slots import DEFAULT_TRACKERS
-from earmark.tasks.meter.trackers.registry import CHECKPOINTS, Slot, slots
+from earmark.tasks.meter.trackers.registry import Slot, slots
 from earmark.tasks.meter.views import phases_with, views_with
 from earmark.tasks.settings import EffectiveSettings
 from earmark.tasks.task import Task
@@ -30,8 +30,8 @@ def project_slots(
         An unknown tracker, or a path where there is no file.
     """
     wanted = settings.settings.meter
-    given = {"beat_this": wanted.beat_this, "beatnet": wanted.beatnet}
-    named = {CHECKPOINTS[name]: str(settings.root / path) for name, path in given.items() if path}
+    given = {"EARMARK_BEAT_THIS": wanted.beat_this, "EARMARK_BEATNET": wanted.beatnet}
+    named = {variable: str(settings.root / path) for variable, path in given.items() if path}
     return slots(wanted.trackers, {**(os.environ if environ is None else environ), **named})
 
 

@@ -28,19 +28,24 @@ TRACKERS: dict[str, FeatureGroup] = {
     "librosa": librosa_rule,
     "bars": bars,
     "beat_this": beat_this,
+    "beat_this_dbn": beat_this.with_parameters("meter.beats_beat_this_dbn", dbn=True),
     "beatnet": beatnet,
 }
 """Every tracker; those in `CHECKPOINTS` answer only once `tracker` gave them their weights."""
 
-CHECKPOINTS = {"beat_this": "EARMARK_BEAT_THIS", "beatnet": "EARMARK_BEATNET"}
-"""Environment variable with the path of each network's weights."""
+CHECKPOINTS = {
+    "beat_this": "EARMARK_BEAT_THIS",
+    "beat_this_dbn": "EARMARK_BEAT_THIS",
+    "beatnet": "EARMARK_BEATNET",
+}
+"""Environment variable with the path of each network's weights; the setting is called alike, ``meter.beat_this``."""
 
 ABSENT = "absent"
 DEFAULT_SLOTS = ("dp", "beat_this", "bars")
 
 _SOURCES = {
-    "beat_this": "a checkpoint of Beat This! (github.com/CPJKU/beat_this; `final0.ckpt` or `small0.ckpt`, MIT)",
-    "beatnet": "a weights file of BeatNet (github.com/mjhydri/BeatNet; `model_1_weights.pt`, CC BY 4.0)",
+    "EARMARK_BEAT_THIS": "a checkpoint of Beat This! (github.com/CPJKU/beat_this; `final0.ckpt` or `small0.ckpt`, MIT)",
+    "EARMARK_BEATNET": "a weights file of BeatNet (github.com/mjhydri/BeatNet; `model_1_weights.pt`, CC BY 4.0)",
 }
 
 
@@ -120,7 +125,9 @@ def _slot(name: str, environ: Mapping[str, str] | None) -> Slot:
 
 
 def _missing(name: str) -> str:
+    variable = CHECKPOINTS[name]
+    setting = variable.replace("EARMARK_", "meter.").lower()
     return (
-        f"tracker `{name}` is absent: it needs {_SOURCES[name]}. Set meter.{name} in earmark.toml, or "
-        f"{CHECKPOINTS[name]}, to its path."
+        f"tracker `{name}` is absent: it needs {_SOURCES[variable]}. Set {setting} in earmark.toml, or {variable}, to "
+        "its path."
     )

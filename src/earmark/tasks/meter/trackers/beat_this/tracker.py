@@ -1,4 +1,7 @@
-"""Tracker `beat_this`: its network by the user's checkpoint, its beats where the logits peak.
+"""Tracker `beat_this`: its network by the user's checkpoint, its beats where the logits peak or by the bar pointer.
+
+Peaks are what its authors give by default: they follow any tempo and any bar. The bar pointer keeps to a steady pulse
+and to bars of one length, so that a beat that is not heard is filled in and one too many left out.
 
 Conventions: 50 frames per second; logits, so that 0 is even odds. Clips of more than 30 s are heard in chunks of 1500
 frames that overlap by the 6 frames at either end, which are given up.
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.bar_tracking import track_bars
 from earmark.audio.clip import Clip
 from earmark.errors import UsageError
 from earmark.features.group import feature_group
@@ -19,13 +23,14 @@ from earmark.tasks.meter.trackers.beat_this.spectrogram import FPS, N_MELS, beat
 from earmark.tasks.meter.trackers.rows import Beats
 from earmark.tasks.meter.trackers.weights import Weights
 
-__all__ = ["beat_this", "beats_of_logits"]
+__all__ = ["beat_this", "beats_of_logits", "pointed_beats"]
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 CHUNK_FRAMES = 1500
 BORDER_FRAMES = 6
+POINTED_LENGTHS = (2, 3, 4, 5, 6, 7, 9, 11)
 NEAR_FRAMES = 3  # 60 ms on either side: a peak is the highest of these
 
 
@@ -36,11 +41,12 @@ NEAR_FRAMES = 3  # 60 ms on either side: a peak is the highest of these
     kind="events",
     min_duration_s=MIN_DURATION_S,
 )
-def beat_this(clip: Clip, weights: Weights | None = None) -> NDArray[np.float32]:
-    """Beats and bars by Beat This!; `registry.tracker` gives it its checkpoint."""
+def beat_this(clip: Clip, weights: Weights | None = None, *, dbn: bool = False) -> NDArray[np.float32]:
+    """Beats and bars by Beat This!; `registry.tracker` gives it its checkpoint, `dbn` the bar pointer behind it."""
     if weights is None:
         raise UsageError("Beat This! has no checkpoint; expected one. Set EARMARK_BEAT_THIS to its path.")
-    return beats_of_logits(*_logits(clip, weights)).rows
+    of_logits = pointed_beats if dbn else beats_of_logits
+    return of_logits(*_logits(clip, weights)).rows
 
 
 def beats_of_logits(beat: Float64, downbeat: Float64) -> Beats:
@@ -57,6 +63,14 @@ def beats_of_logits(beat: Float64, downbeat: Float64) -> Beats:
     nearest = np.unique(np.argmin(np.abs(frames[:, np.newaxis] - down[np.newaxis, :]), axis=0))
     strengths = 1.0 / (1.0 + np.exp(-beat[np.rint(frames).astype(np.int64)]))
     return Beats(times, _counted(len(frames), nearest), strengths.astype(np.float32))
+
+
+def pointed_beats(beat: Float64, downbeat: Float64) -> Beats:
+    """The most likely beats and bars of `POINTED_LENGTHS` beats, by the bar pointer."""
+    either, down = (1.0 / (1.0 + np.exp(-logits)) for logits in (beat, downbeat))
+    activation = np.stack([np.maximum(either - down, 0.0), down], axis=1)
+    bars = track_bars(activation, FPS, beats_per_bar=POINTED_LENGTHS)
+    return Beats(bars.times_s, bars.positions, bars.strengths.astype(np.float32))
 
 
 def _counted(n_beats: int, downbeats: Int64) -> Int64:

@@ -14,7 +14,9 @@ from earmark.tasks.meter.trackers.beatnet.spectrogram import FPS, beatnet_featur
 from earmark.tasks.meter.trackers.rows import Beats
 from earmark.tasks.meter.trackers.weights import Weights
 
-__all__ = ["beatnet"]
+__all__ = ["BAR_LENGTHS", "beatnet"]
+
+BAR_LENGTHS = (3, 4, 5, 7, 9, 11)
 
 
 @feature_group(
@@ -28,7 +30,7 @@ def beatnet(clip: Clip, weights: Weights | None = None) -> NDArray[np.float32]:
     """Beats and bars by BeatNet; `registry.tracker` gives it its weights."""
     if weights is None:
         raise UsageError("BeatNet has no weights; expected a file of them. Set EARMARK_BEATNET to its path.")
-    bars = track_bars(_activation(clip, weights), FPS)
+    bars = track_bars(_activation(clip, weights), FPS, beats_per_bar=BAR_LENGTHS)
     return Beats(bars.times_s, bars.positions, bars.strengths.astype(np.float32)).rows
 
 
