@@ -8,33 +8,47 @@ say so for each T and n, at n or 2 n pulses per bar, whichever says more:
 ``tiers``  geometric mean of the two steps, from bars to pulses and from pulses to gaps; 0 where either is missing, so
            five bars of three beats are no bar of five
 
-Of each the scores at the best T are compared over n. Nothing depends on having found the beat first: a tracker that
-hears eighths, or three beats of a bar of seven, spoils every feature that counts beats.
+Of each the scores are compared over n, at the best T and over all T. Numbers of beats that are no class compete too:
+six and twelve tell three from four by what three alone leaves open, eight explains what would pass for seven or nine.
+Nothing depends on having found the beat first: a tracker that hears eighths, or three beats of a bar of seven, spoils
+every feature that counts beats.
 
 Conventions: correlations are unbiased, at `FRAMES_PER_S` lags per second, 0 beyond the clip; T runs over `BAR_S` in
-`N_BARS` equal ratios; between lags they are read by linear interpolation.
+`N_BARS` equal ratios; between lags they are read by linear interpolation, so that every mean over lags is a product
+with one sparse matrix.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.tasks.meter.schema import CLASSES, FRAMES_PER_S
+from earmark.tasks.meter.schema import FRAMES_PER_S
 
-__all__ = ["BAR_GRID_COLUMNS", "N_LAGS", "BarScores", "bar_grid_columns", "bar_scores", "bar_seconds"]
+__all__ = [
+    "BAR_GRID_COLUMNS",
+    "BEATS",
+    "N_LAGS",
+    "BarScores",
+    "bar_grid_columns",
+    "bar_scores",
+    "bar_seconds",
+]
 
 Float64 = NDArray[np.float64]
 
 BAR_S = (0.8, 6.0)
 """Seconds: 3/8 at 225 eighths per minute to 7/4 at 70 beats per minute."""
 N_BARS = 220
-BEATS = tuple(int(name) for name in CLASSES)
+BEATS = (2, 3, 4, 5, 6, 7, 8, 9, 11, 12)
 PULSES_PER_BEAT = (1, 2)
 N_LAGS = int(np.ceil(2 * BAR_S[1] * FRAMES_PER_S)) + 2
+SHARPNESS = 8.0
+"""Of the shares: a bar that scores 0.1 less than another counts 0.45 of it."""
 
 SCORES = ("fit", "tiers")
 BAR_GRID_COLUMNS = tuple(
@@ -45,10 +59,11 @@ BAR_GRID_COLUMNS = tuple(
         *(f"lead_{n}" for n in BEATS),
         *(f"repeat_lead_{n}" for n in BEATS),
         "bar_octave",
+        *(f"share_{n}" for n in BEATS),
     )
 )
 """Of one curve and either score: each n at its own best bar; each n less the best n, at the best bar of all and at the
-bar that repeats best; length of the best bar in octaves above 1 s."""
+bar that repeats best; length of the best bar in octaves above 1 s; softmax over all bars and n, summed over bars."""
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +74,7 @@ def bar_seconds() -> Float64:
 
 @dataclass(frozen=True)
 class BarScores:
-    """Scores of every bar: `fit` and `tiers` of shape (6, N_BARS) in the order of `CLASSES`, `repetition` (N_BARS,)."""
+    """Scores of every bar: `fit` and `tiers` of shape (len(BEATS), N_BARS), `repetition` (N_BARS,)."""
 
     fit: Float64
     tiers: Float64
@@ -68,17 +83,18 @@ class BarScores:
 
 def bar_scores(correlation: Float64) -> BarScores:
     """Scores of every bar with each number of beats, from an autocorrelation of shape (N_LAGS,)."""
-    repetition = _read(correlation, _bar_lags()).mean(axis=0)
-    fit, tiers = [], []
-    for grids in _pulse_lags():
-        levels = [tuple(_read(correlation, lags).mean(axis=0) for lags in grid) for grid in grids]
-        fit.append(np.maximum.reduce([pulses - gaps for pulses, _, gaps in levels]))
-        tiers.append(np.maximum.reduce([_steps(repetition, inner, gaps) for _, inner, gaps in levels]))
-    return BarScores(repetition + np.array(fit), np.array(tiers), repetition)
+    means = np.asarray(_mean_over_lags() @ correlation, dtype=np.float64).reshape(-1, N_BARS)
+    repetition, levels = means[0], means[1:].reshape(len(BEATS), len(PULSES_PER_BEAT), 3, N_BARS)
+    pulses, inner, gaps = levels[:, :, 0], levels[:, :, 1], levels[:, :, 2]
+    fit = repetition + (pulses - gaps).max(axis=1)
+    steps = np.maximum(repetition - inner, 0.0) * np.maximum(inner - gaps, 0.0)
+    return BarScores(fit, np.sqrt(steps).max(axis=1), repetition)
 
 
 def bar_grid_columns(correlation: Float64) -> Float64:
     """The columns of one curve from its autocorrelation, shape (N_LAGS,); 0 for a constant curve."""
+    if not correlation.any():
+        return np.zeros(len(BAR_GRID_COLUMNS))
     found = bar_scores(correlation)
     return np.concatenate([_compared(scores, found.repetition) for scores in (found.fit, found.tiers)])
 
@@ -87,33 +103,37 @@ def _compared(scores: Float64, repetition: Float64) -> Float64:
     best_bar = int(scores.max(axis=0).argmax())
     best, repeated = scores[:, best_bar], scores[:, int(repetition.argmax())]
     octave = float(np.log2(bar_seconds()[best_bar])) if scores.any() else 0.0
-    return np.concatenate([scores.max(axis=1), best - best.max(), repeated - repeated.max(), [octave]])
-
-
-def _steps(bars: Float64, pulses: Float64, gaps: Float64) -> Float64:
-    return np.asarray(np.sqrt(np.maximum(bars - pulses, 0.0) * np.maximum(pulses - gaps, 0.0)))
-
-
-@lru_cache(maxsize=1)
-def _bar_lags() -> Float64:
-    """Lags of one and two bars, shape (2, N_BARS)."""
-    return np.array([1, 2])[:, None] * bar_seconds() * FRAMES_PER_S
+    odds = np.exp(SHARPNESS * (scores - scores.max())).sum(axis=1)
+    return np.concatenate(
+        [scores.max(axis=1), best - best.max(), repeated - repeated.max(), [octave], odds / odds.sum()]
+    )
 
 
 @lru_cache(maxsize=1)
-def _pulse_lags() -> tuple[tuple[tuple[Float64, Float64, Float64], ...], ...]:
-    """Per number of beats and per division of them: lags of all pulses of two bars, of those that are no bar, and of
-    the gaps half-way before each.
+def _mean_over_lags() -> Any:
+    """What makes the mean over a set of lags for every bar out of a correlation: a sparse matrix of N_LAGS columns.
+
+    Its rows are bars, repeated for: one and two bars; then per number of beats and per division of them all pulses of
+    two bars, those that are no bar, and the gaps half-way before each.
     """
-    return tuple(tuple(_levels(beats * pulses) for pulses in PULSES_PER_BEAT) for beats in BEATS)
+    from scipy.sparse import vstack
+
+    bars = bar_seconds() * FRAMES_PER_S
+    sets = [np.array([1.0, 2.0])[:, None] * bars]
+    for pulses in (beats * division for beats in BEATS for division in PULSES_PER_BEAT):
+        numbers = np.arange(1, 2 * pulses + 1)[:, None]
+        inner = numbers[numbers[:, 0] % pulses != 0]
+        sets += [chosen * bars / pulses for chosen in (numbers, inner, numbers - 0.5)]
+    return vstack([_mean_at(lags) for lags in sets], format="csr")
 
 
-def _levels(pulses: int) -> tuple[Float64, Float64, Float64]:
-    pulse = bar_seconds() * FRAMES_PER_S / pulses
-    numbers = np.arange(1, 2 * pulses + 1)[:, None]
-    inner = numbers[numbers[:, 0] % pulses != 0]
-    return numbers * pulse, inner * pulse, (numbers - 0.5) * pulse
+def _mean_at(lags: Float64) -> Any:
+    """Mean of linear interpolations at lags of shape (k, N_BARS), as a sparse matrix (N_BARS, N_LAGS)."""
+    from scipy.sparse import coo_array
 
-
-def _read(correlation: Float64, lags: Float64) -> Float64:
-    return np.interp(lags, np.arange(len(correlation)), correlation)
+    below = np.minimum(lags.astype(np.int64), N_LAGS - 2)
+    share = lags - below
+    bars = np.broadcast_to(np.arange(N_BARS), lags.shape)
+    weights = np.concatenate([1 - share, share]) / len(lags)
+    places = (np.concatenate([bars, bars]).ravel(), np.concatenate([below, below + 1]).ravel())
+    return coo_array((weights.ravel(), places), shape=(N_BARS, N_LAGS)).tocsr()

@@ -37,12 +37,12 @@ def _views(*views: FeatureSet) -> dict[str, FeatureSet]:
 
 VIEWS: dict[str, FeatureSet] = _views(
     FeatureSet(
-        "grid", (BAR_GRID,), description="190 columns: bars of all lengths and beats, at no given tempo"
+        "grid", (BAR_GRID,), description="246 columns: bars of all lengths and beats, at no given tempo"
     ),
     FeatureSet(
         "rhythm",
         (BAR_GRID, SSM, *_BEATS_AND_SIGNALS, SYNC, DIVISION),
-        description="468 columns: grid, and everything that is counted in beats",
+        description="524 columns: grid, and everything that is counted in beats",
     ),
     FeatureSet("a1449", (AUDIO,), description="1449 columns: autocorrelation, timbre and bar histograms"),
     FeatureSet(
@@ -57,9 +57,9 @@ VIEWS: dict[str, FeatureSet] = _views(
     ),
     FeatureSet("g1723", (AUDIO, SSM, *_BEATS_AND_SIGNALS, SYNC), description="1723 columns: g1630 and sync"),
     FeatureSet(
-        "g1913",
+        "g1969",
         (AUDIO, SSM, *_BEATS_AND_SIGNALS, SYNC, BAR_GRID),
-        description="1913 columns: g1723 and grid",
+        description="1969 columns: g1723 and grid",
     ),
     FeatureSet("signals60", (SIGNAL_GROUP,), description="60 columns: five signals in twelve signatures"),
     FeatureSet(
