@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from earmark.errors import UsageError
 from earmark.features.group import FeatureGroup
 from earmark.features.progress import ProgressCallback
-from earmark.tasks.meter.trackers.registry import CHECKPOINTS, TRACKERS, tracker
+from earmark.tasks.meter.trackers.registry import tracker
 from earmark.tasks.project import Project
 
 __all__ = ["MIN_FAILURES", "BadAudio", "find_bad_audio", "present_trackers"]
 
 MIN_FAILURES = 2
+_TRACKERS = ("dp", "bars", "beat_this", "beatnet")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class BadAudio:
 
 def present_trackers() -> dict[str, FeatureGroup]:
     """Trackers that can answer here: the built-in ones, and networks whose weights are given."""
-    found = {name: tracker(name) for name in ("dp", "bars", *CHECKPOINTS) if name in TRACKERS}
+    found = {name: tracker(name) for name in _TRACKERS}
     return {name: group for name, group in found.items() if group is not None}
 
 
