@@ -31,3 +31,6 @@ MIN_BPM, MAX_BPM = 30.0, 300.0
 
 BEAT_COLUMNS = ("time_s", "position", "strength")
 """Columns of a tracker's events: position counts from 1 at the downbeat, 0 without bars; strength 0 to 1."""
+
+DEFAULT_SLOTS = ("dp", "beat_this", "bars")
+"""Names of the trackers in the three slots that feed the features, unless the settings name others."""

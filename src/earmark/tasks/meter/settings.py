@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from earmark.tasks.meter.schema import DEFAULT_SLOTS
 from earmark.tasks.section import Names, Section
 
 __all__ = ["MeterSettings"]
@@ -15,7 +16,7 @@ class MeterSettings(Section):
     """Who tracks beats, what is asked, and how often."""
 
     trackers: Annotated[Names, Field(min_length=3, max_length=3)] = Field(
-        default=("dp", "beat_this", "bars"),
+        default=DEFAULT_SLOTS,
         description="Trackers of beats in the three slots of the features; `absent` leaves one empty.",
     )
     beat_this: str | None = Field(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from earmark.audio.clip import Clip
 from earmark.errors import UsageError
 from earmark.features.group import FeatureGroup
+from earmark.tasks.meter.schema import DEFAULT_SLOTS
 from earmark.tasks.meter.trackers.bars import bars
 from earmark.tasks.meter.trackers.beat_this.tracker import beat_this
 from earmark.tasks.meter.trackers.beatnet.tracker import beatnet
@@ -21,7 +22,7 @@ from earmark.tasks.meter.trackers.dp import dp, librosa_rule
 from earmark.tasks.meter.trackers.rows import Beats
 from earmark.tasks.meter.trackers.weights import Weights
 
-__all__ = ["ABSENT", "CHECKPOINTS", "DEFAULT_SLOTS", "TRACKERS", "Slot", "beats_of", "slots", "tracker"]
+__all__ = ["ABSENT", "CHECKPOINTS", "TRACKERS", "Slot", "beats_of", "slots", "tracker"]
 
 TRACKERS: dict[str, FeatureGroup] = {
     "dp": dp,
@@ -41,7 +42,6 @@ CHECKPOINTS = {
 """Environment variable with the path of each network's weights; the setting is called alike, ``meter.beat_this``."""
 
 ABSENT = "absent"
-DEFAULT_SLOTS = ("dp", "beat_this", "bars")
 
 _SOURCES = {
     "EARMARK_BEAT_THIS": "a checkpoint of Beat This! (github.com/CPJKU/beat_this; `final0.ckpt` or `small0.ckpt`, MIT)",
