@@ -62,7 +62,7 @@ SUMMARIES = {
     "evaluate": "Score a run of TASK and write its report.",
     "predict": "Predict files, folders, playlists and URIs in SOURCES with a run of TASK.",
     "stream": "Answer FILE as it is heard: a line every few seconds, and at the end what `predict` says of the whole.",
-    "live": "Answer what is happening now: TASK on the stream of an exchange, a line per answer.",
+    "live": "Answer what is happening now: TASK on the stream of an exchange or a microphone, a line per answer.",
     "check": "Prove properties of a task on real input.",
     "store": "Look into the tables of features by date: list, show, validate, compact, restore.",
     "runs": "List, show, compare and promote runs: a run is the folder that a training leaves.",

@@ -52,10 +52,11 @@ migrate = _verb(
 )
 live = _verb(
     "live",
-    """Answer what is happening now: TASK on the stream of an exchange, a line per answer.
+    """Answer what is happening now: TASK on the stream of an exchange or a microphone, a line per answer.
 
     \b
     Examples:
       earmark live market --symbols BTCUSDT
+      earmark live meter
     """,
 )
