@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from itertools import accumulate, pairwise
 
-import jsonschema
 import numpy as np
 import pytest
 from synthetic_bars import RATE, clicks, drummed, steady
 
 from earmark.audio.clip import Clip
 from earmark.tasks.meter.analysis.bars import Bars, counted_in
-from earmark.tasks.meter.analysis.document import document, document_schema
+from earmark.tasks.meter.analysis.document import document
 from earmark.tasks.meter.analysis.hypotheses import hypotheses
 from earmark.tasks.meter.schema import CLASSES
 from earmark.tasks.meter.serving.answers import answer
@@ -64,7 +63,7 @@ def grouped(groups, bpm: float, duration_s: float = 28.0) -> np.ndarray:
 @pytest.mark.parametrize(
     "bpm",
     [
-        pytest.param(bpm, marks=() if bpm in (57, 167, 240) else pytest.mark.slow)
+        pytest.param(bpm, marks=() if bpm in (40, 120, 300) else pytest.mark.slow)
         for bpm in (40, 48, 57, 70, 83, 100, 120, 140, 167, 200, 240, 270, 300)
     ],
 )
@@ -111,7 +110,6 @@ def test_two_hours_are_one_answer_without_a_seam(answerer):
     layout = planned("two hours", 7_200.0)
     reading = Reading(layout.uri, layout.starts_s, (window,) * len(layout.starts_s))
     found = document(answer(reading, answerer, SLOTS, MeterSettings()))
-    jsonschema.validate(found, document_schema())
     beats_s = np.array([one["time"] for one in found["beats"]])
     assert len(found["meter_map"]) == len(layout.starts_s) > 470
     np.testing.assert_allclose(np.diff(beats_s), 0.5, atol=0.06)
