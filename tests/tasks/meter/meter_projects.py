@@ -48,6 +48,7 @@ TASK = Task(
     recipes=(Recipe("logistic"), Recipe("xgboost")),
     grids={"logistic": {"strength": (0.01, 1.0, 10.0)}},
     item_noun="clips",
+    min_coverage=0.95,
 )
 
 

@@ -9,9 +9,10 @@ from meter_projects import make_project
 
 from earmark.errors import UsageError
 from earmark.models.registry import make
+from earmark.tasks.meter import task as meter
 from earmark.tasks.meter.training.ablation import Ablation, _parts
 from earmark.tasks.meter.training.search import MeterSearch, best_of_search
-from earmark.tasks.meter.training.settings import chosen_view, estimator_parameters, model_algorithm
+from earmark.tasks.meter.training.settings import NETWORKS, chosen_view, estimator_parameters, model_algorithm
 from earmark.tasks.meter.training.token_plans import TOKEN_PLANS
 from earmark.tasks.meter.views import VIEWS
 from earmark.tasks.verbs.train import TrainOptions
@@ -116,6 +117,15 @@ def test_short_words_become_parameters_of_the_estimators():
         estimator_parameters("xgboost", {"hidden": 5})
     with pytest.raises(UsageError, match="of --token-split uniform"):
         estimator_parameters("ft_transformer", {"token_split": "v3", "n_tokens": 4})
+
+
+def test_no_network_counts_rare_classes_twice():
+    """Their loss weighs the classes: rows must not be weighed as well, and members of an ensemble are the networks."""
+    recipes = {recipe.algorithm: recipe for recipe in meter.task.recipes}
+    assert {recipes[name].class_weight for name in (*NETWORKS, "ensemble")} == {None}
+    assert [member.algorithm for member in recipes["ensemble"].members()] == list(NETWORKS[:2])
+    for recipe in (*recipes["ensemble"].members(), recipes["hybrid"]):
+        assert recipe.params["blocks"] == TOKEN_PLANS["v4"] and recipe.class_weight is None
 
 
 def test_two_options_for_different_views_exclude_each_other(project):

@@ -164,6 +164,10 @@ def test_runs_of_different_views_are_joined(earmark, folder):
     assert earmark("runs", "show", document["run"])[0] == 0
     assert earmark("runs", "compare", document["run"], first)[0] == 0
     assert earmark("runs", "promote", document["run"])[0] == 0
+    code, out, err = earmark("runs", "promote", second, "--force", "--format", "json")
+    assert code == 0 and "warning: in total: " in err and "warning: 4: " in err, err
+    assert len(json.loads(out)["losses"]) == 2
+    assert earmark("runs", "rollback", "meter")[0] == 0
 
 
 def test_every_experiment_is_a_line(earmark, folder):

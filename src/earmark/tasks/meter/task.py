@@ -13,6 +13,8 @@ from earmark.tasks.meter.datasets.exchange import diff_rows
 from earmark.tasks.meter.datasets.normal_form import write_normal_form
 from earmark.tasks.meter.datasets.splits import METER_SPLIT
 from earmark.tasks.meter.schema import CLASSES, SIGNATURES
+from earmark.tasks.meter.training.settings import NETWORKS, estimator_parameters
+from earmark.tasks.meter.training.token_plans import TOKEN_PLANS
 from earmark.tasks.meter.views import DEFAULT_VIEW, PHASES, VIEWS
 from earmark.tasks.meter.vote import rule_answers, vote_answers
 from earmark.tasks.task import Imported, ImportRequest, LabelFiles, Rule, Task
@@ -69,7 +71,9 @@ task = Task(
         Recipe("xgboost", class_weight="balanced"),
         Recipe("random_forest", class_weight="balanced"),
         Recipe("logistic", params={"strength": 0.1}, class_weight="balanced"),
-        Recipe("ensemble", class_weight="balanced"),
+        # Networks weigh their classes in the loss; weights of rows on top would count rare classes twice.
+        *(Recipe(name, params={"blocks": TOKEN_PLANS["v4"]}) for name in NETWORKS),
+        Recipe("ensemble", params=estimator_parameters("ensemble", {})),
     ),
     algorithms=("xgboost", "random_forest", "logistic"),
     grids={

@@ -11,7 +11,7 @@ from earmark.errors import UsageError
 from earmark.evaluation.metrics import METRICS
 from earmark.features.progress import Progress, ProgressCallback
 from earmark.tasks.project import Project
-from earmark.tasks.verbs.train import TrainOptions, chosen_features, chosen_metric, recipes_of
+from earmark.tasks.verbs.train import TrainOptions, chosen_features, chosen_metric, recipes_of, training_rows
 from earmark.training.grid import Point, Search
 
 __all__ = ["Searched", "open_search", "run_search", "space_of"]
@@ -41,12 +41,12 @@ def open_search(
     Raises
     ------
     UsageError
-        The task declares no grid for the algorithm and none was given.
+        The task declares no grid for the algorithm and none was given, or too few rows have all features.
     """
     options = replace(options or TrainOptions(), algorithms=(algorithm,))
     (recipe,) = recipes_of(project, options)
     features = chosen_features(project, options)
-    dataset = options.rows.apply(project, project.training_data(features)[0])
+    dataset = training_rows(project, features, options)
     journal = project.runs_folder / project.task.name / ".grid" / f"{recipe.algorithm}-{features.name}.jsonl"
     metric = chosen_metric(project, options)
     return Search(

@@ -32,6 +32,7 @@ __all__ = [
     "features_hash",
     "recipes_of",
     "train",
+    "training_rows",
 ]
 
 _CLASS_WEIGHTS = {"none": None, "weights": "balanced"}
@@ -96,10 +97,7 @@ def train(
     metric = chosen_metric(project, options)
     chosen = chosen_features(project, options)
     _refuse_pseudo(project, options)
-    dataset, _ = project.training_data(chosen, progress)
-    _refuse_thin(project, chosen, dataset)
-    dataset = options.rows.apply(project, dataset)
-    _refuse_too_little(project, dataset)
+    dataset = training_rows(project, chosen, options, progress)
     recipes, unmapped = recipes_of(project, options), project.needs_mapping(chosen)
     _refuse_unmapped(chosen, recipes, unmapped)
     # A model of scored rows alone says nothing of rows in other units, so these are not even read for it.
@@ -111,6 +109,23 @@ def train(
     runs = tuple(result.run for result in results)
     reused = frozenset(result.run.name for result in results if result.reused)
     return TrainedModels(runs, best_run(runs, metric), reused, metric, dataset, auxiliary)
+
+
+def training_rows(
+    project: Project, features: FeatureSet, options: TrainOptions, progress: ProgressCallback | None = None
+) -> Dataset:
+    """The rows that a training or a search fits, of the prepared ones.
+
+    Raises
+    ------
+    UsageError
+        Too few have all features, or too few rows or classes are left.
+    """
+    dataset, _ = project.training_data(features, progress)
+    _refuse_thin(project, features, dataset)
+    dataset = options.rows.apply(project, dataset)
+    _refuse_too_little(project, dataset)
+    return dataset
 
 
 def baseline_runs(project: Project, dataset: Dataset) -> dict[str, Run]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from earmark.errors import UsageError
 from earmark.models.registry import canonical_name, estimator_class
 from earmark.tasks.meter.training.token_plans import TOKEN_PLANS
-from earmark.tasks.project import Project
+
+if TYPE_CHECKING:
+    from earmark.tasks.project import Project
 
 __all__ = [
     "FOCAL_GAMMA",
     "MODELS",
+    "NETWORKS",
     "PARAMETER_OF",
     "chosen_view",
     "estimator_parameters",
@@ -34,7 +37,10 @@ MODELS: Mapping[str, str] = {
 }
 """Model -> estimator; ``boosting`` needs no torch."""
 
-ENSEMBLE_MEMBERS = ("residual_mlp", "ft_transformer")
+NETWORKS = ("residual_mlp", "ft_transformer", "hybrid")
+"""They learn soft targets, and need torch."""
+
+ENSEMBLE_MEMBERS = NETWORKS[:2]
 
 FOCAL_GAMMA = 2.0
 """Of ``--focal``."""
