@@ -12,7 +12,7 @@ __all__ = ["doctor"]
 @command()
 @click.pass_obj
 def doctor(invocation: Invocation) -> int:
-    """Check versions, codecs, cache, disk and processors, and show the settings and where each comes from.
+    """Check versions, codecs, trackers, cache, disk and processors, and show the settings and where each comes from.
 
     Codecs are tried: a short tone is written and read back in each format. Exit code 1 if something essential
     is broken; an optional package that is absent is not.

@@ -59,6 +59,8 @@ def test_the_environment_names_trackers_too(tmp_path, monkeypatch):
 def test_a_tracker_that_is_asked_for_and_absent_is_said(tmp_path):
     (reason,) = absences(project(tmp_path).effective)
     assert "meter.beat_this" in reason
+    (reason,) = absences(project(tmp_path, '[meter]\ntrackers = ["dp", "beat_this_dbn", "bars"]\n').effective)
+    assert "beat_this_dbn" in reason and "meter.beat_this in" in reason
     assert absences(project(tmp_path, '[meter]\ntrackers = ["dp", "absent", "bars"]\n').effective) == ()
     (tmp_path / "earmark.toml").write_text("", encoding="utf-8")
     report = json.loads(CliRunner().invoke(cli, ["-C", str(tmp_path), "doctor", "--format", "json"]).output)
