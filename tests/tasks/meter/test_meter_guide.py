@@ -115,7 +115,8 @@ def test_what_is_cached_is_not_computed_again(guide):
 def test_scores_stand_beside_controls_and_the_seal_is_opened_on_the_record(guide):
     for words in ("majority", "rule", "svm_mfcc", "By class", "True class by answer"):
         assert words in of(guide, "earmark evaluate meter --ci").out
-    assert "Accepted." in of(guide, "earmark evaluate meter --split test").err
+    tested = of(guide, "earmark evaluate meter --split test").err
+    assert "Accepted." in tested and "This test set: opened once by 1 run." in tested
     assert "final score" in of(guide, "earmark data ledger").out
     search = next(one for line, one in guide.items() if "--final-top" in line)
     assert "[2/2] DONE" in search.err
@@ -123,12 +124,14 @@ def test_scores_stand_beside_controls_and_the_seal_is_opened_on_the_record(guide
 
 def test_the_published_data_sets_go_the_same_way(tmp_path):
     meter2800(tmp_path / "data" / "meter2800")
-    songs = [{"artist": f"a{n}", "title": "song", "meters": {("9", "11")[n % 2]: 1.0}} for n in range(24)]
+    songs = [
+        {"artist": f"artist {n}", "title": "song", "meters": {("9", "11")[n % 2]: 1.0}} for n in range(24)
+    ]
     wikimeter = wikimeter_catalogue(tmp_path / "data" / "wikimeter", songs)
     for n in range(len(songs)):
-        write_clip(wikimeter / "audio" / f"a{n}_song.wav", 800 + n, seconds=8.0)
+        write_clip(wikimeter / "audio" / f"artist_{n}_song.wav", 800 + n, seconds=15.5)
     said = follow(DATA_SETS, tmp_path)
-    assert re.search(r"rows kept +54", of(said, "earmark prepare meter --data-dir").out)
+    assert re.search(r"rows kept +56", of(said, "earmark prepare meter --data-dir").out)
     assert re.search(
         r"^original labels .* 6 ", of(said, "earmark evaluate meter --split test --limit 0").out, re.M
     )

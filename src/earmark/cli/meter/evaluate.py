@@ -101,6 +101,8 @@ def evaluate(invocation: Invocation, /, **given: Any) -> int:
     with progress(invocation) as tell:
         evaluation = evaluate_meter(project, run, _options(given), progress=tell, **reason)
     _show(invocation, evaluation, given)
+    if evaluation.split == "test":
+        _tell_openings(invocation, project)
     _remember(project, evaluation)
     if given["plot"]:
         from earmark.tasks.meter.evaluation.figures import draw
@@ -115,6 +117,14 @@ def evaluate(invocation: Invocation, /, **given: Any) -> int:
         split = "test" if evaluation.split == "test" else "val"
         note(invocation, f"Report: {write(project, run, split=split, **reason).report}")
     return _save(invocation, project, run, evaluation, given) if given["save"] else 0
+
+
+def _tell_openings(invocation: Invocation, project: Project) -> None:
+    """How often the seal was opened, this time included."""
+    from earmark.cli.output import note
+    from earmark.data.seal import SealedLabels
+
+    note(invocation, f"This test set: {SealedLabels(project.data_folder).openings()}.")
 
 
 def _run(project: Project, name: str | None) -> Run:
@@ -281,6 +291,7 @@ def _save(
     if not is_whole:
         reason = given["reason"] or "evaluate meter --save"
         evaluation = evaluate_meter(project, run, MeterOptions(split="test", controls=False), reason=reason)
+        _tell_openings(invocation, project)
     saved = save_record(project, evaluation, strict=given["strict"], command=sys.argv[1:])
     note(invocation, f"Record: {saved.path}")
     if not saved.accepted:
