@@ -143,7 +143,10 @@ def _class_figure(data: Dataset, p: Floats, label: int, rows: NDArray[np.int64])
         "coolwarm",
     )
     axes[-1].bar(data.classes, p[rows].mean(axis=0))
-    axes[-1].set(ylim=(0, 1), title=f"mean probability, {len(rows)} rows of class {data.classes[label]}")
+    axes[-1].set_ylim(0, 1)
+    axes[-1].set_title(
+        f"mean probability, {len(rows)} rows of class {data.classes[label]}", fontsize=9, loc="left"
+    )
     return figure
 
 
@@ -215,4 +218,5 @@ def _heat(
     low, high = limits or ((-largest, largest) if colours == "coolwarm" else (0.0, largest))
     drawn = axes.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, vmin=low, vmax=high)
     axes.set_title(title, fontsize=9, loc="left")
+    axes.set_yticks([])
     axes.figure.colorbar(drawn, ax=axes)
