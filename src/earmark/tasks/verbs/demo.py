@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from earmark.data.seal import MANIFEST_FILE
 from earmark.errors import UsageError
 from earmark.features.progress import ProgressCallback
 from earmark.tasks.project import Project
@@ -43,11 +44,13 @@ def demo(
     Raises
     ------
     UsageError
-        The task has no demo data.
+        The task has no demo data, or the folder holds data of the user's.
     """
     task = project.task
     if task.demo is None:
         raise UsageError(f"task `{task.name}` has no demo; try `earmark demo zones`.")
+    folder = project.root / "demo" / task.name
+    _refuse_other_data(project, folder)
     seconds: dict[str, float] = {}
     make = task.demo
 
@@ -57,7 +60,7 @@ def demo(
         seconds[stage] = time.perf_counter() - started
         return result
 
-    labels = timed("make the tracks", lambda: make(project.root / "demo" / task.name))
+    labels = timed("make the tracks", lambda: make(folder))
     timed("prepare", lambda: prepare(project, [labels]))
     sets = list(dict.fromkeys([task.default_features, *task.baselines]))
     extracted = timed("extract", lambda: extract(project, features=sets, workers=workers, progress=progress))
@@ -66,3 +69,16 @@ def demo(
     paths = [item.uri for item in project.manifest.subset(project.splits.test_ids[:N_PREDICTED])]
     predicted = timed("predict", lambda: predict(project, paths, workers=workers))
     return DemoResult(labels, extracted, trained, evaluated, predicted, seconds)
+
+
+def _refuse_other_data(project: Project, folder: Path) -> None:
+    """A demo in a project at work would put its own items and test set in the place of the user's."""
+    if not (project.data_folder / MANIFEST_FILE).exists():
+        return
+    own = folder.resolve()
+    others = [item.uri for item in project.manifest if not Path(item.uri).resolve().is_relative_to(own)]
+    if others:
+        raise UsageError(
+            f"`{project.data_folder}` holds {len(others)} items that are not the demo's, such as `{others[0]}`. "
+            f"Expected a project folder of its own. Run: earmark -C trial demo {project.task.name}"
+        )
