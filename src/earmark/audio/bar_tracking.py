@@ -217,7 +217,7 @@ def _located(
 
 
 def parabolic_offsets(curve: Float64, peaks: Int64) -> Float64:
-    """Summit of the parabola through each peak and its neighbours, -0.5 to 0.5 frames from it; 0 where there is none."""
+    """Summit of the parabola through each peak and its neighbours, -0.5 to 0.5 frames from it; 0 without one."""
     left, right = curve[np.maximum(peaks - 1, 0)], curve[np.minimum(peaks + 1, len(curve) - 1)]
     bend = left - 2.0 * curve[peaks] + right
     inner = (peaks > 0) & (peaks < len(curve) - 1) & (bend < 0)

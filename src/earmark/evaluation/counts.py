@@ -1,7 +1,7 @@
 """Shares of right answers as counts: the interval of one, and whether two on the same items differ.
 
-Conventions: `n_right` of `n` items are right. Intervals are Wilson's [1]_: they stay inside 0..1 and are honest for a few
-dozen items, where the normal approximation is not; for items in groups the bootstrap of
+Conventions: `n_right` of `n` items are right. Intervals are Wilson's [1]_: they stay inside 0..1 and are honest for a
+few dozen items, where the normal approximation is not; for items in groups the bootstrap of
 `earmark.evaluation.intervals` is wider and the one to quote. Two models on the same items are compared on the items
 where one is right and the other wrong, by McNemar's exact test [2]_: under equal skill each such item falls to either
 side by chance.
