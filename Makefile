@@ -1,5 +1,5 @@
 # Everything here runs in the environment that is active.
-.PHONY: test slow slow-market check docs reference build constraints
+.PHONY: test slow slow-market check docs reference build constraints shipped-meter
 
 test:            ## the quick tests
 	python -m pytest -n auto --dist worksteal
@@ -29,3 +29,6 @@ constraints:     ## versions of a clean installation of every extra
 	python -m pip freeze --exclude-editable --exclude earmark | sed 's/+cpu$$//' > constraints.new
 	(sed -n '/^#/p' constraints.txt; cat constraints.new) > constraints.txt.new
 	mv constraints.txt.new constraints.txt && rm constraints.new
+
+shipped-meter:   ## train the model of meter that is shipped: renders 3300 clips into build/meter, then trains
+	python tools/ship_meter.py build/meter
