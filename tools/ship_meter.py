@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from earmark.data.parquet import write_bytes_atomic
 from earmark.tasks.meter.scores.sources import render_source
-from earmark.training.runs import list_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "src" / "earmark" / "tasks" / "meter" / "shipped" / "meter"
@@ -63,21 +64,23 @@ def weighted_labels(folder: Path) -> Path:
     return path
 
 
-def earmark(project: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "earmark", "-C", str(project), *arguments], check=True)
+def earmark(project: Path, *arguments: str) -> Any:
+    """What a command prints, from JSON."""
+    command = [sys.executable, "-m", "earmark", "-C", str(project), *arguments, "--format", "json"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def trained(project: Path, workers: int) -> Path:
     """The joined and calibrated run."""
+    names = []
     for model, *settings in MEMBERS:
         chosen = [word for setting in settings for word in ("--set", setting)]
-        earmark(project, "train", "meter", "--model", model, "--view", "grid", *chosen, "-w", str(workers))
-    names = [run.name for run in list_runs(project / "runs", "meter")[-len(MEMBERS) :]]
-    earmark(project, "thresholds", "meter", "--ensemble", *names, "--weights", "equal")
-    joined = list_runs(project / "runs", "meter")[-1]
+        asked = ("--model", model, "--view", "grid", *chosen, "-w", str(workers))
+        names += [run["run"] for run in earmark(project, "train", "meter", *asked)["runs"]]
+    joined = earmark(project, "thresholds", "meter", "--ensemble", *names, "--weights", "equal")["run"]
     asked = ("--calibration", "temperature", "--coverage", str(COVERAGE))
-    earmark(project, "thresholds", "meter", joined.name, *asked)
-    return joined.path
+    earmark(project, "thresholds", "meter", joined, *asked)
+    return project / "runs" / "meter" / str(joined)
 
 
 def shipped(run: Path) -> Path:
@@ -92,11 +95,11 @@ def shipped(run: Path) -> Path:
 def golden() -> Path:
     """Answers on the demo's first pieces, for the test that they do not drift."""
     sys.path.insert(0, str(ROOT / "tests" / "tasks" / "meter"))
-    from shipped_answers import GOLDEN, answers_on_demo
-
-    text = json.dumps(answers_on_demo(), indent=1) + "\n"
-    write_bytes_atomic(GOLDEN, text.encode())
-    return GOLDEN
+    answers = importlib.import_module("shipped_answers")
+    text = json.dumps(answers.answers_on_demo(), indent=1) + "\n"
+    path = Path(answers.GOLDEN)
+    write_bytes_atomic(path, text.encode())
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
