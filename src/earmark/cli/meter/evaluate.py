@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -261,6 +262,8 @@ def _remember(project: Project, evaluation: MeterEvaluation) -> None:
 def _shown(interval: Any, with_bounds: bool) -> str:
     from earmark.evaluation.result import show_interval
 
+    if math.isnan(interval.value):  # of nothing, as of 3 and 4 in a set that has neither
+        return "-"
     return show_interval(interval, 3) if with_bounds else f"{interval.value:.3f}"
 
 

@@ -1,9 +1,9 @@
 """Who answers: a run of the project, the run that is shipped with the package, or a rule that needs none.
 
-The shipped run lies in the package as any other run, ``shipped/meter/<run>/`` with its card, and is only read. The rule
-is the fallback that a user must ask for: how well bars of 3, 4, 5 and 7 fit the downbeats heard, and where bars cannot
-be laid, the strongest period of the onset envelope. Its answers are marked; where it hears neither it says nothing,
-never four.
+The shipped run lies in the package as any other run, in ``shipped/meter/<run>/`` beside its card, and is only read. The
+rule is the fallback that a user must ask for: how well bars of 3, 4, 5 and 7 fit the downbeats heard, and where bars
+cannot be laid, the strongest period of the onset envelope. Its answers are marked; where it hears neither it says
+nothing, never four.
 """
 
 from __future__ import annotations
