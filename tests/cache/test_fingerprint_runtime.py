@@ -245,6 +245,18 @@ def test_hash_randomisation_does_not_matter(make: Make, tmp_path: Path) -> None:
     assert len({fresh(tmp_path, "fp_hash") for _ in range(3)}) == 1
 
 
+def test_a_class_variable_of_a_dataclass_has_no_address(make: Make, tmp_path: Path) -> None:
+    text = (
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "@dataclass(frozen=True)\nclass Rule:\n    name: ClassVar[str] = '{name}'\n    limit: float = 1.0\n"
+        "def f(x):\n    return Rule(x)\n"
+    )
+    make(fp_class_variable=text.format(name="fixed"), fp_other_variable=text.format(name="free"))
+    digests = {fresh(tmp_path, "fp_class_variable") for _ in range(3)}
+    assert len(digests) == 1
+    assert fresh(tmp_path, "fp_other_variable") not in digests
+
+
 def test_library_loaded_or_not_reads_the_same(make: Make, tmp_path: Path) -> None:
     make(
         fp_late="import xml\ndef f(x):\n    import wave\n    import email.message as m\n    return wave.open(x), xml.dom.Node, m.Message\n"

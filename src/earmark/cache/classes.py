@@ -142,6 +142,8 @@ def _write_special(graph: Graph, node: Node, cls: type) -> frozenset[str]:
 def _write_fields(graph: Graph, node: Node, fields: dict[str, Any]) -> None:
     node.strings.update(fields)
     for name, field in fields.items():
+        if field._field_type.name == "_FIELD_CLASSVAR":
+            continue  # an attribute, and written as one; its kw_only is a mark whose repr holds an address
         node.write(
             f"field {name} {field.init} {field.compare} {field.hash} {field.kw_only} {field._field_type!r}"
         )
