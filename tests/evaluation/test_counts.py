@@ -43,7 +43,9 @@ def test_mcnemar_is_the_exact_binomial_sum(pairs):
 
 def test_49_differing_files_of_21_and_28_are_no_difference():
     first = np.r_[np.ones(21, bool), np.zeros(28, bool)]
-    assert mcnemar(first, ~first).p == pytest.approx(binomtest(21, 49).pvalue) and mcnemar(first, ~first).p > 0.3
+    assert (
+        mcnemar(first, ~first).p == pytest.approx(binomtest(21, 49).pvalue) and mcnemar(first, ~first).p > 0.3
+    )
     with pytest.raises(UsageError, match="same items"):
         mcnemar([True], [True, False])
 
