@@ -50,7 +50,8 @@ SUMMARIES = {
     "demo": "Make data for TASK (default: zones), then prepare, extract, train, evaluate and predict, and show "
     "the report.",
     "init": "Make a folder a project: earmark.toml with every setting explained, and a .gitignore.",
-    "doctor": "Check versions, codecs, cache, disk and processors, and show the settings and where each comes from.",
+    "doctor": "Check versions, codecs, trackers, cache, disk and processors, and show the settings and where each "
+    "comes from.",
     "collect": "Bring raw data of TASK in: exchange streams into journal and store.",
     "migrate": "Bring files of earlier programs of TASK into the store; the files stay as they are.",
     "prepare": "Read label files or folders in SOURCES, divide the items once, and seal the labels of the test set.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 
 import pytest
 from meter_projects import make_project
@@ -27,8 +28,11 @@ def earmark(folder, monkeypatch, capsys):
     monkeypatch.setitem(registry.BUILT_IN, "meter", "meter_projects:TASK")
 
     def run(*arguments: str):
+        monkeypatch.setattr(
+            sys, "argv", ["earmark", *arguments, "-C", str(folder)]
+        )  # what the log of experiments tells
         with pytest.raises(SystemExit) as end:
-            main([*arguments, "-C", str(folder)])
+            main()
         captured = capsys.readouterr()
         return int(end.value.code or 0), captured.out, captured.err
 
