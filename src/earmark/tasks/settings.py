@@ -47,7 +47,7 @@ __all__ = [
 
 SETTINGS_FILE = "earmark.toml"
 _ENVIRONMENT_PREFIX = "EARMARK_"
-_OTHER_VARIABLES = frozenset({"EARMARK_BEATNET", "EARMARK_BEAT_THIS", "EARMARK_DEBUG"})
+_OTHER_VARIABLES = frozenset({"EARMARK_BEATNET", "EARMARK_BEAT_THIS", "EARMARK_DEBUG", "EARMARK_MERT"})
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Scalar = bool | int | float | str

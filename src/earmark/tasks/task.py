@@ -361,6 +361,8 @@ class Task:
         Of a series: groups that are cached by session, and the fingerprint of the code of each as it is now.
     configure : callable, optional
         ``configure(task, settings)`` gives the task as the settings of a project want it, with other features say.
+    absent_features : mapping of str to str, optional
+        Feature sets that need something the project lacks, and what to do; `configure` may bring them.
     is_series : bool
         Its rows are a series through time in the feature store, not items of a manifest: no feature sets, and the
         verbs that read rows are commands of its own.
@@ -407,6 +409,7 @@ class Task:
     is_series: bool = False
     session_groups: Callable[[Project], Mapping[str, Fingerprint]] | None = None
     configure: Callable[[Task, EffectiveSettings], Task] | None = None
+    absent_features: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.groups and not self.feature_sets:
@@ -437,6 +440,10 @@ class Task:
             raise UsageError(
                 f"task `{self.name}` has rows of a feature store, and no feature sets of files. "
                 f"See what there is: earmark store show {self.name} --features"
+            )
+        if chosen in self.absent_features:
+            raise UsageError(
+                f"task `{self.name}` has no feature set {chosen!r} here: {self.absent_features[chosen]}"
             )
         if chosen not in self.feature_sets:
             from earmark.models.constraints import closest

@@ -101,7 +101,12 @@ def row_options(function: Any) -> Any:
 @model_options
 @click.option("--features", "--view", "view", help="Feature set (default: the task's).")
 @click.option("--no-mert", is_flag=True, help="Audio alone: a1449.")
-@click.option("--mert-only", is_flag=True, help="MERT alone: mert1536.")
+@click.option("--mert-only", is_flag=True, help="MERT alone: mert1536; needs its checkpoint.")
+@click.option(
+    "--mert-layer",
+    type=click.IntRange(0, 11),
+    help="Layer of MERT, counted from 0 (3); what answers needs it in earmark.toml.",
+)
 @click.option("--no-beat-features", is_flag=True, help="Without beats and signals: a1449.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any parameter of the model.")
 @row_options
@@ -156,7 +161,13 @@ def train(invocation: Invocation, /, **given: Any) -> int:
     from earmark.tasks.meter.training.settings import model_algorithm, seed_summary
     from earmark.training.runs import best_run
 
-    project = open_project(invocation, "meter", seed=given["seed"], workers=given["workers"])
+    project = open_project(
+        invocation,
+        "meter",
+        seed=given["seed"],
+        workers=given["workers"],
+        meter__mert_layer=given["mert_layer"],
+    )
     algorithm = model_algorithm(given["model"])
     options = train_options(project, algorithm, given)
     if given["warms"]:

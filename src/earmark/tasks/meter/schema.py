@@ -34,3 +34,6 @@ BEAT_COLUMNS = ("time_s", "position", "strength")
 
 DEFAULT_SLOTS = ("dp", "beat_this", "bars")
 """Names of the trackers in the three slots that feed the features, unless the settings name others."""
+
+MERT_LAYER = 3
+"""The transformer layer of MERT whose pooled outputs are features, counted from 0."""

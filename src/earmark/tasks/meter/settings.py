@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from earmark.tasks.meter.schema import DEFAULT_SLOTS
+from earmark.tasks.meter.schema import DEFAULT_SLOTS, MERT_LAYER
 from earmark.tasks.section import Names, Section
 
 __all__ = ["MeterSettings"]
@@ -24,6 +24,12 @@ class MeterSettings(Section):
     )
     beatnet: str | None = Field(
         default=None, min_length=1, description="Weights file of BeatNet; default: EARMARK_BEATNET."
+    )
+    mert: str | None = Field(
+        default=None, min_length=1, description="Checkpoint of MERT-v1-95M; default: EARMARK_MERT."
+    )
+    mert_layer: int = Field(
+        default=MERT_LAYER, ge=0, le=11, description="Layer of MERT that is a feature, counted from 0."
     )
 
     run: str | None = Field(

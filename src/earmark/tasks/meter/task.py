@@ -15,7 +15,7 @@ from earmark.tasks.meter.datasets.splits import METER_SPLIT
 from earmark.tasks.meter.schema import CLASSES, SIGNATURES
 from earmark.tasks.meter.training.settings import NETWORKS, estimator_parameters
 from earmark.tasks.meter.training.token_plans import TOKEN_PLANS
-from earmark.tasks.meter.views import DEFAULT_VIEW, PHASES, VIEWS
+from earmark.tasks.meter.views import DEFAULT_VIEW, MERT_ABSENT, MERT_VIEWS, PHASES, VIEWS
 from earmark.tasks.meter.vote import rule_answers, vote_answers
 from earmark.tasks.task import Imported, ImportRequest, LabelFiles, Rule, Task
 from earmark.training.recipe import Recipe
@@ -54,7 +54,7 @@ def make_demo(folder: Path) -> Path:
 
 
 def configured(task: Task, settings: EffectiveSettings) -> Task:
-    """The features of the project's trackers; see `earmark.tasks.meter.configured`."""
+    """The features of the project's trackers and MERT; see `earmark.tasks.meter.configured`."""
     from earmark.tasks.meter.configured import configured as with_settings
 
     return with_settings(task, settings)
@@ -95,4 +95,5 @@ task = Task(
     phases=PHASES,
     min_coverage=0.95,
     configure=configured,
+    absent_features=dict.fromkeys(MERT_VIEWS, MERT_ABSENT),
 )

@@ -1,7 +1,7 @@
 """The feature sets of the task, by the names under which figures about them were published.
 
-Order of the groups: audio, ssm, beat, signals, tempo, sync. A network's embedding (MERT) is no group here: its weights
-are not for all uses.
+Order of the groups: audio, ssm, beat, signals, tempo, sync, mert. What hears through MERT is there only once a project
+has its checkpoint, whose weights are not for all uses: columns of zeros would pass for an answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from earmark.tasks.meter.groups.tempo import TEMPO
 from earmark.tasks.meter.trackers.bars import bars
 from earmark.tasks.meter.trackers.dp import dp
 
-__all__ = ["DEFAULT_VIEW", "PHASES", "VIEWS", "phases_with", "views_with"]
+__all__ = ["DEFAULT_VIEW", "MERT_ABSENT", "MERT_VIEWS", "PHASES", "VIEWS", "phases_with", "views_with"]
 
 DEFAULT_VIEW = "grid"
 
@@ -89,19 +89,43 @@ PHASES: dict[str, tuple[FeatureGroup, ...]] = {
 """What `extract` warms one after the other, so that one kind of work is in memory; later phases reuse earlier ones."""
 
 
-def views_with(trackers: Trackers) -> dict[str, FeatureSet]:
-    """The feature sets with other trackers in the slots; names of groups and columns stay."""
-    return {
+MERT_VIEWS: dict[str, tuple[str | None, str]] = {
+    "mert1536": (None, "1536 columns: one layer of MERT"),
+    "g2985": ("a1449", "2985 columns: a1449 and one layer of MERT"),
+    "g3166": ("g1630", "3166 columns: g1630 and one layer of MERT"),
+}
+"""Feature sets that exist where MERT has a checkpoint: what they add it to, and their description."""
+
+MERT_ABSENT = (
+    "it needs a checkpoint of MERT-v1-95M (huggingface.co/m-a-p/MERT-v1-95M; CC BY-NC 4.0, not for commercial use). "
+    "Set meter.mert in earmark.toml, or EARMARK_MERT, to its path."
+)
+"""Why a feature set of MERT is not there, and what to do."""
+
+
+def views_with(trackers: Trackers, mert: FeatureGroup | None = None) -> dict[str, FeatureSet]:
+    """The feature sets with other trackers in the slots, and with MERT; names of groups and columns stay."""
+    views = {
         name: replace(view, groups=tuple(_with(group, trackers) for group in view.groups))
         for name, view in VIEWS.items()
     }
+    if mert is None:
+        return views
+    return views | {
+        name: FeatureSet(name, (*(views[base].groups if base else ()), mert), description=description)
+        for name, (base, description) in MERT_VIEWS.items()
+    }
 
 
-def phases_with(trackers: Trackers) -> dict[str, tuple[FeatureGroup, ...]]:
-    """The phases with other trackers in the slots, which are computed beside those that groups name themselves."""
+def phases_with(trackers: Trackers, mert: FeatureGroup | None = None) -> dict[str, tuple[FeatureGroup, ...]]:
+    """The phases with other trackers in the slots, which are computed beside those that groups name themselves.
+
+    MERT has a phase of its own: its network is the largest thing in memory.
+    """
     phases = {name: tuple(_with(group, trackers) for group in groups) for name, groups in PHASES.items()}
     own = {group.name: group for group in (*PHASES["beats"], *present(trackers))}
-    return {**phases, "beats": tuple(own.values())}
+    phases["beats"] = tuple(own.values())
+    return phases if mert is None else {**phases, "mert": (*mert.reuses, mert)}
 
 
 def _with(group: FeatureGroup, trackers: Trackers) -> FeatureGroup:

@@ -1,0 +1,1 @@
+"""MERT as a feature group: its network by the user's checkpoint, and the pooling of its layers."""
