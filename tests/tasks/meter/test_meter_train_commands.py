@@ -28,9 +28,7 @@ def earmark(folder, monkeypatch, capsys):
     monkeypatch.setitem(registry.BUILT_IN, "meter", "meter_projects:TASK")
 
     def run(*arguments: str):
-        monkeypatch.setattr(
-            sys, "argv", ["earmark", *arguments, "-C", str(folder)]
-        )  # what the log of experiments tells
+        monkeypatch.setattr(sys, "argv", ["earmark", *arguments, "-C", str(folder)])
         with pytest.raises(SystemExit) as end:
             main()
         captured = capsys.readouterr()
@@ -175,6 +173,13 @@ def test_runs_of_different_views_are_joined(earmark, folder):
 
 
 def test_every_experiment_is_a_line(earmark, folder):
+    for words in (
+        ("train",),
+        ("grid", "--set", "strength=0.3", "--final-top", "1", "--seeds", "1"),
+        ("grid", "--ablate"),
+    ):
+        assert earmark(words[0], "meter", "--model", "logistic", *words[1:])[0] == 0
+    assert earmark("evaluate", "meter", "--split", "test", "--limit", "0", "--no-controls")[0] == 0
     lines = [json.loads(line) for line in (folder / "runs/meter/experiments.jsonl").read_text().splitlines()]
     assert {"train", "grid", "ablate", "evaluate"} <= {line["kind"] for line in lines}
     assert all(len(line["hash"]) == 16 and line["data"]["items"] and line["command"] for line in lines)
