@@ -19,7 +19,7 @@ COLUMNS = ("phase", "cached", "percent", "was_cached", "computed", "failed", "se
     "--phase",
     "phases",
     multiple=True,
-    help="beats, onsets, signals, tempo, features or all (default); may be repeated.",
+    help="beats, onsets, signals, tempo, features, onset_model (once trained) or all (default); may be repeated.",
 )
 @click.option(
     "--split",
@@ -71,10 +71,11 @@ def extract(
     from earmark.cli.progress import progress
     from earmark.tasks.meter.configured import absences
     from earmark.tasks.meter.extraction import chosen_items, chosen_phases, warm, windows_of, write_matrix
+    from earmark.tasks.meter.fusion import onset_problems
 
     project = open_project(invocation, "meter", features=features)
     wanted = chosen_phases(phases, project.task.phases)
-    absent = absences(project.effective)
+    absent = (*absences(project.effective), *onset_problems(project.effective))
     for reason in absent:
         note(invocation, reason)
     limit = given["limit"] or None

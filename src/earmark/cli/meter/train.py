@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -96,7 +96,7 @@ def row_options(function: Any) -> Any:
     "--model",
     metavar="NAME",
     default="boosting",
-    help="boosting (no torch), mlp, ftt, hybrid, ensemble, forest, logistic.",
+    help="boosting (no torch), mlp, ftt, hybrid, ensemble, forest, logistic; onset, and fusion, which builds on it.",
 )
 @model_options
 @click.option("--features", "--view", "view", help="Feature set (default: the task's).")
@@ -153,6 +153,7 @@ def train(invocation: Invocation, /, **given: Any) -> int:
       earmark train meter --model mlp --hidden 512 --n-blocks 2 --dropout-scale 1.5
       earmark train meter --model ftt --token-split v4 --seeds 5
       earmark train meter --model boosting --set max_depth=4 --ablate
+      earmark train meter --model onset && earmark extract meter && earmark train meter --model fusion
     """
     from earmark.cli.options import open_project
     from earmark.cli.output import emit, note
@@ -183,6 +184,8 @@ def train(invocation: Invocation, /, **given: Any) -> int:
         note(invocation, f"{metric} over {len(runs)} seeds: {mean:.4f} +- {spread:.4f}")
     best = best_run(runs, metric)
     note_experiment(project, "train", {"metric": metric, "runs": rows}, runs)
+    if given["model"].strip().lower() == "onset":
+        _keep_onset(invocation, project, runs, best, is_trial=bool(given["n_rows"]))
     if given["save"]:
         keep_as_best(project, best)
         note(invocation, f"`best` is {best.name}.")
@@ -200,22 +203,25 @@ def train_options(project: Project, algorithm: str, given: dict[str, Any]) -> Tr
     """The generic verb's options for those of this command."""
     from earmark.cli.train import parse_parameters
     from earmark.tasks.meter.extraction import ADDED_SET
-    from earmark.tasks.meter.training.settings import chosen_view, estimator_parameters
+    from earmark.tasks.meter.training.settings import chosen_view, estimator_parameters, named_model
     from earmark.tasks.verbs.rows import RowChoice
     from earmark.tasks.verbs.train import TrainOptions
 
     named = dict(given)
     named["token_split"] = (given["token_split"] or "").removeprefix("semantic_") or None
-    parameters = estimator_parameters(algorithm, named)
+    own = named_model(str(given.get("model") or ""))
+    parameters = {**(own.parameters if own else {}), **estimator_parameters(algorithm, named)}
     texts = [f"{algorithm}.{text}" for text in given["assignments"]]
     parameters |= parse_parameters(texts).get(algorithm, {})
     view = chosen_view(
         project,
-        given["view"],
+        given["view"] or (own.view if own else None),
         no_mert=given["no_mert"],
         mert_only=given["mert_only"],
         no_beats=given["no_beat_features"],
     )
+    if own and view != own.view:
+        raise click.UsageError(f"--model {given['model']} reads {own.view}; it has no other features.")
     return TrainOptions(
         features=view,
         algorithms=(algorithm,),
@@ -273,6 +279,25 @@ def _trained(
             )
             runs += trained.runs
     return runs
+
+
+def _keep_onset(
+    invocation: Invocation, project: Project, runs: Sequence[Run], best: Run, *, is_trial: bool
+) -> None:
+    """Record which rows each run learnt, and let the best be what `fusion72` asks, unless it is a trial."""
+    from earmark.cli.output import note
+    from earmark.tasks.meter.onset_runs import keep_onset_model, write_record
+
+    dataset, _ = project.training_data(project.task.features("a1449"))
+    for run in runs:
+        write_record(run, dataset)
+    if is_trial:
+        return
+    keep_onset_model(best)
+    note(
+        invocation,
+        f"The onset model is {best.name}; `earmark extract meter` asks it, and fusion72 has its answers.",
+    )
 
 
 def _line(invocation: Invocation, event: Mapping[str, Any], every: int) -> None:

@@ -25,6 +25,11 @@ class MeterSettings(Section):
     beatnet: str | None = Field(
         default=None, min_length=1, description="Weights file of BeatNet; default: EARMARK_BEATNET."
     )
+    onset_model: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Run of `train meter --model onset` that `fusion72` asks; default: the one trained last.",
+    )
     mert: str | None = Field(
         default=None, min_length=1, description="Checkpoint of MERT-v1-95M; default: EARMARK_MERT."
     )

@@ -54,10 +54,11 @@ def make_demo(folder: Path) -> Path:
 
 
 def configured(task: Task, settings: EffectiveSettings) -> Task:
-    """The features of the project's trackers and MERT; see `earmark.tasks.meter.configured`."""
+    """The features of the project's trackers, MERT and onset model; see `earmark.tasks.meter.configured` and `fusion`."""
     from earmark.tasks.meter.configured import configured as with_settings
+    from earmark.tasks.meter.fusion import with_fusion
 
-    return with_settings(task, settings)
+    return with_fusion(with_settings(task, settings), settings)
 
 
 task = Task(

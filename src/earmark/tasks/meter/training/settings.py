@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FOCAL_GAMMA",
     "MODELS",
+    "NAMED",
     "NETWORKS",
     "PARAMETER_OF",
+    "NamedModel",
     "chosen_view",
     "estimator_parameters",
     "model_algorithm",
+    "named_model",
     "seed_of",
     "seed_summary",
 ]
@@ -36,6 +40,34 @@ MODELS: Mapping[str, str] = {
     "logistic": "logistic",
 }
 """Model -> estimator; ``boosting`` needs no torch."""
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that belongs to one feature set, and its parameters where the command line gives no other."""
+
+    algorithm: str
+    view: str
+    parameters: Mapping[str, Any]
+
+
+NAMED: Mapping[str, NamedModel] = {
+    "onset": NamedModel("residual_mlp", "a1449", {"focal_gamma": 2.0}),
+    "fusion": NamedModel(
+        "residual_mlp",
+        "fusion72",
+        # 72 -> 64 -> 64 -> 32 -> 6, and one cosine over all epochs.
+        {
+            "hidden": 64,
+            "n_blocks": 0,
+            "learning_rate": 1e-3,
+            "weight_decay": 1e-4,
+            "early_stopping_epochs": 30,
+            "restart_epochs": 200,
+        },
+    ),
+}
+"""``onset`` is what ``fusion`` builds on; see `earmark.tasks.meter.onset_runs`."""
 
 NETWORKS = ("residual_mlp", "ft_transformer", "hybrid")
 """They learn soft targets, and need torch."""
@@ -62,7 +94,13 @@ PARAMETER_OF: Mapping[str, str] = {
 
 def model_algorithm(model: str) -> str:
     """The estimator behind a model's short name, or behind its own."""
-    return MODELS.get(model.strip().lower()) or canonical_name(model)
+    named = named_model(model)
+    return named.algorithm if named else MODELS.get(model.strip().lower()) or canonical_name(model)
+
+
+def named_model(model: str) -> NamedModel | None:
+    """One of `NAMED`; None for a model of any features."""
+    return NAMED.get(model.strip().lower())
 
 
 def estimator_parameters(algorithm: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +191,15 @@ def chosen_view(
     named = {option: name for option, name in asked.items() if name}
     if len(set(named.values())) > 1:
         raise UsageError(f"{', '.join(named)} name different features. Give one of them.")
-    return project.task.features(next(iter(named.values()))).name if named else None
+    if not named:
+        return None
+    chosen = next(iter(named.values()))
+    if chosen == NAMED["fusion"].view and chosen not in project.task.feature_sets:
+        raise UsageError(
+            f"`{chosen}` needs an onset model, and the project has none; expected a run of it. "
+            "Train one: earmark train meter --model onset"
+        )
+    return project.task.features(chosen).name
 
 
 def seed_of(algorithm: str, seed: int) -> dict[str, int]:
