@@ -54,7 +54,7 @@ def make_demo(folder: Path) -> Path:
 
 
 def configured(task: Task, settings: EffectiveSettings) -> Task:
-    """The features of the project's trackers, MERT and onset model; see `earmark.tasks.meter.configured` and `fusion`."""
+    """The features of the project's trackers, MERT and onset model; see `configured` and `fusion` beside this."""
     from earmark.tasks.meter.configured import configured as with_settings
     from earmark.tasks.meter.fusion import with_fusion
 
