@@ -80,6 +80,11 @@ def _names(_context: click.Context, _parameter: click.Parameter, value: str | No
     "--segment-length", "segment_s", type=float, help="Seconds of a segment of a whole song (default: 35)."
 )
 @click.option(
+    "--crop",
+    type=click.Choice(["centre", "first"]),
+    help="Which 30 s of a long recording are heard (default: centre; earlier figures had the first).",
+)
+@click.option(
     "--no-check", is_flag=True, help="Do not open each file to see whether it is audio, and how long."
 )
 @click.option(
@@ -199,7 +204,7 @@ def _rendered(invocation: Invocation, given: dict[str, Any]) -> Path:
 
 
 def _import_options(given: dict[str, Any]) -> dict[str, Any]:
-    names = ("label_set", "corrections", "wikimeter_split", "alt_weight", "segment_s")
+    names = ("label_set", "corrections", "wikimeter_split", "alt_weight", "segment_s", "crop")
     switches = {"check": not given["no_check"], "near_duplicates": not given["no_near_duplicates"]}
     return {name: given[name] for name in names if given[name] is not None} | switches
 

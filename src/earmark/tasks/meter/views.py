@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from earmark.features.group import FeatureGroup
 from earmark.features.sets import FeatureSet
+from earmark.tasks.meter.groups.audio_tracked import AUDIO_TRACKED
 from earmark.tasks.meter.groups.audio_v6 import AUDIO, audio_group
 from earmark.tasks.meter.groups.bar_grid import BAR_GRID
 from earmark.tasks.meter.groups.beat import BEAT
@@ -28,11 +29,23 @@ __all__ = ["DEFAULT_VIEW", "MERT_ABSENT", "MERT_VIEWS", "PHASES", "VIEWS", "phas
 DEFAULT_VIEW = "grid"
 
 _AUDIO_V5 = replace(audio_group("v5"), name="meter.audio_v5")
+_TRACKED = replace(AUDIO_TRACKED, name="meter.audio_tracked")
 _BEATS_AND_SIGNALS = (BEAT, SIGNAL_GROUP, TEMPO)
 
 
 def _views(*views: FeatureSet) -> dict[str, FeatureSet]:
     return {view.name: view for view in views}
+
+
+def _raw_audio(version: str) -> FeatureSet:
+    """A version of the audio group as it was before the front end filtered: a baseline."""
+    group = replace(audio_group(version, highpass_hz=0.0), name=f"meter.audio_{version}_raw")
+    width = len(group.columns)
+    return FeatureSet(
+        f"legacy_a{width}",
+        (group,),
+        description=f"{width} columns: audio in version {version} without the high-pass, for comparison",
+    )
 
 
 VIEWS: dict[str, FeatureSet] = _views(
@@ -60,6 +73,12 @@ VIEWS: dict[str, FeatureSet] = _views(
         "g1969",
         (AUDIO, SSM, *_BEATS_AND_SIGNALS, SYNC, BAR_GRID),
         description="1969 columns: g1723 and grid",
+    ),
+    *(_raw_audio(version) for version in ("v6", "v5", "v4", "v3")),
+    FeatureSet(
+        "tracked_a1449",
+        (_TRACKED,),
+        description="1449 columns: a1449 at the tempo of the beats, for comparison",
     ),
     FeatureSet("signals60", (SIGNAL_GROUP,), description="60 columns: five signals in twelve signatures"),
     FeatureSet(

@@ -2,8 +2,9 @@
 
 A source is ``KIND=PATH`` with a kind of `KINDS`, or a path alone: a CSV file or a folder of clips (``plain``). Each row
 read is kept or rejected with a reason. A recording longer than `WHOLE_S` gives the window of 30 s in its middle, a song
-of WIKIMETER one per segment. Options of the request: ``label_set``, ``corrections``, ``wikimeter_split``,
-``alt_weight``, ``segment_s``, ``check`` (probe each file), ``near_duplicates`` (compare the sound of all files).
+of WIKIMETER one per segment; with ``crop`` ``first`` the windows lie at the beginning, as earlier figures had them.
+Options of the request: ``label_set``, ``corrections``, ``wikimeter_split``, ``alt_weight``, ``segment_s``, ``crop``,
+``check`` (probe each file), ``near_duplicates`` (compare the sound of all files).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "import_meter"]
 
+CROPS = ("centre", "first")
 KINDS = ("meter2800", "wikimeter", "ballroom", "gtzan", "fixtures", "plain")
 """What a source may be, in the order in which equal names are kept."""
 
@@ -74,7 +76,7 @@ def import_meter(request: ImportRequest) -> Imported:
     rows = [_examined(row, request.identify, check=options["check"]) for row in rows]
     rows = _corrected(rows, _corrections_files(request.sources, options), warnings)
     rows = [_in_label_set(row, options["label_set"]) for row in rows]
-    rows, items = _cut(rows, options["segment_s"])
+    rows, items = _cut(rows, options["segment_s"], options["crop"])
     if not items:
         raise UsageError(_nothing(rows))
     near = _near_equal(items) if options["near_duplicates"] else []
@@ -90,11 +92,12 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
         "wikimeter_split": "artist",
         "alt_weight": 0.0,
         "segment_s": SEGMENT_S,
+        "crop": "centre",
         "check": True,
         "near_duplicates": True,
         **{name: value for name, value in given.items() if value is not None},
     }
-    for name, known in (("label_set", LABEL_SETS), ("wikimeter_split", WIKIMETER_RULES)):
+    for name, known in (("label_set", LABEL_SETS), ("wikimeter_split", WIKIMETER_RULES), ("crop", CROPS)):
         if options[name] not in known:
             raise UsageError(f"{name} is {options[name]!r}; expected {' or '.join(known)}. Correct it.")
     if not 0 <= options["alt_weight"] < 1:
@@ -188,12 +191,14 @@ def _in_label_set(row: MeterRow, label_set: str) -> MeterRow:
     return replace(row, meters=row.label_corrected)
 
 
-def _cut(rows: Sequence[MeterRow], segment_s: float) -> tuple[list[MeterRow], list[MeterRow]]:
-    """The rows, and the items made of them: segments of songs, windows in the middle of what is long, all the rest."""
+def _cut(rows: Sequence[MeterRow], segment_s: float, crop: str) -> tuple[list[MeterRow], list[MeterRow]]:
+    """The rows, and the items made of them: segments of songs, windows of what is long, all the rest."""
     checked, items = [], []
     for row in rows:
         is_song = row.dataset == "wikimeter" and row.key.endswith(f"/{row.song_id}")
-        made = [] if row.reason else song_segments(row, segment_s) if is_song else [_centred(row)]
+        made = [] if row.reason else song_segments(row, segment_s) if is_song else [_window(row)]
+        if crop == "first":
+            made = [_at_the_beginning(item, row) for item in made]
         if not made and not row.reason:
             row = row.rejected("too short", f"{row.duration_s:.1f} s of song")
         checked.append(row)
@@ -201,11 +206,19 @@ def _cut(rows: Sequence[MeterRow], segment_s: float) -> tuple[list[MeterRow], li
     return checked, items
 
 
-def _centred(row: MeterRow) -> MeterRow:
+def _window(row: MeterRow) -> MeterRow:
     if row.duration_s is None or row.duration_s <= WHOLE_S:
         return row
     start = round((row.duration_s - WINDOW_S) / 2, 3)
     return replace(row, span_s=(start, start + WINDOW_S))
+
+
+def _at_the_beginning(item: MeterRow, row: MeterRow) -> MeterRow:
+    """The window that was laid into a row, where the recording or the segment of a song begins."""
+    if item.span_s is None or item.span_s == row.span_s:
+        return item
+    start = item.segment_start_s or 0.0
+    return replace(item, span_s=(start, start + item.span_s[1] - item.span_s[0]))
 
 
 def _near_equal(items: Sequence[MeterRow]) -> list[list[str]]:
