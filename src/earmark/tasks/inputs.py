@@ -21,9 +21,20 @@ from earmark.data.manifest import Manifest
 from earmark.errors import InputError, UsageError
 from earmark.tasks.task import Imported, ImportRequest
 
-__all__ = ["ImportReport", "import_items"]
+__all__ = ["ImportReport", "RejectedRow", "import_items"]
 
 PATH_COLUMNS = ("path", "file", "uri", "filename")
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that was set aside: label file, row number, path as written, reason, and what was found."""
+
+    file: str
+    row: int
+    path: str
+    reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)

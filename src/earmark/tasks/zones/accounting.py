@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from earmark.tasks.inputs import RejectedRow
 from earmark.tasks.zones.deam.annotations import REJECTION_REASONS
 from earmark.tasks.zones.layouts import UNREADABLE
 
@@ -19,17 +20,6 @@ DUPLICATE_PATH = "duplicate path"
 TWO_ZONES = "same audio with two zones"
 REASONS = (UNREADABLE, EMPTY_ZONE, UNKNOWN_ZONE, MISSING_FILE, UNDECODABLE, DUPLICATE_PATH, TWO_ZONES)
 """Why a row is rejected, in the order of the tests."""
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A row that was set aside: label file, row number, path as written, reason, and what was found."""
-
-    file: str
-    row: int
-    path: str
-    reason: str
-    detail: str = ""
 
 
 @dataclass(frozen=True)

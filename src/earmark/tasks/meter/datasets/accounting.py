@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from earmark.tasks.inputs import RejectedRow
 from earmark.tasks.meter.datasets.normal_form import LABEL_SETS, MeterRow
 from earmark.tasks.meter.schema import CLASSES
 
@@ -34,17 +35,6 @@ PUBLISHED: Mapping[str, Mapping[str, Mapping[str, int]]] = {
     "ballroom": {"test": {"3": 175, "4": 523}},
 }
 """Rows of each class in each part, as the makers of the data sets count them."""
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A row that was set aside: label file, row number, path as written, reason, and what was found."""
-
-    file: str
-    row: int
-    path: str
-    reason: str
-    detail: str = ""
 
 
 @dataclass(frozen=True)
