@@ -107,14 +107,15 @@ class Plan:
         reused = {name: found for group in self.groups for name, found in group.all_reused.items()}
         if self.cache is None or not missing or not reused:
             return given
-        digests = fingerprints(list(reused.values()), self.cache.reads())
+        others = [group for name, group in reused.items() if name not in self.fingerprints]
+        known_prints = {**self.fingerprints, **(fingerprints(others, self.cache.reads()) if others else {})}
         for name in reused:
             users = {user.name for user in self.groups if name in user.all_reused}
             wanted = [
                 index for index, names in missing.items() if name not in names and users.intersection(names)
             ]
             identities = [identity for index in wanted if (identity := self.identities[index]) is not None]
-            known = self.cache.get_many(digests[name].digest, identities)
+            known = self.cache.get_many(known_prints[name].digest, identities)
             for index, rows in zip(wanted, known, strict=True):
                 if rows is not None:
                     given[index][name] = rows

@@ -10,10 +10,8 @@ network has heard whole recordings, lows included.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,26 +139,9 @@ def _tensors(weights: Weights) -> dict[str, Any]:
     if not weights.path.endswith(".safetensors"):
         return weights.load()
     try:
-        tensors: dict[str, Any] = load(_content(weights))
+        tensors: dict[str, Any] = load(weights.content())
     except SafetensorError as error:
         raise UsageError(
             f"{weights.path} is no safetensors file ({error}); expected one. Fetch it again."
         ) from error
     return tensors
-
-
-def _content(weights: Weights) -> bytes:
-    from earmark.cache.data_files import exempt
-
-    try:
-        with exempt(weights.path):  # the digest is in the key already
-            content = Path(weights.path).read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"The weights {weights.path} cannot be read ({error.strerror}); expected a file. Correct its path."
-        ) from error
-    if hashlib.sha256(content).hexdigest() != weights.sha256:
-        raise UsageError(
-            f"{weights.path} has changed since it was chosen; expected SHA-256 {weights.sha256}. Start again."
-        )
-    return content

@@ -43,6 +43,24 @@ class Weights:
         """What counts in a cache key."""
         return self.sha256
 
+    def content(self) -> bytes:
+        """The file's bytes, those that the key knows.
+
+        Raises
+        ------
+        UsageError
+            The file is gone or has changed.
+        """
+        from earmark.cache.data_files import exempt
+
+        with exempt(self.path):  # the digest is in the key already
+            content = _content(Path(self.path))
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise UsageError(
+                f"{self.path} has changed since it was chosen; expected SHA-256 {self.sha256}. Start again."
+            )
+        return content
+
     def load(self) -> dict[str, Any]:
         """The file's tensors; nothing in the file is executed.
 
@@ -59,14 +77,7 @@ class Weights:
             import torch
         except ImportError:
             raise MissingExtraError("torch", "torch", "A tracker by a network") from None
-        from earmark.cache.data_files import exempt
-
-        with exempt(self.path):  # the digest is in the key already
-            content = _content(Path(self.path))
-        if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise UsageError(
-                f"{self.path} has changed since it was chosen; expected SHA-256 {self.sha256}. Start again."
-            )
+        content = self.content()
         try:
             loaded: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
