@@ -1,5 +1,5 @@
 # Everything here runs in the environment that is active.
-.PHONY: test slow slow-market check docs reference build constraints shipped-meter
+.PHONY: test slow slow-market slow-meter check docs reference build constraints shipped-meter
 
 test:            ## the quick tests
 	python -m pytest -n auto --dist worksteal
@@ -9,6 +9,9 @@ slow:            ## all tests
 
 slow-market:     ## the longer tests of the market alone: the guide, kills, a full disk, PostgreSQL
 	python -m pytest -n auto --dist worksteal -m slow tests/tasks/market tests/faults tests/orderbook tests/store
+
+slow-meter:      ## the longer tests of the meter alone: the guide, kills, a full disk, rendered scores
+	python -m pytest -n auto --dist worksteal -m slow tests/tasks/meter
 
 check:           ## style, types, layers
 	ruff check .
