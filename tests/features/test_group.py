@@ -109,3 +109,9 @@ def test_a_group_that_calls_another_follows_its_code_and_not_its_names():
     assert calling(inner.with_parameters("t.other_name")).fingerprint().digest == digest
     assert calling(inner.with_parameters(factor=9.0)).fingerprint().digest != digest
     assert calling(engine_groups.level).fingerprint().digest != digest
+
+
+def test_a_group_under_another_name_than_its_function_comes_back_from_a_worker_as_itself():
+    from earmark.tasks.meter.groups.audio_v6 import AUDIO
+
+    assert pickle.loads(pickle.dumps(AUDIO)) is AUDIO  # noqa: S301

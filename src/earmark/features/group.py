@@ -207,7 +207,8 @@ class FeatureGroup:
         if isinstance(declared, FeatureGroup) and declared.function is self.function:
             del fields["function"]
             return (_variant, (module, qualname, fields))
-        return (_rebuild, (fields,))
+        # The code of another group may name this one; the worker must then have the same object, not an equal one.
+        return (_rebuild, (fields, module, _name_of(self, module)))
 
 
 def feature_group(
@@ -302,10 +303,18 @@ def _lookup(module: str, qualname: str) -> Any:
     return owner
 
 
+def _name_of(group: FeatureGroup, module: str) -> str | None:
+    """The name under which a module that can be imported holds the group itself, where that is not its function's."""
+    if module == "__main__" or module not in sys.modules:
+        return None
+    return next((name for name, value in vars(sys.modules[module]).items() if value is group), None)
+
+
 def _variant(module: str, qualname: str, fields: dict[str, Any]) -> FeatureGroup:
     declared: FeatureGroup = _lookup(module, qualname)
     return replace(declared, **fields)
 
 
-def _rebuild(fields: dict[str, Any]) -> FeatureGroup:
-    return FeatureGroup(**fields)
+def _rebuild(fields: dict[str, Any], module: str, name: str | None) -> FeatureGroup:
+    known = None if name is None else _lookup(module, name)
+    return known if isinstance(known, FeatureGroup) else FeatureGroup(**fields)
