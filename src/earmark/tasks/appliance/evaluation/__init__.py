@@ -1,0 +1,1 @@
+"""Scores of detectors: files, windows, calibration, and changes in time."""

@@ -1,0 +1,1 @@
+"""Training of detectors: folds by protocol, calibration, baselines, and what a run keeps."""
