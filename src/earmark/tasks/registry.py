@@ -19,6 +19,7 @@ from earmark.tasks.task import Task
 __all__ = ["BUILT_IN", "load_task", "task_names"]
 
 BUILT_IN = {
+    "appliance": "earmark.tasks.appliance.task:task",
     "market": "earmark.tasks.market.task:task",
     "meter": "earmark.tasks.meter.task:task",
     "zones": "earmark.tasks.zones.task:task",

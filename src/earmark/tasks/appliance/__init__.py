@@ -1,0 +1,1 @@
+"""The task `appliance`: which machines run in one room, by the sound at one microphone."""
