@@ -18,10 +18,10 @@ from torch import nn  # noqa: E402
 from earmark.audio.clip import Clip  # noqa: E402
 from earmark.errors import UsageError  # noqa: E402
 from earmark.features.item import Item  # noqa: E402
+from earmark.models.weights import Weights  # noqa: E402
 from earmark.tasks.meter.mert.group import mert_group, mert_pieces, pooled_layers  # noqa: E402
 from earmark.tasks.meter.mert.network import KERNELS, STRIDES, load_mert  # noqa: E402
 from earmark.tasks.meter.task import task  # noqa: E402
-from earmark.tasks.meter.trackers.weights import Weights  # noqa: E402
 from earmark.tasks.meter.training.settings import chosen_view  # noqa: E402
 from earmark.tasks.project import Project  # noqa: E402
 

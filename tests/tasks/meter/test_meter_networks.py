@@ -12,11 +12,11 @@ from earmark.audio.clip import Clip
 from earmark.audio.decode import decode
 from earmark.errors import UsageError
 from earmark.features.group import fingerprints
+from earmark.models.weights import Weights
 from earmark.tasks.meter.trackers.beat_this.spectrogram import beat_this_spectrogram
 from earmark.tasks.meter.trackers.beat_this.tracker import beats_of_logits, in_chunks, pointed_beats
 from earmark.tasks.meter.trackers.beatnet.spectrogram import N_FEATURES, beatnet_features
 from earmark.tasks.meter.trackers.registry import Slot, beats_of, slots, tracker
-from earmark.tasks.meter.trackers.weights import Weights
 
 torch = pytest.importorskip("torch")
 

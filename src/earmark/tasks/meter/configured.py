@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from earmark.features.group import FeatureGroup
+from earmark.models.weights import Weights
 from earmark.tasks.meter.groups.slots import DEFAULT_TRACKERS
 from earmark.tasks.meter.mert.group import mert_group
 from earmark.tasks.meter.trackers.registry import Slot, slots
-from earmark.tasks.meter.trackers.weights import Weights
 from earmark.tasks.meter.views import phases_with, views_with
 from earmark.tasks.settings import EffectiveSettings
 from earmark.tasks.task import Task

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from earmark.audio.clip import Clip
 from earmark.errors import MissingExtraError, UsageError
 from earmark.features.group import FeatureGroup, feature_group
+from earmark.models.weights import Weights
 from earmark.tasks.meter.schema import MERT_LAYER, MIN_DURATION_S, WINDOW_S
-from earmark.tasks.meter.trackers.weights import Weights
 
 __all__ = ["MERT", "N_LAYERS", "WIDTH", "mert_group", "mert_layers", "mert_pieces", "pooled_layers"]
 

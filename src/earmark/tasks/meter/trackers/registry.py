@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from earmark.audio.clip import Clip
 from earmark.errors import UsageError
 from earmark.features.group import FeatureGroup
+from earmark.models.weights import Weights
 from earmark.tasks.meter.schema import DEFAULT_SLOTS
 from earmark.tasks.meter.trackers.bars import bars
 from earmark.tasks.meter.trackers.beat_this.tracker import beat_this
 from earmark.tasks.meter.trackers.beatnet.tracker import beatnet
 from earmark.tasks.meter.trackers.dp import dp, librosa_rule
 from earmark.tasks.meter.trackers.rows import Beats
-from earmark.tasks.meter.trackers.weights import Weights
 
 __all__ = ["ABSENT", "CHECKPOINTS", "TRACKERS", "Slot", "beats_of", "slots", "tracker"]
 

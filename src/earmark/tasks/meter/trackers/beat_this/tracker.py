@@ -18,10 +18,10 @@ from earmark.audio.bar_tracking import track_bars
 from earmark.audio.clip import Clip
 from earmark.errors import UsageError
 from earmark.features.group import feature_group
+from earmark.models.weights import Weights
 from earmark.tasks.meter.schema import BEAT_COLUMNS, MIN_DURATION_S, SAMPLE_RATE
 from earmark.tasks.meter.trackers.beat_this.spectrogram import FPS, N_MELS, beat_this_spectrogram
 from earmark.tasks.meter.trackers.rows import Beats
-from earmark.tasks.meter.trackers.weights import Weights
 
 __all__ = ["beat_this", "beats_of_logits", "pointed_beats"]
 

@@ -9,10 +9,10 @@ from earmark.audio.bar_tracking import track_bars
 from earmark.audio.clip import Clip
 from earmark.errors import UsageError
 from earmark.features.group import feature_group
+from earmark.models.weights import Weights
 from earmark.tasks.meter.schema import BEAT_COLUMNS, MIN_DURATION_S, SAMPLE_RATE
 from earmark.tasks.meter.trackers.beatnet.spectrogram import FPS, beatnet_features
 from earmark.tasks.meter.trackers.rows import Beats
-from earmark.tasks.meter.trackers.weights import Weights
 
 __all__ = ["BAR_LENGTHS", "beatnet"]
 

@@ -76,7 +76,7 @@ class Weights:
         try:
             import torch
         except ImportError:
-            raise MissingExtraError("torch", "torch", "A tracker by a network") from None
+            raise MissingExtraError("torch", "torch", "A network by its checkpoint") from None
         content = self.content()
         try:
             loaded: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
