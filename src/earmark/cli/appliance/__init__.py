@@ -1,0 +1,1 @@
+"""Commands of the task `appliance` in its own form."""

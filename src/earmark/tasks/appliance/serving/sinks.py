@@ -1,0 +1,73 @@
+"""Where the lines of `live` and `stream` go: standard output, a file of JSON lines, and whatever else takes lines.
+
+A sink never ends the program that feeds it and never makes it wait: one that talks to a network has a thread and a
+bounded queue of its own. `line` is called once per line, in order, by one thread; `close` once at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+__all__ = ["JsonLines", "Sink", "TextSink", "closing"]
+
+Line = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """Takes lines; see the module for what is promised to one, and what is expected of it."""
+
+    def line(self, line: Line) -> None:
+        """Take a line in."""
+
+    def close(self) -> None:
+        """No more lines follow."""
+
+
+class TextSink:
+    """Lines as JSON on an open text file, flushed one by one; the file stays open."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def line(self, line: Line) -> None:
+        """Write a line."""
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class JsonLines:
+    """Lines appended to a file, flushed one by one: what was written survives the death of the program.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made where it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+        self._inner = TextSink(self._file)
+
+    def line(self, line: Line) -> None:
+        """Append a line."""
+        self._inner.line(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def closing(sinks: Sequence[Sink]) -> ExitStack:
+    """A context at whose end every sink is closed, also where the closing of one fails."""
+    stack = ExitStack()
+    for sink in sinks:
+        stack.callback(sink.close)
+    return stack
