@@ -1,0 +1,53 @@
+"""Level of a steady sound: dBFS of the whole clip and of short frames without overlap.
+
+Conventions: 0 dBFS is a root mean square of 1; nothing is quieter than -160 dBFS (an amplitude of 1e-8), so digital
+silence has a finite level. Frames start at sample 0; a last one that the clip does not fill is left out, and a clip
+shorter than one frame is one frame.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.audio.clip import Clip
+
+__all__ = ["SMALLEST_AMPLITUDE", "amplitude_dbfs", "frame_rms", "peak", "whole_rms"]
+
+Float64 = NDArray[np.float64]
+
+SMALLEST_AMPLITUDE = 1e-8
+
+
+def amplitude_dbfs(amplitude: Float64 | float) -> Float64:
+    """``20 log10(max(amplitude, 1e-8))``, of any shape."""
+    return np.asarray(20.0 * np.log10(np.maximum(amplitude, SMALLEST_AMPLITUDE)))
+
+
+def whole_rms(clip: Clip) -> float:
+    """Root of the mean square of all samples, summed in double precision; 0 for a clip without samples."""
+    if clip.samples.size == 0:
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(clip.samples, dtype=np.float64))))
+
+
+def peak(clip: Clip) -> float:
+    """Largest absolute sample; 0 for a clip without samples."""
+    samples = clip.samples
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
+
+
+def frame_rms(clip: Clip, frame_s: float = 0.1) -> Float64:
+    """Root of the mean square of frames of ``frame_s`` seconds without overlap.
+
+    Returns
+    -------
+    np.ndarray, float64, shape (n_frames,)
+        At least one frame, unless the clip has no samples.
+    """
+    length = round(frame_s * clip.sample_rate)
+    n_frames = clip.samples.size // length
+    if n_frames == 0:
+        return np.full(min(1, clip.samples.size), whole_rms(clip))
+    frames = clip.samples[: n_frames * length].astype(np.float64).reshape(n_frames, length)
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", frames, frames) / length))
