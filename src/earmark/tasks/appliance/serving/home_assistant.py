@@ -22,6 +22,7 @@ message ``homeassistant/status``, and the payload ``None`` for unknown.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -209,8 +210,13 @@ def state_payload(line: Line, facts: Mapping[str, bool | None]) -> str:
     """The text of the state topic: the public state, health, `ON`, `OFF` or null per device, and what the line adds."""
     words = {True: "ON", False: "OFF", None: None}
     shown = {"state": line.get("stable_status"), "health": line.get("health")}
-    added = {name: value for name, value in line.items() if name not in shown and name != "on"}
+    added = {name: _finite(value) for name, value in line.items() if name not in shown and name != "on"}
     return _text({**shown, "on": {name: words[fact] for name, fact in facts.items()}, **added})
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for what is no number."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(document: Mapping[str, Any]) -> str:
