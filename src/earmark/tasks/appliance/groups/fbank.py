@@ -25,5 +25,8 @@ COLUMNS = tuple(f"mel_{i}" for i in range(N_MELS))
     lookahead_s=0.0,
 )
 def fbank(clip: Clip, *, mean: float, std: float) -> NDArray[np.float32]:
-    """Kaldi's log mel energies, ``(v - mean) / (2 std)``, shape (n_frames, 128): 598 frames of 6 s."""
+    """Kaldi's log mel energies of frames of 25 ms every 10 ms, less a mean and over twice a deviation.
+
+    Shape (n_frames, 128): 598 frames of 6 s. ``mean`` and ``std`` belong to the encoder that listens.
+    """
     return normalised_fbank(clip.samples, clip.sample_rate, mean, std)

@@ -34,7 +34,10 @@ COLUMNS = (
 
 @feature_group("appliance.g1", columns=COLUMNS, sample_rate=SAMPLE_RATE, lookahead_s=0.0)
 def g1(clip: Clip) -> NDArray[np.float64]:
-    """The columns, shape (155,); a silent window lies at its maximum, 0 dB, everywhere."""
+    """Mel levels and cepstrum relative to the loudest band of the window, over frames of 128 ms every 32 ms.
+
+    Shape (155,), in the order of `COLUMNS`; a silent window lies at its maximum, 0 dB, everywhere.
+    """
     from scipy.fft import dct
 
     level_db = _relative_db(mel_power(clip, N_FFT, N_FFT, HOP_LENGTH, N_MELS, FMIN_HZ, FMAX_HZ))

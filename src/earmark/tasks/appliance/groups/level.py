@@ -23,7 +23,10 @@ COLUMNS = (
 
 @feature_group("appliance.level", columns=COLUMNS, sample_rate=SAMPLE_RATE, lookahead_s=0.0)
 def level(clip: Clip) -> list[float]:
-    """Level of the whole window, and percentiles of the levels of its 100 ms frames, shape (8,)."""
+    """Level of the whole window, and percentiles of the levels of its 100 ms frames.
+
+    Shape (8,), in the order of `COLUMNS`.
+    """
     rms = clip.memo(whole_rms)
     rms_dbfs, peak_dbfs = float(amplitude_dbfs(rms)), float(amplitude_dbfs(clip.memo(peak)))
     p10, p50, p90 = np.percentile(amplitude_dbfs(clip.memo(frame_rms)), (10, 50, 90))

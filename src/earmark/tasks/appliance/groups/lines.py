@@ -22,7 +22,10 @@ COLUMNS = (
     "appliance.lines", columns=COLUMNS, sample_rate=SAMPLE_RATE, min_duration_s=1.0, lookahead_s=0.0
 )
 def lines(clip: Clip) -> NDArray[np.float64]:
-    """The columns, shape (35,)."""
+    """Lines at harmonics of 50 and 60 Hz over the noise beside them, and the strongest comb of harmonics.
+
+    Shape (35,), in the order of `COLUMNS`.
+    """
     return np.concatenate(
         [*(clip.memo(mains_lines_db, mains_hz=mains_hz) for mains_hz in MAINS_HZ), clip.memo(comb)]
     )

@@ -20,7 +20,10 @@ COLUMNS = tuple(f"mel_{moment}_{i}" for moment in ("mean", "std") for i in range
 
 @feature_group("appliance.logmel256", columns=COLUMNS, sample_rate=SAMPLE_RATE, lookahead_s=0.0)
 def logmel256(clip: Clip) -> NDArray[np.float32]:
-    """Over frames of 25 ms every 10 ms, without a limit below the maximum, shape (256,)."""
+    """Mean and standard deviation of 128 mel levels over frames of 25 ms every 10 ms.
+
+    Shape (256,), in the order of `COLUMNS`; dB without a limit below the maximum.
+    """
     power = mel_power(clip, N_FFT, WINDOW_LENGTH, HOP_LENGTH, N_MELS)
     level_db = power_to_db(power, top_db=None)
     return np.concatenate([level_db.mean(axis=0), level_db.std(axis=0)])

@@ -28,7 +28,10 @@ COLUMNS = (
     "appliance.spectrum", columns=COLUMNS, sample_rate=SAMPLE_RATE, min_duration_s=1.0, lookahead_s=0.0
 )
 def spectrum(clip: Clip) -> NDArray[np.float64]:
-    """The columns, shape (62,)."""
+    """Third-octave levels and their spread over the window, shape of the spectrum, flux, modulation.
+
+    Shape (62,), in the order of `COLUMNS`.
+    """
     density = clip.memo(welch_density)
     return np.concatenate(
         [
