@@ -122,25 +122,47 @@ def decode_into(sink: BinaryIO, source: Source, *, sample_rate: int) -> int:
     DecodeError
         As `decode`; what was written by then is no recording.
     """
+    n_written = 0
+    for block in decode_blocks(source, sample_rate=sample_rate):
+        sink.write(np.ascontiguousarray(block).data)
+        n_written += len(block)
+    return n_written
+
+
+def decode_blocks(source: Source, *, sample_rate: int) -> Blocks:
+    """The samples of `decode`, bit for bit, in blocks as they are decoded: memory does not grow with the length.
+
+    Yields
+    ------
+    ndarray, float32, shape (n,)
+        Of changing length, also 0.
+
+    Raises
+    ------
+    DecodeError
+        As `decode`, some only at the end; what was given by then is no recording.
+    """
     import soxr
 
     name = _name_of(source)
-    n_written = 0
-
-    def write(block: NDArray[np.float32]) -> None:
-        nonlocal n_written
-        sink.write(np.ascontiguousarray(block).data)
-        n_written += len(block)
-
+    n_given = 0
     with _opened(source, name) as file, _reading(file, name) as (source_rate, blocks):
         stream = soxr.ResampleStream(source_rate, sample_rate, 1, dtype="float32", quality="HQ")
         for block in blocks:
-            write(block if source_rate == sample_rate else stream.resample_chunk(block))
+            given = block if source_rate == sample_rate else stream.resample_chunk(block)
+            n_given += len(given)
+            yield given
         if source_rate != sample_rate:
-            write(stream.resample_chunk(np.empty(0, dtype=np.float32), last=True))
-    if not n_written:
+            given = stream.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+            n_given += len(given)
+            yield given
+    if not n_given:
         raise _error(name, "holds no samples", "Expected at least one sample of audio")
-    return n_written
+
+
+def mono_frames(frame: Any) -> NDArray[np.float32]:
+    """Samples of one FFmpeg frame, channels averaged, as `decode` gives them before it resamples."""
+    return _mono(_channels(frame))
 
 
 def probe(source: Source) -> AudioInfo:

@@ -1,9 +1,9 @@
 """Windows of a signal that arrives in pieces of any size: the one place where windows of heard audio are cut.
 
-Window ``k`` begins at sample ``round(k * hop_s * rate)`` and has ``round(window_s * rate)`` samples, whatever the pieces
-in which they came, and whatever the relation of window and hop: a file, a stream and a microphone give the same windows
-of the same audio to the last bit. Where audio was lost, windows begin anew behind the gap: none spans it, and the
-numbers go on, so that ``index`` counts windows and nothing else.
+Window ``k`` begins at sample ``round(k * hop_s * rate)`` and has ``round(window_s * rate)`` samples, whatever the
+pieces in which they came, and whatever the relation of window and hop: a file, a stream and a microphone give the same
+windows of the same audio to the last bit. Where audio was lost, windows begin anew behind the gap: none spans it, and
+the numbers go on, so that ``index`` counts windows and nothing else.
 
 Conventions: mono float32 at one rate; ``start_s`` and ``end_s`` are seconds of audio heard since the first sample.
 """
@@ -50,7 +50,8 @@ class Grid:
         for name, seconds in (("window", self.window_s), ("hop", self.hop_s)):
             if not (0 < seconds < float("inf")) or round(seconds * self.sample_rate) < 1:
                 raise UsageError(
-                    f"the {name} is {seconds:g} s; expected at least one sample at {self.sample_rate} Hz. Correct --{name}-sec."
+                    f"the {name} is {seconds:g} s; expected at least one sample at {self.sample_rate} Hz. "
+                    f"Correct --{name}-sec."
                 )
 
     @property
