@@ -11,9 +11,9 @@ topic                                                 message, all retained
 ``homeassistant/sensor/<id>/health/config``           discovery: the input's health, a diagnostic enumeration
 ====================================================  ============================================================
 
-``<id>`` is ``<prefix>_<room>``. A device whose state is unknown (it is masked by a louder one, or nothing has been heard
-yet) is null, which Home Assistant shows as *unknown* and never as off. Entities become unavailable when the program ends
-in any way (last will) or says nothing for `EXPIRE_AFTER_S`.
+``<id>`` is ``<prefix>_<room>``. A device whose state is unknown (it is masked by a louder one, or nothing has been
+heard yet) is null, which Home Assistant shows as *unknown* and never as off. Entities become unavailable when the
+program ends in any way (last will) or says nothing for `EXPIRE_AFTER_S`.
 
 References: Home Assistant, "MQTT", "MQTT binary sensor" and "MQTT sensor": the keys of discovery messages, the birth
 message ``homeassistant/status``, and the payload ``None`` for unknown.
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from earmark.errors import UsageError
+from earmark.tasks.appliance.schema import Devices, states
 from earmark.tasks.appliance.serving.sinks import Line
 
 __all__ = [
@@ -118,19 +119,10 @@ class Topics:
         return f"{self.discovery_prefix}/{component}/{self.identity}/{entity}/config"
 
 
-def discovery(topics: Topics, devices: Sequence[str], states: Sequence[str]) -> list[Message]:
-    """The messages that make Home Assistant show a room.
-
-    Parameters
-    ----------
-    topics : Topics
-    devices : sequence of str
-        Machines, in the model's order.
-    states : sequence of str
-        Every public state.
-    """
-    entities = [("binary_sensor", name, _machine(name)) for name in devices]
-    entities.append(("sensor", "state", _enumeration("State", "state", states)))
+def discovery(topics: Topics, devices: Devices) -> list[Message]:
+    """The messages that make Home Assistant show a room: one per device, the public state, and the health."""
+    entities = [("binary_sensor", name, _machine(name)) for name in devices.names]
+    entities.append(("sensor", "state", _enumeration("State", "state", states(devices))))
     entities.append(
         ("sensor", "health", _enumeration("Health", "health", HEALTH) | {"entity_category": "diagnostic"})
     )
@@ -182,28 +174,32 @@ def _shared(topics: Topics, entity: str) -> dict[str, Any]:
     }
 
 
-def certain_facts(line: Line, devices: Sequence[str], priority: Sequence[str]) -> dict[str, bool | None]:
+def certain_facts(line: Line, devices: Devices) -> dict[str, bool | None]:
     """Which devices run, as far as a line says so.
 
-    A line with `on` says it of each device. Else the stable state tells: those before the named one in `priority` are
-    off, and those after it may be on or off, which is None.
+    A line with `on` says it of each device. Else the stable state tells: devices of a higher priority than the named
+    one are off, and those of a lower one may be on or off, which is None.
 
     Examples
     --------
-    >>> certain_facts({"stable_status": "fridge-on"}, ["ac", "fridge"], ["ac", "fridge"])
+    >>> from earmark.tasks.appliance.schema import DEFAULT_DEVICES
+    >>> certain_facts({"stable_status": "fridge-on"}, DEFAULT_DEVICES)
     {'ac': False, 'fridge': True}
-    >>> certain_facts({"stable_status": "ac-on"}, ["ac", "fridge"], ["ac", "fridge"])
+    >>> certain_facts({"stable_status": "ac-on"}, DEFAULT_DEVICES)
     {'ac': True, 'fridge': None}
     """
     on: Mapping[str, bool | None] | None = line.get("on")
     if on is not None:
-        return {name: on.get(name) for name in devices}
+        return {name: on.get(name) for name in devices.names}
     state = line.get("stable_status")
     if state is None:
-        return dict.fromkeys(devices)
-    running = next((rank for rank, name in enumerate(priority) if state == f"{name}-on"), len(priority))
-    facts = {name: rank == running if rank <= running else None for rank, name in enumerate(priority)}
-    return {name: facts[name] for name in devices}
+        return dict.fromkeys(devices.names)
+    running = states(devices).index(state)
+    return {name: _fact(devices.priority.index(name), running) for name in devices.names}
+
+
+def _fact(rank: int, running: int) -> bool | None:
+    return rank == running if rank <= running else None
 
 
 def state_payload(line: Line, facts: Mapping[str, bool | None]) -> str:

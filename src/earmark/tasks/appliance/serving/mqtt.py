@@ -1,13 +1,13 @@
 """Lines of a live program to an MQTT broker, with Home Assistant's discovery.
 
-Three threads: the program's own hands lines over without waiting; one of this module publishes; one of `paho` speaks with
-the broker and connects again after 1 s, 2 s, 4 s ... 60 s. Whatever the broker does, the program goes on. What is sent is
-in `earmark.tasks.appliance.serving.home_assistant`; all of it is retained and sent again when Home Assistant says that it
-has started, and after each connection.
+Three threads: the program's own hands lines over without waiting; one of this module publishes; one of `paho` speaks
+with the broker and connects again after 1 s, 2 s, 4 s ... 60 s. Whatever the broker does, the program goes on. What is
+sent is in `earmark.tasks.appliance.serving.home_assistant`; all of it is retained, and sent again after each connection
+and when Home Assistant says that it has started.
 
-The client's name is fixed by the room: a program that starts again before the broker has missed it takes over the earlier
-connection, so that the last will of the dead one cannot come after the first word of the living. Two programs of one room
-would push each other out; give each its own ``room``.
+The client's name is fixed by the room: a program that starts again before the broker has missed it takes over the
+earlier connection, so that the last will of the dead one cannot come after the first word of the living. Two programs
+of one room would push each other out; give each its own ``room``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from earmark.errors import MissingExtraError, UsageError
+from earmark.tasks.appliance.schema import Devices
 from earmark.tasks.appliance.serving.home_assistant import (
     BIRTH_PAYLOAD,
     OFFLINE,
@@ -111,12 +112,7 @@ class MqttSink:
     ----------
     broker : Broker
     topics : Topics
-    devices : sequence of str
-        Machines in the model's order.
-    states : sequence of str
-        Every public state.
-    priority : sequence of str, optional
-        Order in which machines give the state its name; that of `devices` by default.
+    devices : Devices
     tell : callable, optional
         Told in a sentence when the broker is lost, found, or refuses; from another thread.
 
@@ -132,15 +128,12 @@ class MqttSink:
         self,
         broker: Broker,
         topics: Topics,
-        devices: Sequence[str],
-        states: Sequence[str],
+        devices: Devices,
         *,
-        priority: Sequence[str] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self._broker, self._topics = broker, topics
-        self._devices, self._priority = tuple(devices), tuple(priority or devices)
-        self._announcements = discovery(topics, devices, states)
+        self._broker, self._topics, self._devices = broker, topics, devices
+        self._announcements = discovery(topics, devices)
         self._tell = tell or _tell_nobody
         self._lines: deque[Line] = deque(maxlen=MAX_QUEUED)
         self._sentences: deque[str] = deque(maxlen=MAX_QUEUED)
@@ -255,7 +248,7 @@ class MqttSink:
         self._publish(Message(self._topics.availability, ONLINE))
 
     def _send_line(self, line: Line) -> None:
-        facts = certain_facts(line, self._devices, self._priority)
+        facts = certain_facts(line, self._devices)
         shown = (line.get("stable_status"), line.get("health"), facts)
         self._newest = Message(self._topics.state, state_payload(line, facts))
         if shown == self._shown and time.monotonic() < self._sent_at + STATE_EVERY_S:

@@ -17,8 +17,8 @@ metric, each after ``earmark_appliance_``                 meaning
 ``last_line_timestamp_seconds``                           when the last line came, Unix time
 ========================================================  =====================================================
 
-Names follow the conventions of Prometheus: base units in the name, ``_total`` on what only grows, one gauge per value of
-an enumeration. Served to this machine alone unless another address is asked for.
+Names follow the conventions of Prometheus: base units in the name, ``_total`` on what only grows, one gauge per value
+of an enumeration. Served to this machine alone unless another address is asked for.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from earmark.errors import MissingExtraError, UsageError
+from earmark.tasks.appliance.schema import Devices, states
 from earmark.tasks.appliance.serving.home_assistant import HEALTH, certain_facts
 from earmark.tasks.appliance.serving.sinks import Line
 
@@ -56,8 +57,7 @@ class PrometheusSink:
     ----------
     port : int
         0 takes one that is free; `port` tells which.
-    devices, states, priority : sequence of str
-        As of `earmark.tasks.appliance.serving.mqtt.MqttSink`.
+    devices : Devices
     address : str
         Of the interface to serve at.
 
@@ -72,25 +72,23 @@ class PrometheusSink:
     def __init__(
         self,
         port: int,
-        devices: Sequence[str],
-        states: Sequence[str],
+        devices: Devices,
         *,
-        priority: Sequence[str] | None = None,
         address: str = "127.0.0.1",
     ) -> None:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
         except ImportError as error:
             raise MissingExtraError("prometheus-client", "live", "--prometheus") from error
-        self._numbers = _Numbers(devices, states, priority or devices)
+        self._numbers = _Numbers(devices)
         registry = CollectorRegistry()
         registry.register(self._numbers)
         try:
             self._server, self._thread = start_http_server(port, addr=address, registry=registry)
         except OSError as error:
             raise UsageError(
-                f"metrics cannot be served at {address}:{port}: {error.strerror}. Expected a free port of an address of "
-                "this machine. Give another by --prometheus, or 0 for any."
+                f"metrics cannot be served at {address}:{port}: {error.strerror}. Expected a free port of an "
+                "address of this machine. Give another by --prometheus, or 0 for any."
             ) from error
         self.port: int = self._server.server_port
 
@@ -108,8 +106,8 @@ class PrometheusSink:
 class _Numbers:
     """Counts lines as they come, and turns them into metrics when these are asked for."""
 
-    def __init__(self, devices: Sequence[str], states: Sequence[str], priority: Sequence[str]) -> None:
-        self._devices, self._states, self._priority = tuple(devices), tuple(states), tuple(priority)
+    def __init__(self, devices: Devices) -> None:
+        self._devices, self._states = devices, states(devices)
         self._lock = threading.Lock()
         self._newest: Line | None = None
         self._n_windows = 0
@@ -138,9 +136,9 @@ class _Numbers:
             return
         yield _one_of("state", "1 for the stable public state.", self._states, line.get("stable_status"))
         yield _one_of("health", "1 for the health of the input.", HEALTH, line.get("health"))
-        facts = certain_facts(line, self._devices, self._priority)
+        facts = certain_facts(line, self._devices)
         yield _per_device("device_on", "1 where the device runs.", facts.items())
-        probabilities = ((name, line.get(f"p_{name}")) for name in self._devices)
+        probabilities = ((name, line.get(f"p_{name}")) for name in self._devices.names)
         yield _per_device("probability", "Probability that the device runs.", probabilities)
         yield from _plain(line)
 
@@ -155,9 +153,7 @@ def _counts(n_windows: int, process_ms: float, changes: dict[str, int]) -> Itera
         count_value=n_windows,
         sum_value=process_ms / 1000,
     )
-    family = CounterMetricFamily(
-        PREFIX + "state_changes", "Changes into a stable state.", labels=["state"]
-    )
+    family = CounterMetricFamily(PREFIX + "state_changes", "Changes into a stable state.", labels=["state"])
     for state, count in changes.items():
         family.add_metric([state], count)
     yield family
