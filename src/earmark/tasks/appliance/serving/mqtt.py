@@ -138,6 +138,7 @@ class MqttSink:
         self._lines: deque[Line] = deque(maxlen=MAX_QUEUED)
         self._sentences: deque[str] = deque(maxlen=MAX_QUEUED)
         self._said = ""
+        self._is_entered = False
         self._newest: Message | None = None
         self._shown: object = None
         self._sent_at = -STATE_EVERY_S
@@ -190,6 +191,7 @@ class MqttSink:
         if reason.is_failure:
             self._say(f"The MQTT broker {self._broker} refuses: {reason}. Check user and password.")
             return
+        self._is_entered = True
         client.subscribe(self._topics.birth, qos=1)
         self._say(f"Connected with the MQTT broker {self._broker}.")
         self._greet.set()
@@ -199,7 +201,8 @@ class MqttSink:
         self._say(f"The MQTT broker {self._broker} cannot be reached; trying again.")
 
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if not self._ending.is_set() and reason.is_failure:
+        was_entered, self._is_entered = self._is_entered, False
+        if was_entered and reason.is_failure:
             self._say(f"The MQTT broker {self._broker} is gone ({reason}); trying again.")
 
     def _on_message(self, _client: Client, _data: Any, message: Any) -> None:
