@@ -3,8 +3,9 @@
 Conventions: probabilities float32 (n, n_devices), devices in the order they were fitted in. Each window is computed by
 itself on one thread, so that it gets the same bits alone, in any batch and in a stream.
 
-Files: ``head.safetensors`` is pooling and head (of the CNN its last layer), ``model.safetensors`` all that was trained,
-with a record of how to build it; `full_state` adds the frozen part of the encoder. Neither executes anything when read.
+Files: ``head.safetensors`` is what stands behind an encoder, pooling and head (of the CNN its last layer);
+``model.safetensors`` all that was trained, with a record of how to build it, and with `full_state` the frozen part of the
+encoder too. Neither executes anything when read.
 """
 
 from __future__ import annotations
@@ -171,7 +172,9 @@ class FittedHead:
         tensors = dict(self.tensors)
         if full_state:
             tensors = self._encoder_state() | tensors
-        head = {name: array for name, array in self.tensors.items() if name.startswith(("pooling.", "head."))}
+        head = {
+            name: array for name, array in self.tensors.items() if not name.startswith((ENCODER, "blocks."))
+        }
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes_atomic(folder / HEAD_FILE, _packed(head, record))
         write_bytes_atomic(folder / MODEL_FILE, _packed(tensors, record))
