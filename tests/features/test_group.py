@@ -115,3 +115,22 @@ def test_a_group_under_another_name_than_its_function_comes_back_from_a_worker_a
     from earmark.tasks.meter.groups.audio_v6 import AUDIO
 
     assert pickle.loads(pickle.dumps(AUDIO)) is AUDIO  # noqa: S301
+
+
+def test_rows_of_a_network_are_kept_in_half_the_bytes_and_checked_for_what_these_cannot_hold():
+    def states(clip, scale=1.0):
+        return np.outer(clip.samples[:3], [1.0, scale])
+
+    declare = feature_group(
+        "t.states", columns=("a", "b"), sample_rate=16_000, kind="embedding", dtype="float16"
+    )
+    group = declare(states)
+    assert group(clip()).dtype == np.float16
+    assert (
+        group.signature
+        != feature_group("t.s", columns=("a", "b"), sample_rate=16_000, kind="embedding")(states).signature
+    )
+    with pytest.raises(InputError, match="infinity in b"):
+        group.with_parameters(scale=1e6)(clip())
+    with pytest.raises(UsageError, match="dtype 'float16' must be .*float32 for vectors"):
+        feature_group("t.s", columns=("a",), sample_rate=16_000, dtype="float16")(states)
