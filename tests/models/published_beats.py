@@ -94,8 +94,7 @@ def checkpoint(cfg: dict[str, Any], *, seed: int = 5, newer_names: bool = False)
         if cfg["gru_rel_pos"]:
             linear(f"{layer}.self_attn.grep_linear", 8, width // heads)
             tensors[f"{layer}.self_attn.grep_a"] = draw(1, heads, 1, 1, mean=1.0, std=0.3)
-        is_glu = cfg["activation_fn"] == "glu"
-        linear(f"{layer}.fc1.linear" if is_glu else f"{layer}.fc1", 2 * inner if is_glu else inner, width)
+        linear(f"{layer}.fc1", inner, width)
         linear(f"{layer}.fc2", width, inner)
         norm(f"{layer}.self_attn_layer_norm", width)
         norm(f"{layer}.final_layer_norm", width)

@@ -31,7 +31,7 @@ FORMS = {
     "no gate": {"gru_rel_pos": False},
     "no distances": {"gru_rel_pos": False, "relative_position_embedding": False},
     "tanh GELU, odd kernel": {"activation_fn": "gelu_accurate", "conv_pos": 7, "conv_bias": True},
-    "gated linear": {"activation_fn": "glu", "deep_norm": False},
+    "ReLU": {"activation_fn": "relu", "encoder_attention_heads": 6},
     "patch width kept": {"embed_dim": 48, "encoder_layers": 1},
 }
 

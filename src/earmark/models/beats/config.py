@@ -17,7 +17,8 @@ from earmark.errors import UsageError
 
 __all__ = ["ACTIVATIONS", "BeatsConfig"]
 
-ACTIVATIONS = ("relu", "gelu", "gelu_fast", "gelu_accurate", "tanh", "linear", "glu")
+ACTIVATIONS = ("relu", "gelu", "gelu_fast", "gelu_accurate", "tanh", "linear")
+"""Of the published code, all but the gated unit, which no published checkpoint has."""
 
 _COUNTS = (
     "input_patch_size",

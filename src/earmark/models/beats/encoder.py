@@ -118,7 +118,7 @@ class FeedForward(nn.Module):
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
         width, inner, name = config.encoder_embed_dim, config.encoder_ffn_embed_dim, config.activation_fn
-        self.inner = nn.Linear(width, 2 * inner if name == "glu" else inner)
+        self.inner = nn.Linear(width, inner)
         self.outer = nn.Linear(inner, width)
         self.activation, self.dropout = _ACTIVATIONS[name], config.activation_dropout
 
@@ -371,11 +371,6 @@ def _row_by_row(x: torch.Tensor) -> Iterator[slice]:
         yield slice(row, row + 1)
 
 
-def _swish_gated(x: torch.Tensor) -> torch.Tensor:
-    linear, gate = x.chunk(2, dim=-1)
-    return linear * functional.silu(gate)
-
-
 def _gelu_by_tanh(x: torch.Tensor) -> torch.Tensor:
     return functional.gelu(x, approximate="tanh")
 
@@ -391,5 +386,4 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu_accurate": _gelu_by_tanh,
     "tanh": torch.tanh,
     "linear": _unchanged,
-    "glu": _swish_gated,
 }

@@ -30,7 +30,6 @@ _IN_BLOCK = (
     ("self_attn.grep_linear", "attention.gates"),
     ("self_attn_layer_norm", "attention_norm"),
     ("fc1", "feed_forward.inner"),
-    ("fc1.linear", "feed_forward.inner"),
     ("fc2", "feed_forward.outer"),
     ("final_layer_norm", "final_norm"),
 )
