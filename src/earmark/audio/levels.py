@@ -1,8 +1,7 @@
 """Level of a steady sound: dBFS of the whole clip and of short frames without overlap.
 
 Conventions: 0 dBFS is a root mean square of 1; nothing is quieter than -160 dBFS (an amplitude of 1e-8), so digital
-silence has a finite level. Frames start at sample 0; a last one that the clip does not fill is left out, and a clip
-shorter than one frame is one frame.
+silence has a finite level. Frames start at sample 0; a last one that the clip does not fill is left out.
 """
 
 from __future__ import annotations
@@ -43,11 +42,9 @@ def frame_rms(clip: Clip, frame_s: float = 0.1) -> Float64:
     Returns
     -------
     np.ndarray, float64, shape (n_frames,)
-        At least one frame, unless the clip has no samples.
+        No frame for a clip shorter than one.
     """
     length = round(frame_s * clip.sample_rate)
     n_frames = clip.samples.size // length
-    if n_frames == 0:
-        return np.full(min(1, clip.samples.size), whole_rms(clip))
     frames = clip.samples[: n_frames * length].astype(np.float64).reshape(n_frames, length)
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", frames, frames) / length))

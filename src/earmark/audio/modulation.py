@@ -24,6 +24,8 @@ STEADY = 1e-20  # of the mean's power: what rounding leaves of a constant envelo
 def modulation_shares(clip: Clip) -> NDArray[np.float64]:
     """Share of the envelope's power in each of `BANDS_HZ`, 0 to 1, shape (3,); 0 where the envelope is constant."""
     envelope = clip.memo(frame_rms, frame_s=FRAME_S)
+    if envelope.size == 0:
+        return np.zeros(len(BANDS_HZ))
     power = np.abs(np.fft.rfft(envelope - envelope.mean()))[1:] ** 2
     if power.sum() <= STEADY * envelope.sum() ** 2:
         return np.zeros(len(BANDS_HZ))
