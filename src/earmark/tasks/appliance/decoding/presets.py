@@ -2,8 +2,8 @@
 
 A `Rule` is all that stream and live need to know of decoding; ``rule.decoder(devices)`` makes the machine. `PRESETS`
 are the rules of earlier systems as they were, and `fast`. `default_rule` gives the plain form of a decoder for the
-windows of a run. Limits that a run's ``thresholds.yaml`` holds replace the built-in ones (`Rule.with_limits`), unless a preset
-was asked for, which brings its own.
+windows of a run. Limits that a run's ``thresholds.yaml`` holds replace the built-in ones (`Rule.with_limits`), unless a
+preset was asked for, which brings its own.
 
 ======================== ================ ==================================================================
 preset                   window / hop, s  decoder
