@@ -2,7 +2,7 @@
 
 Items are in *units* that must not be taken apart (see `earmark.data.splits`). A given test set is taken as it is:
 neither do duplicates of its items join it, nor does it lose any. So what shares a unit with a given test item and is
-not one itself is ``purged``. A unit with a ``val`` item validates in fold 0 as a whole. Units of which nothing is
+not one itself is ``purged``, as is what was given so. A unit with a ``val`` item validates in fold 0 as a whole. Units of which nothing is
 given are divided by proportion, as where nothing is given at all, and train beside the others.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earmark.data.balance import balanced_folds, balanced_subset
-from earmark.data.policy import GIVEN_PARTS, SplitPolicy
+from earmark.data.policy import GIVEN_PARTS, PURGED, SplitPolicy
 from earmark.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def given_parts(table: pl.DataFrame, policy: SplitPolicy) -> np.ndarray:
     if policy.given_on is None or policy.given_on not in table.columns:
         return np.full(table.height, "", dtype=object)
     parts = np.array([value or "" for value in table[policy.given_on]], dtype=object)
-    unknown = sorted(set(parts) - {"", *GIVEN_PARTS})
+    unknown = sorted(set(parts) - {"", *GIVEN_PARTS, PURGED})
     if unknown:
         raise UsageError(
             f"the column `{policy.given_on}` holds {', '.join(repr(word) for word in unknown[:5])}; expected "
-            f"{', '.join(GIVEN_PARTS)}, or nothing for items that are to be divided. Correct the source."
+            f"{', '.join((*GIVEN_PARTS, PURGED))}, or nothing for items that are to be divided. Correct the source."
         )
     return parts
 
@@ -83,18 +83,19 @@ def divide_given(
         Too few units are left to train or validate.
     """
     is_test = held | (parts == "test")
-    given, testing, validating = (
-        _units_with(rows, of, len(counts)) for rows in (parts != "", is_test, parts == "val")
+    left_out = (parts == PURGED) & ~held
+    given, testing, validating, used = (
+        _units_with(rows, of, len(counts)) for rows in (parts != "", is_test, parts == "val", ~left_out)
     )
     drawn = _drawn(counts, order, ~given, testing, fresh, policy)
     whole_test = drawn | (testing & ~given)
     in_test = is_test | whole_test[of]
-    purged = ~in_test & testing[of]
-    training = ~(testing | drawn)
+    purged = ~in_test & (testing[of] | left_out)
+    training = used & ~(testing | drawn)
     validating &= training
     fold = np.where(in_test | purged, -1, _folds(counts, order, training, validating, policy)[of])
-    split = np.where(in_test, "test", np.where(purged, "purged", "train")).tolist()
-    return split, fold, _warnings(parts, purged, validating[of], ~fresh[of])
+    split = np.where(in_test, "test", np.where(purged, PURGED, "train")).tolist()
+    return split, fold, _warnings(parts, purged & ~left_out, validating[of] & ~left_out, ~fresh[of])
 
 
 def _units_with(rows: np.ndarray, of: np.ndarray, n_units: int) -> np.ndarray:

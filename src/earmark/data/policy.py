@@ -7,10 +7,13 @@ from typing import Any
 
 from earmark.errors import UsageError
 
-__all__ = ["GIVEN_PARTS", "SplitPolicy"]
+__all__ = ["GIVEN_PARTS", "PURGED", "SplitPolicy"]
 
 GIVEN_PARTS = ("train", "val", "test")
 """What a column of given parts may say; ``val`` becomes the first fold."""
+
+PURGED = "purged"
+"""What it may say of an item that belongs to no part, such as the seconds between a training and a test part."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class SplitPolicy:
     embargo_s : float
         Further seconds left out after a validation span.
     given_on : str or None
-        Column that says where an item belongs: one of `GIVEN_PARTS`, or missing for an item that is divided as
-        usual. A manifest without the column is divided as usual.
+        Column that says where an item belongs: one of `GIVEN_PARTS`, `PURGED`, or missing for an item that is
+        divided as usual. A manifest without the column is divided as usual.
     sealed_columns : tuple of str
         Further columns that tell the label, such as a second set of labels; those of test items are kept behind
         the seal with it.

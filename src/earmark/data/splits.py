@@ -17,9 +17,10 @@ Table: ``id``, ``split``, ``fold``, ``content_hash`` and, with `time_on`, ``gaps
     Folds whose training leaves the item out, since its label overlaps their validation span.
 
 Where the makers of a data set divided it themselves, a column that the policy names (`given_on`) says so: ``test``
-is sealed, ``val`` is fold 0, ``train`` fills the other folds. Items without such a word are divided as usual. What
-shares a group or content with a given test item is ``purged``, since a given test set is neither enlarged nor
-changed; what shares one with a ``val`` item joins fold 0.
+is sealed, ``val`` is fold 0, ``train`` fills the other folds, ``purged`` stays out, as the seconds between a
+training and a test part of one recording. Items without such a word are divided as usual. What shares a group or
+content with a given test item is ``purged``, since a given test set is neither enlarged nor changed; what shares one
+with a ``val`` item joins fold 0.
 
 Preparing again with more tracks keeps every earlier test item in test: earlier test items are known by id and
 by content, units that contain one are test, and otherwise only units without earlier training items can

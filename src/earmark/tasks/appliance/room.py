@@ -103,7 +103,7 @@ class Room:
             "pattern": self.pattern,
             "devices": list(self.devices.names),
             "priority": list(self.devices.priority),
-            "masks": [list(pair) for pair in self.devices.mask_pairs],
+            "masks": [list(pair) for pair in self.devices.masks],
             "window_s": self.window_s,
             "hop_s": self.hop_s,
             "sample_rate": self.sample_rate,

@@ -9,23 +9,9 @@ from earmark.data.policy import SplitPolicy
 from earmark.errors import UsageError
 from earmark.tasks.appliance.room import ROOM_FILE, Room
 from earmark.tasks.appliance.schema import DEFAULT_DEVICES, Devices, states
+from earmark.tasks.appliance.views import DEFAULT_VIEW, VIEWS
 from earmark.tasks.task import Imported, ImportRequest, Task
 from earmark.training.recipe import Recipe
-
-try:
-    from earmark.tasks.appliance.views import DEFAULT_VIEW, VIEWS
-except ImportError:  # until the features stand
-    from earmark.features.group import feature_group
-    from earmark.features.sets import FeatureSet
-
-    @feature_group("appliance.stub", columns=("rms",), sample_rate=16_000)
-    def _stub(clip):  # type: ignore[no-untyped-def]
-        import numpy as np
-
-        return np.sqrt(np.mean(np.square(clip.samples), keepdims=True))
-
-    VIEWS = {"spectral": FeatureSet("spectral", (_stub,))}
-    DEFAULT_VIEW = "spectral"
 
 if TYPE_CHECKING:
     from earmark.tasks.settings import EffectiveSettings
