@@ -29,6 +29,8 @@ class ConvolutionNetwork(nn.Module):
         )
         self.dropout = nn.Dropout(DROPOUT)
         self.head = nn.Linear(2 * CHANNELS[-1], n_devices)
+        # Channels last in memory: the processor's convolutions of few channels are two to three times as fast.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, fbanks: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits, shape (batch, n_devices)."""

@@ -4,8 +4,8 @@ Conventions: probabilities float32 (n, n_devices), devices in the order they wer
 itself on one thread, so that it gets the same bits alone, in any batch and in a stream.
 
 Files: ``head.safetensors`` is what stands behind an encoder, pooling and head (of the CNN its last layer);
-``model.safetensors`` all that was trained, with a record of how to build it, and with `full_state` the frozen part of the
-encoder too. Neither executes anything when read.
+``model.safetensors`` all that was trained, with a record of how to build it, and with `full_state` the frozen part of
+the encoder too. Neither executes anything when read.
 """
 
 from __future__ import annotations

@@ -97,7 +97,10 @@ def state(module: Any, *, trained_only: bool = False) -> dict[str, Tensor]:
         found = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
     else:
         found = module.state_dict()
-    return {name: t.detach().cpu().clone() for name, t in found.items() if t.is_floating_point()}
+    weights = {name: tensor.detach() for name, tensor in found.items() if tensor.is_floating_point()}
+    return {
+        name: t.to("cpu", copy=True, memory_format=torch.contiguous_format) for name, t in weights.items()
+    }
 
 
 def each_alone(network: Any, inputs: Inputs, n_devices: int, device: str = "cpu") -> Floats:

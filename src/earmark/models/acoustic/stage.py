@@ -323,7 +323,7 @@ def _batched(n: int, size: int) -> list[Any]:
 
 
 def _array(tensor: Tensor) -> Floats:
-    return np.asarray(tensor.detach().cpu().numpy())
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 
 def _under(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
