@@ -16,6 +16,7 @@ import numpy as np
 
 from earmark.audio.fragment import fragment
 from earmark.errors import InputError, TooShortError
+from earmark.features.progress import Progress, ProgressCallback
 from earmark.tasks.appliance.recordings import Recording, raise_all, relative
 from earmark.tasks.appliance.schema import Devices, state_of, window_id
 from earmark.tasks.appliance.sealing import Hashed, Sealing
@@ -87,7 +88,7 @@ def import_recordings(
     identify: Identify,
     *,
     skip_short: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[list[Imported], tuple[str, ...]]:
     """Decode and measure recordings.
 
@@ -105,7 +106,7 @@ def import_recordings(
     imported: list[Imported] = []
     problems: list[str] = []
     skipped: list[str] = []
-    for done, source in enumerate(sources):
+    for done, source in enumerate(sources, start=1):
         path = source.recording.path
         try:
             measured = measure(path, windowing, with_flux=trimming.by != "rms")
@@ -116,7 +117,7 @@ def import_recordings(
         except InputError as error:
             problems.append(str(error))
         if progress is not None:
-            progress(done + 1, len(sources))
+            progress(Progress("recordings", done, len(sources)))
     problems += _equal_audio(imported)
     if not imported and not problems:
         problems = ["every recording is shorter than one window", *skipped]

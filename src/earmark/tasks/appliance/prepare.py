@@ -7,7 +7,7 @@ which also has the outliers, and in which the labels of the sealed windows are m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from earmark.data.manifest import Manifest
 from earmark.data.seal import SPLITS_FILE, seal
 from earmark.data.splits import Splits
 from earmark.errors import UsageError
+from earmark.features.progress import ProgressCallback
 from earmark.tasks.appliance.importer import (
     Imported,
     Source,
@@ -138,9 +139,7 @@ class Prepared:
     files: tuple[Path, ...]
 
 
-def prepare(
-    project: Project, options: PrepareOptions, progress: Callable[[int, int], None] | None = None
-) -> Prepared:
+def prepare(project: Project, options: PrepareOptions, progress: ProgressCallback | None = None) -> Prepared:
     """Read the recordings of a room and write its tables; nothing is written where anything is wrong.
 
     Raises

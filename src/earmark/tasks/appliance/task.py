@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from earmark.data.policy import SplitPolicy
 from earmark.errors import UsageError
+from earmark.tasks.appliance.configured import BEATS_ABSENT, with_beats
 from earmark.tasks.appliance.room import ROOM_FILE, Room
 from earmark.tasks.appliance.schema import DEFAULT_DEVICES, Devices, states
 from earmark.tasks.appliance.views import DEFAULT_VIEW, VIEWS
@@ -38,7 +39,8 @@ def import_appliance(_request: ImportRequest) -> Imported:
 
 
 def configured(task: Task, settings: EffectiveSettings) -> Task:
-    """The task with the states of the devices that the project was prepared with."""
+    """The task with BEATs where there is a checkpoint, and the states of the devices that were prepared."""
+    task = with_beats(task, settings)
     path = settings.path("data") / task.name / ROOM_FILE
     if not path.is_file():
         return task
@@ -65,4 +67,5 @@ task = Task(
     item_noun="windows",
     label_noun="state",
     configure=configured,
+    absent_features=BEATS_ABSENT,
 )
