@@ -29,6 +29,7 @@ from earmark.features.compute import compute_clip
 from earmark.features.group import FeatureGroup
 from earmark.features.table import FeatureTable
 from earmark.models.estimator import Floats
+from earmark.tasks.appliance.room import Room
 from earmark.tasks.appliance.schema import Devices
 
 if TYPE_CHECKING:
@@ -134,15 +135,16 @@ class Detector:
         """
         from earmark.tasks.appliance.layers import load_layer
 
-        path = Path(getattr(run, "path", run))
+        path = Path(run) if isinstance(run, str | Path) else run.path
         card = read_card(path)
         try:
+            room = Room.from_json(card)
             return cls(
-                devices=Devices.from_dict(card["devices"]),
-                window_s=float(card["window_s"]),
-                hop_s=float(card["hop_s"]),
-                sample_rate=int(card["sample_rate"]),
-                layer=load_layer(path, card),
+                devices=room.devices,
+                window_s=room.window_s,
+                hop_s=room.hop_s,
+                sample_rate=room.sample_rate,
+                layer=load_layer(path),
                 floor_dbfs=card["floor_dbfs"],
                 card=card,
                 hash=model_hash(path),
@@ -184,7 +186,8 @@ def model_hash(folder: Path) -> str:
 def table_of_clips(clips: Sequence[Clip], groups: Sequence[FeatureGroup]) -> FeatureTable:
     """Features of clips, as the engine computes those of files; raises InputError where a group fails."""
     vectors = [group for group in groups if group.kind == "vector"]
-    rows, arrays = [], {group.name: [] for group in groups if group.kind != "vector"}
+    rows: list[np.ndarray] = []
+    arrays: dict[str, list[np.ndarray]] = {group.name: [] for group in groups if group.kind != "vector"}
     for number, clip in enumerate(clips):
         result = compute_clip(clip, groups)
         for name, error in result.errors.items():

@@ -6,14 +6,15 @@
 =============== =======================================================================================================
 
 ``rel_level`` is no feature of a clip: it is the clip's level over a floor that training learnt from windows with every
-device off, so the layer adds it.
+device off, so the layer adds it; and so it does with third octaves relative to their mean, which are a sum of others.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,20 +24,30 @@ from earmark.errors import RunError
 from earmark.features.group import FeatureGroup
 from earmark.features.table import FeatureTable
 from earmark.models.estimator import Floats
-from earmark.models.multilabel import FILE as MULTILABEL_FILE
 from earmark.models.multilabel import MultiLabel, calibrated
 from earmark.models.platt import Platt
 
 if TYPE_CHECKING:
-    from earmark.models.acoustic.files import FittedHead
+    from earmark.models.acoustic.fitted import FittedHead
+    from earmark.models.beats.checkpoint import BeatsCheckpoint
 
-__all__ = ["REL_LEVEL", "RMS_DBFS", "ColumnsLayer", "HeadLayer", "Layer", "load_layer", "with_rel_level"]
+__all__ = [
+    "BAND_LEVEL",
+    "REL_LEVEL",
+    "RMS_DBFS",
+    "ColumnsLayer",
+    "HeadLayer",
+    "Layer",
+    "load_layer",
+    "with_derived",
+]
 
 RMS_DBFS = "appliance.level.rms_dbfs"
 REL_LEVEL = "appliance.level.rel_level"
+BAND_LEVEL, BAND_SHAPE = "appliance.spectrum.third_octave_mean_", "appliance.spectrum.third_octave_shape_"
 
 MODEL_FOLDER = "model"
-CALIBRATION_FILE = "calibration.json"
+LAYER_FILE = "layer.json"
 
 
 class Layer(Protocol):
@@ -48,6 +59,8 @@ class Layer(Protocol):
     def raw(self, table: FeatureTable) -> Floats: ...
 
     def calibrate(self, raw: Floats) -> Floats: ...
+
+    def with_calibration(self, calibration: Sequence[Platt]) -> Layer: ...
 
     def save(self, folder: Path) -> None: ...
 
@@ -62,16 +75,21 @@ class ColumnsLayer:
 
     def raw(self, table: FeatureTable) -> Floats:
         """Raw probabilities, shape (n, n_devices); raises SchemaError where a column is missing."""
-        chosen = with_rel_level(table, self.floor_dbfs).select(self.model.columns)
+        chosen = with_derived(table, self.floor_dbfs).select(self.model.columns)
         return self.model.raw(chosen.values, chosen.columns)
 
     def calibrate(self, raw: Floats) -> Floats:
         """Raw probabilities as calibrated ones."""
         return self.model.calibrate(raw)
 
+    def with_calibration(self, calibration: Sequence[Platt]) -> ColumnsLayer:
+        """The same model with another calibration."""
+        return replace(self, model=self.model.with_calibration(calibration))
+
     def save(self, folder: Path) -> None:
         """Write ``model/``."""
         self.model.save(folder / MODEL_FOLDER)
+        _write_record(folder, self.groups, {"floor_dbfs": self.floor_dbfs})
 
 
 @dataclass(frozen=True)
@@ -81,51 +99,105 @@ class HeadLayer:
     head: FittedHead
     groups: tuple[FeatureGroup, ...]
     calibration: tuple[Platt, ...]
+    checkpoint: BeatsCheckpoint | None = None
+    """The encoder's, of models on its tokens."""
 
     def raw(self, table: FeatureTable) -> Floats:
         """Raw probabilities, shape (n, n_devices)."""
         (group,) = self.groups
         return self.head.probabilities(table.frames(group.name))
 
+    def with_calibration(self, calibration: Sequence[Platt]) -> HeadLayer:
+        """The same network with another calibration."""
+        return replace(self, calibration=tuple(calibration))
+
     def calibrate(self, raw: Floats) -> Floats:
         """Raw probabilities as calibrated ones."""
         return calibrated(raw, self.calibration)
 
     def save(self, folder: Path) -> None:
-        """Write the network's files and ``calibration.json``."""
+        """Write the network's files and ``model/layer.json``."""
         self.head.save(folder)
         (folder / MODEL_FOLDER).mkdir(exist_ok=True)
-        text = json.dumps([platt.to_dict() for platt in self.calibration], indent=1)
-        (folder / MODEL_FOLDER / CALIBRATION_FILE).write_text(text + "\n", encoding="utf-8")
+        record: dict[str, Any] = {"calibration": [platt.to_dict() for platt in self.calibration]}
+        if self.checkpoint is not None:
+            record["beats"] = {"path": self.checkpoint.path, "sha256": self.checkpoint.sha256}
+        _write_record(folder, self.groups, record)
 
 
-def load_layer(folder: Path, card: Mapping[str, Any]) -> Layer:
-    """The layer in a detector's folder; raises RunError where its files are missing or damaged."""
-    groups = groups_named(card["groups"], card)
-    if (folder / MODEL_FOLDER / MULTILABEL_FILE).is_file():
-        return ColumnsLayer(MultiLabel.load(folder / MODEL_FOLDER), groups, card["floor_dbfs"])
-    from earmark.models.acoustic.files import FittedHead
-
-    path = folder / MODEL_FOLDER / CALIBRATION_FILE
+def load_layer(folder: Path) -> Layer:
+    """The layer in a folder; raises RunError where its files are missing or damaged."""
+    path = folder / MODEL_FOLDER / LAYER_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        checkpoint = _checkpoint(record.get("beats"))
+        groups = groups_named(record["groups"], checkpoint)
+        if "calibration" not in record:
+            return ColumnsLayer(MultiLabel.load(folder / MODEL_FOLDER), groups, record["floor_dbfs"])
+        calibration = tuple(Platt.from_dict(entry) for entry in record["calibration"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"`{folder}` holds no model ({error}). Name a finished run, or train again."
         ) from error
-    return HeadLayer(FittedHead.load(folder), groups, tuple(Platt.from_dict(entry) for entry in record))
+    from earmark.models.acoustic.fitted import FittedHead
+
+    return HeadLayer(FittedHead.load(folder), groups, calibration, checkpoint)
 
 
-def groups_named(names: Sequence[str], card: Mapping[str, Any]) -> tuple[FeatureGroup, ...]:
-    """Feature groups by name, with the encoder that the card names."""
-    raise NotImplementedError
+def _write_record(folder: Path, groups: Sequence[FeatureGroup], more: Mapping[str, Any]) -> None:
+    record = {"groups": [group.name for group in groups], **more}
+    path = folder / MODEL_FOLDER / LAYER_FILE
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def with_rel_level(table: FeatureTable, floor_dbfs: float | None) -> FeatureTable:
-    """The table with ``rel_level`` behind its other columns, where a floor is known and the level is in it."""
-    if floor_dbfs is None or RMS_DBFS not in table.columns:
+def groups_named(names: Sequence[str], checkpoint: BeatsCheckpoint | None = None) -> tuple[FeatureGroup, ...]:
+    """Feature groups by name; those of an encoder need its checkpoint."""
+    from earmark.tasks.appliance.views import VIEWS
+
+    known = {group.name: group for view in VIEWS.values() for group in view.groups}
+    if checkpoint is not None:
+        from earmark.tasks.appliance.groups.tokens import token_groups
+
+        known |= {group.name: group for group in token_groups(checkpoint)}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise RunError(
+            f"This model reads {', '.join(missing)}, which no feature group gives. Train again with this version."
+        )
+    return tuple(known[name] for name in names)
+
+
+def _checkpoint(record: Mapping[str, str] | None) -> BeatsCheckpoint | None:
+    """The encoder that a model was trained on: where the environment says, else where it was."""
+    if record is None:
+        return None
+    from earmark.models.beats.checkpoint import BeatsCheckpoint
+
+    found = BeatsCheckpoint.open(os.environ.get("EARMARK_BEATS") or record["path"])
+    if found.sha256 != record["sha256"]:
+        raise RunError(
+            f"`{found.path}` has SHA-256 {found.sha256}; this model was trained on tokens of {record['sha256']}. Give "
+            "that checkpoint by EARMARK_BEATS."
+        )
+    return found
+
+
+def with_derived(table: FeatureTable, floor_dbfs: float | None) -> FeatureTable:
+    """The table with the columns that the layer derives behind its own.
+
+    ``rel_level`` where a floor is known and the level is in the table; ``third_octave_shape_<k>``, each band over the
+    mean of all bands in dB, where third octaves are: what is left of them when the level of everything moves.
+    """
+    names, added = [], []
+    if floor_dbfs is not None and RMS_DBFS in table.columns:
+        names.append(REL_LEVEL)
+        added.append(table.column(RMS_DBFS).astype(np.float64) - floor_dbfs)
+    bands = [name for name in table.columns if name.startswith(BAND_LEVEL)]
+    if bands:
+        levels = table.select(bands).values.astype(np.float64)
+        names += [name.replace(BAND_LEVEL, BAND_SHAPE) for name in bands]
+        added += list((levels - levels.mean(axis=1, keepdims=True)).T)
+    if not names:
         return table
-    relative = (table.column(RMS_DBFS).astype(np.float64) - floor_dbfs).astype(np.float32)
-    return FeatureTable(
-        table.ids, (*table.columns, REL_LEVEL), np.column_stack([table.values, relative]), arrays=table.arrays
-    )
+    values = np.column_stack([table.values, *(column.astype(np.float32) for column in added)])
+    return FeatureTable(table.ids, (*table.columns, *names), values, arrays=table.arrays)

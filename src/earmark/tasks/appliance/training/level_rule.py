@@ -102,7 +102,7 @@ def _state_accuracy(y: npt.ArrayLike, said: npt.ArrayLike, devices: Devices) -> 
 
 
 def first_on(facts: npt.ArrayLike, devices: Devices) -> Ints:
-    """Position in ``devices.priority`` of the first device that is on, -1 where none is: the public state, shape (n,)."""
+    """Position in ``devices.priority`` of the first device that is on, -1 where none is, shape (n,)."""
     index = {name: k for k, name in enumerate(devices.names)}
     ordered = np.asarray(facts, dtype=bool)[:, [index[name] for name in devices.priority]]
     return np.where(ordered.any(axis=1), ordered.argmax(axis=1), -1).astype(np.int64)

@@ -1,0 +1,176 @@
+"""What a training is asked for: the models by name, and every setting that decides its numbers.
+
+Models on columns have one classifier per device. ``C`` is the usual inverse strength of the L2 penalty on one weight
+vector; `earmark.models.linear` has a vector per class, so its ``strength`` is half of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from earmark.errors import UsageError
+from earmark.models.constraints import closest
+from earmark.tasks.appliance.layers import BAND_LEVEL, REL_LEVEL, RMS_DBFS
+from earmark.tasks.appliance.protocols import DEFAULT_PROTOCOL, LEAKY, PROTOCOLS
+
+__all__ = ["BASELINES", "MODELS", "Model", "TrainSettings"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by its name.
+
+    Parameters
+    ----------
+    features : str
+        Feature set that it reads.
+    columns : tuple of str
+        The columns it takes of it; empty for all.
+    leave_out, leave_out_hidden : tuple of str
+        Patterns of columns that it does not take, for any device or for one that another device can hide.
+    c : float
+        Default inverse strength of the penalty, per window, or per recording if `counts_recordings`.
+    counts_recordings : bool
+        Whether the penalty stands against as many rows as there are recordings: windows of a steady recording are
+        nearly copies of each other, and so are no evidence of their own.
+    max_iterations : int
+    balanced : bool
+        Whether on and off count the same.
+    network : str or None
+        Name of the network that reads the rows of a window; None for models on columns.
+    """
+
+    features: str
+    columns: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    leave_out_hidden: tuple[str, ...] = ()
+    counts_recordings: bool = False
+    c: float = 1.0
+    max_iterations: int = 1000
+    balanced: bool = True
+    network: str | None = None
+
+    @property
+    def needs_floor(self) -> bool:
+        """Whether ``rel_level`` is among its columns."""
+        return self.network is None and (not self.columns or REL_LEVEL in self.columns)
+
+
+ABSOLUTE_LEVELS = ("appliance.level.*", f"{BAND_LEVEL}*")
+"""What a machine that another one hides is not told by. It adds so little to the floor that the floor of another night
+looks like it; its place in the spectrum stays.
+"""
+
+MODELS: dict[str, Model] = {
+    "level": Model("level", columns=(RMS_DBFS, REL_LEVEL)),
+    "spectral": Model("spectral", leave_out_hidden=ABSOLUTE_LEVELS, counts_recordings=True),
+    "logmel256": Model("logmel256"),
+    "g1": Model("g1", max_iterations=2000, balanced=False),
+    "cnn": Model("fbank", network="cnn"),
+    "beats": Model("tokens", network="attention"),
+    "beats-gru": Model("tokens", network="gru"),
+}
+
+BASELINES = ("g1", "logmel256", "spectral")
+"""Models that every run is printed beside, on the same windows."""
+
+ESTIMATORS = {"logistic": "logistic", "trees": "xgboost"}
+"""``--estimator`` -> registered name."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides the numbers of a training; part of its key.
+
+    Parameters
+    ----------
+    model : str
+        A key of `MODELS`.
+    protocol : str
+        As in `earmark.tasks.appliance.protocols`.
+    val_daypart : str or None
+        The group that protocol ``single`` selects and scores on.
+    estimator : {"logistic", "trees"}
+    c : float or None
+        Inverse strength of the penalty; None for the model's.
+    features : str or None
+        Another feature set than the model's.
+    only_device : str or None
+        Train this device alone.
+    masked_loss : float
+        What a window counts for a device that a running one masks: 0 nothing, 1 as much as any other.
+    trees : mapping
+        Parameters of the trees.
+    network : mapping
+        Settings of a network, as `earmark.models.acoustic.settings` has them.
+    protocol_settings : mapping
+        Of the protocol, such as ``k`` or ``gap_s``.
+    seed : int
+    """
+
+    model: str = "spectral"
+    protocol: str = DEFAULT_PROTOCOL
+    val_daypart: str | None = None
+    estimator: str = "logistic"
+    c: float | None = None
+    features: str | None = None
+    only_device: str | None = None
+    masked_loss: float = 0.25
+    trees: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
+    protocol_settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise UsageError(f"This training cannot be done: {'; '.join(problems)}.")
+
+    @property
+    def kind(self) -> Model:
+        """The declaration of its model."""
+        return MODELS[self.model]
+
+    @property
+    def view(self) -> str:
+        """The feature set that it reads."""
+        return self.features or self.kind.features
+
+    @property
+    def is_leaky(self) -> bool:
+        """Whether windows of one recording are on both sides."""
+        return self.protocol == LEAKY
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, of types that JSON and TOML know; what is None is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TrainSettings:
+        """The inverse of `record`; names that it does not know are left out."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in record.items() if name in known})
+
+
+def _problems(settings: TrainSettings) -> list[str]:
+    problems = []
+    if settings.model not in MODELS:
+        problems.append(
+            f"there is no model `{settings.model}`{closest(settings.model, MODELS)}; choose one of {', '.join(MODELS)}"
+        )
+    if settings.estimator not in ESTIMATORS:
+        problems.append(f"the estimator is `{settings.estimator}`, expected {' or '.join(ESTIMATORS)}")
+    if settings.protocol not in PROTOCOLS:
+        problems.append(
+            f"there is no protocol `{settings.protocol}`{closest(settings.protocol, PROTOCOLS)}; choose one of "
+            f"{', '.join(PROTOCOLS)}"
+        )
+    if not 0 <= settings.masked_loss <= 1:
+        problems.append(f"the masked loss is {settings.masked_loss}, expected 0 to 1")
+    if settings.c is not None and not settings.c > 0:
+        problems.append(f"C is {settings.c}, expected a positive number")
+    if settings.seed < 0:
+        problems.append(f"the seed is {settings.seed}, expected 0 or more")
+    return problems
