@@ -1,0 +1,103 @@
+"""The trained run that answers, with its thresholds: the same for files, streams and live.
+
+Nothing else ever answers: without a run, or without its thresholds, the error names the command that makes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from earmark.errors import NoModelError
+from earmark.tasks.appliance.detector import Detector
+from earmark.tasks.appliance.layers import ColumnsLayer
+from earmark.tasks.appliance.serving.floor import Floor
+from earmark.tasks.appliance.thresholds_file import Thresholds
+
+if TYPE_CHECKING:
+    from earmark.tasks.project import Project
+
+__all__ = ["Model", "open_folder", "open_model"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A detector and its thresholds; `open_model` finds them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    detector : Detector
+        With the confirmed floor of the room, where one was measured.
+    thresholds : Thresholds
+    floor_dbfs : float or None
+        The level of the room with everything off: confirmed, else of training.
+    """
+
+    folder: Path
+    detector: Detector
+    thresholds: Thresholds
+    floor_dbfs: float | None
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.folder.name
+
+
+def open_model(project: Project, *, run: str | None = None, thresholds: Path | None = None) -> Model:
+    """The named run; else that of the settings, the promoted one, the newest.
+
+    Parameters
+    ----------
+    project : Project
+    run : str, optional
+        Name of a run, or a folder that holds one.
+    thresholds : Path, optional
+        A file in place of the run's own.
+
+    Raises
+    ------
+    NoModelError
+        Nothing was trained.
+    RunError
+        The run is no detector, or has no thresholds, or they are of another model.
+    """
+    from earmark.training.production import history, production_run
+    from earmark.training.runs import list_runs, load_run
+
+    root, task = project.runs_folder, project.task.name
+    named = run or project.settings.predict.run
+    if named:
+        return open_folder(load_run(named, root=root, task=task).path, thresholds)
+    if history(root, task):
+        return open_folder(production_run(root, task).path, thresholds)
+    runs = list_runs(root, task)
+    if not runs:
+        raise NoModelError(
+            f"`{root}` holds no run of {task}, so nothing can answer. Run: earmark train appliance"
+        )
+    return open_folder(runs[-1].path, thresholds)
+
+
+def open_folder(folder: Path, thresholds: Path | None = None) -> Model:
+    """The detector and thresholds in a run's folder; errors as of `open_model`."""
+    detector = Detector.load(folder)
+    if thresholds is None:
+        chosen = Thresholds.of_run(folder, detector.devices, detector.hash)
+    else:
+        chosen = Thresholds.read(thresholds, detector.devices, model=detector.hash)
+    confirmed = Floor.read(folder)
+    if confirmed is None:
+        return Model(folder, detector, chosen, detector.floor_dbfs)
+    return Model(folder, _on_floor(detector, confirmed.floor_dbfs), chosen, confirmed.floor_dbfs)
+
+
+def _on_floor(detector: Detector, floor_dbfs: float) -> Detector:
+    """The detector with ``rel_level`` over another floor; one that does not read it is as it was."""
+    layer = detector.layer
+    if not isinstance(layer, ColumnsLayer) or layer.floor_dbfs is None:
+        return detector
+    return replace(detector, layer=replace(layer, floor_dbfs=floor_dbfs))
