@@ -27,6 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from earmark.errors import UsageError
+from earmark.tasks.appliance.settings import ApplianceSettings
 from earmark.tasks.market.settings import MarketSettings
 from earmark.tasks.meter.settings import MeterSettings
 from earmark.tasks.section import Names, Section
@@ -47,7 +48,9 @@ __all__ = [
 
 SETTINGS_FILE = "earmark.toml"
 _ENVIRONMENT_PREFIX = "EARMARK_"
-_OTHER_VARIABLES = frozenset({"EARMARK_BEATNET", "EARMARK_BEAT_THIS", "EARMARK_DEBUG", "EARMARK_MERT"})
+_OTHER_VARIABLES = frozenset(
+    {"EARMARK_BEATNET", "EARMARK_BEATS", "EARMARK_BEAT_THIS", "EARMARK_DEBUG", "EARMARK_MERT"}
+)
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Scalar = bool | int | float | str
@@ -121,6 +124,9 @@ class Settings(Section):
     )
     train: TrainSettings = Field(default=TrainSettings(), description="Fitting.")
     predict: PredictSettings = Field(default=PredictSettings(), description="Decision.")
+    appliance: ApplianceSettings = Field(
+        default=ApplianceSettings(), description="Detection of machines in a room."
+    )
     market: MarketSettings = Field(default=MarketSettings(), description="Collection of market data.")
     meter: MeterSettings = Field(default=MeterSettings(), description="Answers about meter.")
 

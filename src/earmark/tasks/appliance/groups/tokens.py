@@ -36,8 +36,8 @@ WIDTH = BASE.encoder_embed_dim
 SHORTEST_S = (FRAME_LENGTH + (BASE.input_patch_size - 1) * FRAME_SHIFT) / SAMPLE_RATE
 
 NO_CHECKPOINT = (
-    "BEATs has no checkpoint; expected one. Set appliance.beats in earmark.toml, or EARMARK_BEATS, to its path, or give "
-    "--beats-checkpoint."
+    "BEATs has no checkpoint; expected one. Give --beats-checkpoint, or set appliance.beats in earmark.toml, or "
+    "EARMARK_BEATS, to its path."
 )
 
 
@@ -50,6 +50,7 @@ NO_CHECKPOINT = (
     lookahead_s=0.0,
     reuses=(fbank,),
     dtype="float16",
+    depends_on=(BeatsConfig,),
 )
 def tokens(clip: Clip, checkpoint: BeatsCheckpoint | None = None) -> NDArray[np.float32]:
     """Tokens of a window, shape (n_tokens, 768)."""
@@ -79,6 +80,7 @@ TOKEN_STATS: FeatureGroup = feature_group(
     lookahead_s=0.0,
     parameters={"tokens": tokens},
     reuses=(tokens,),
+    depends_on=(BeatsConfig,),
 )(_token_stats)
 
 
@@ -102,7 +104,8 @@ def encoder_of(checkpoint: BeatsCheckpoint) -> BeatsEncoder:
     UsageError
         As of `BeatsCheckpoint.load`; or its tokens are of another width or number than the columns promise.
     """
-    encoder = checkpoint.load()
+    # By the class: the walk that fingerprints code follows names, and an object counts as what it says of itself.
+    encoder = BeatsCheckpoint.load(checkpoint)
     found = (encoder.config.encoder_embed_dim, encoder.config.input_patch_size)
     if found != (WIDTH, BASE.input_patch_size):
         raise UsageError(
