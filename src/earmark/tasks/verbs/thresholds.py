@@ -33,7 +33,7 @@ from earmark.tasks.project import Project
 from earmark.training.runs import Run
 from earmark.training.thresholds import COSTS, Chosen, Rows, Wanted, choose
 
-__all__ = ["Tuned", "decision_summary", "thresholds", "wanted_of"]
+__all__ = ["Tuned", "decision_summary", "refuse_sealed", "thresholds", "wanted_of"]
 
 CURVE_FILES = ("thresholds_coverage.csv", "thresholds_coverage.png")
 
@@ -136,7 +136,7 @@ def thresholds(project: Project, run: Run, wanted: Wanted | None = None, *, dry_
         An item of the run is sealed by now.
     """
     wanted = wanted or Wanted()
-    _refuse_sealed(project, run)
+    refuse_sealed(project, run)
     rows, seed = Rows.from_run(run), project.settings.seed
     chosen = choose(rows, wanted)
     plain = Decision(rows.classes).decide(rows.p)
@@ -182,7 +182,7 @@ def decision_summary(run: Run, seed: int = 42) -> dict[str, Any] | None:
     return {"decision": decision.to_dict(), **found, "record": read_record(run.path)}
 
 
-def _refuse_sealed(project: Project, run: Run) -> None:
+def refuse_sealed(project: Project, run: Run) -> None:
     """A later preparation may have sealed items that the run was trained on."""
     if not project.is_prepared:
         return
