@@ -30,6 +30,7 @@ from typing import Any
 
 from earmark.errors import UsageError
 from earmark.tasks.appliance.schema import Devices, states
+from earmark.tasks.appliance.serving.health import HEALTH_STATES
 from earmark.tasks.appliance.serving.sinks import Line
 
 __all__ = [
@@ -51,7 +52,6 @@ STATE_EVERY_S = 60.0
 """The state is sent at every change, and at least this often."""
 EXPIRE_AFTER_S = 180
 """Three states may go astray before Home Assistant stops believing the last."""
-HEALTH = ("ok", "warming_up", "silence", "disconnected", "clipping", "overflow", "lag", "drift")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -124,7 +124,11 @@ def discovery(topics: Topics, devices: Devices) -> list[Message]:
     entities = [("binary_sensor", name, _machine(name)) for name in devices.names]
     entities.append(("sensor", "state", _enumeration("State", "state", states(devices))))
     entities.append(
-        ("sensor", "health", _enumeration("Health", "health", HEALTH) | {"entity_category": "diagnostic"})
+        (
+            "sensor",
+            "health",
+            _enumeration("Health", "health", HEALTH_STATES) | {"entity_category": "diagnostic"},
+        )
     )
     return [
         Message(topics.config(component, entity), _text(_shared(topics, entity) | own))

@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING
 
 from earmark.errors import MissingExtraError, UsageError
 from earmark.tasks.appliance.schema import Devices, states
-from earmark.tasks.appliance.serving.home_assistant import HEALTH, certain_facts
+from earmark.tasks.appliance.serving.health import HEALTH_STATES
+from earmark.tasks.appliance.serving.home_assistant import certain_facts
 from earmark.tasks.appliance.serving.sinks import Line
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class _Numbers:
         if line is None:
             return
         yield _one_of("state", "1 for the stable public state.", self._states, line.get("stable_status"))
-        yield _one_of("health", "1 for the health of the input.", HEALTH, line.get("health"))
+        yield _one_of("health", "1 for the health of the input.", HEALTH_STATES, line.get("health"))
         facts = certain_facts(line, self._devices)
         yield _per_device("device_on", "1 where the device runs.", facts.items())
         probabilities = ((name, line.get(f"p_{name}")) for name in self._devices.names)
