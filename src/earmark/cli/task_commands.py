@@ -19,10 +19,12 @@ import click
 
 __all__ = ["TASK_COMMANDS", "forms_of", "own_command", "task_commands_of"]
 
+_APPLIANCE = "earmark.cli.appliance."
 _MARKET = "earmark.cli.market."
 _METER = "earmark.cli.meter."
 
 TASK_COMMANDS: dict[tuple[str, str], str] = {
+    ("prepare", "appliance"): _APPLIANCE + "prepare:prepare",
     ("demo", "market"): _MARKET + "demo:demo",
     ("collect", "market"): _MARKET + "collect:collect",
     ("prepare", "market"): _MARKET + "prepare:prepare",
