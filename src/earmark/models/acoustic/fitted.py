@@ -87,6 +87,12 @@ class FittedHead:
         """Whether blocks of the encoder learned, so that inputs are filter banks and not tokens."""
         return self.settings.unfreeze_blocks > 0
 
+    @property
+    def best_entry(self) -> dict[str, Any]:
+        """The entry of the history whose weights are kept."""
+        stage = 2 if self.tunes_encoder else 1
+        return next(e for e in self.history if (e["stage"], e["epoch"]) == (stage, self.best_epoch))
+
     @cached_property
     def network(self) -> Any:
         """The torch module in eval mode: inputs (batch, n, width) to logits (batch, n_devices)."""

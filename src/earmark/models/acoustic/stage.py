@@ -50,7 +50,7 @@ class Validation:
         As of training, never augmented.
     y : ndarray of float, shape (n, n_devices)
         Labels, NaN where unknown.
-    recordings : ndarray of str, shape (n,)
+    recordings : sequence of str
         Recording of each window.
     measure : callable, optional
         Further figures of the probabilities (n, n_devices) for the epoch's entry; they select nothing.
@@ -58,7 +58,7 @@ class Validation:
 
     inputs: Inputs
     y: Floats
-    recordings: npt.NDArray[np.str_]
+    recordings: Sequence[str]
     measure: Callable[[Floats], Mapping[str, float]] | None = None
 
 
@@ -125,7 +125,7 @@ class StageFit:
         self.y, self.cells = torch.from_numpy(job.y), job.cells(job.y, job.weights)
         self.positive = torch.from_numpy(pos_weight(job.y, self.cells.numpy())).to(self.device)
         if job.validation is not None:
-            rows = recording_weights(job.validation.recordings)
+            rows = recording_weights(np.asarray(job.validation.recordings))
             self.validation_cells = job.cells(job.validation.y, rows)
         self.optimiser = optimiser(network, job.settings)
         self.n_steps = job.settings.epochs * len(_batched(len(job.y), job.settings.batch_size))
@@ -202,7 +202,11 @@ class StageFit:
         loss = cell_losses(found, y, self.validation_cells, self.positive.cpu()).mean()
         p = found.sigmoid().numpy()
         more = {} if checked.measure is None else dict(checked.measure(p))
-        return {"val_loss": float(loss)} | measures(p, checked.y, checked.recordings, self.job.devices) | more
+        return (
+            {"val_loss": float(loss)}
+            | measures(p, checked.y, np.asarray(checked.recordings), self.job.devices)
+            | more
+        )
 
     def _weigh_start(self) -> None:
         """What stage 2 has to beat: the score of its start, and the loss before the first step."""
