@@ -25,6 +25,7 @@ _METER = "earmark.cli.meter."
 
 TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("prepare", "appliance"): _APPLIANCE + "prepare:prepare",
+    ("thresholds", "appliance"): _APPLIANCE + "thresholds:thresholds",
     ("demo", "market"): _MARKET + "demo:demo",
     ("collect", "market"): _MARKET + "collect:collect",
     ("prepare", "market"): _MARKET + "prepare:prepare",
