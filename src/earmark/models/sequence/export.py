@@ -4,16 +4,13 @@ A model file has one input, ``input`` (n, window, n_columns), scaled as the meta
 ``output`` (n, n_classes + 2): probabilities, confidence, expected return. The metadata hold schema, columns, classes,
 window and scaler, so a file can be used without its run.
 
-Opset 14, by torch's exporter of traced graphs: the newer one, which follows ``torch.export``, starts at opset 18 and
-has no LSTM (torch 2.13). Tracing is sound here: no network's course depends on its input.
+Opset 14, traced: the exporter that follows ``torch.export`` has no LSTM (torch 2.13).
 """
 
 from __future__ import annotations
 
-import io
 import json
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +19,9 @@ import numpy as np
 
 from earmark.data.parquet import write_bytes_atomic
 from earmark.data.windows import Windows
-from earmark.errors import MissingExtraError, UsageError
+from earmark.errors import UsageError
 from earmark.models.estimator import Floats
+from earmark.models.onnx_files import require, session, traced
 from earmark.models.sequence.base import SequencePrediction, in_batches
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ def export_onnx(classifier: SequenceClassifier, path: str | Path, sample: Window
     MissingExtraError
         Without the packages of the extra ``onnx``.
     """
-    onnx = _imported("onnx")
+    onnx = require("onnx")
     model = onnx.load_from_string(classifier.estimator.onnx_bytes())
     onnx.helper.set_model_props(model, _metadata(classifier))
     onnx.checker.check_model(model, full_check=True)
@@ -115,29 +113,14 @@ def network_to_onnx(network: SequenceNetwork) -> bytes:
     """A network in evaluation mode as ONNX."""
     import torch
 
-    _imported("onnx")
-    buffer = io.BytesIO()
     example = torch.zeros(1, network.window, network.n_columns)
-    free = {0: "n"}
-    with warnings.catch_warnings():
-        # Deprecated in favour of the exporter that lacks the LSTM; and notes on tracing, see the module.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (example,),
-            buffer,  # type: ignore[arg-type]
-            opset_version=OPSET,
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_axes={"input": free, "output": free},
-            dynamo=False,
-        )
-    return buffer.getvalue()
+    free = {"input": {0: "n"}, "output": {0: "n"}}
+    return traced(network, example, names=("input", "output"), free=free, opset=OPSET)
 
 
 def logistic_to_onnx(model: WindowLogistic) -> bytes:
     """The regression of the last row as ONNX: gather, product, softmax."""
-    onnx = _imported("onnx")
+    onnx = require("onnx")
     helper, constant = onnx.helper, onnx.numpy_helper.from_array
     weights, intercepts = model.coefficients()
     known = {
@@ -169,15 +152,17 @@ def logistic_to_onnx(model: WindowLogistic) -> bytes:
 
 def run_onnx(model: bytes | str | Path, windows: Windows) -> SequencePrediction:
     """Answers of an ONNX model for windows that are scaled as it expects."""
-    session = _session(model)
-    parts = in_batches(len(windows), 256, lambda rows: session.run(None, {"input": windows.inputs(rows)})[0])
+    answering = session(model)
+    parts = in_batches(
+        len(windows), 256, lambda rows: answering.run(None, {"input": windows.inputs(rows)})[0]
+    )
     output = np.concatenate(list(parts))
     return SequencePrediction(output[:, :-2], output[:, -2], output[:, -1])
 
 
 def quantise(path: str | Path, target: str | Path) -> Path:
     """Write `path` again with dense and LSTM weights in 8 bits; activations are quantised as they come."""
-    _imported("onnxruntime")
+    require("onnxruntime")
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -197,13 +182,13 @@ def measure_latency(
     model: str | Path, *, n_warm_up: int = 100, n_runs: int = 1000, n_threads: int = 1
 ) -> Latency:
     """Time single windows of zeros through an ONNX model; on a busy machine the numbers mean little."""
-    session = _session(model, n_threads)
-    shape = [1, *session.get_inputs()[0].shape[1:]]
+    answering = session(model, n_threads)
+    shape = [1, *answering.get_inputs()[0].shape[1:]]
     feed = {"input": np.zeros(shape, np.float32)}
     taken = np.empty(n_warm_up + n_runs)
     for run in range(len(taken)):
         start = time.perf_counter()
-        session.run(None, feed)
+        answering.run(None, feed)
         taken[run] = time.perf_counter() - start
     ms = 1e3 * taken[n_warm_up:]
     p50, p95, p99 = np.percentile(ms, [50, 95, 99])
@@ -241,20 +226,3 @@ def _difference(one: SequencePrediction, other: SequencePrediction) -> float:
         largest(one.confidence, other.confidence),
         largest(one.expected_return, other.expected_return),
     )
-
-
-def _session(model: bytes | str | Path, n_threads: int = 1) -> Any:
-    runtime = _imported("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    source = model if isinstance(model, bytes) else str(model)
-    return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def _imported(package: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(package, "onnx", "Exporting or running an ONNX model") from error
