@@ -78,3 +78,20 @@ def test_two_servers_do_not_share_numbers_and_a_taken_port_is_named(sink):
     other.close()
     with pytest.raises(UsageError, match=f"127.0.0.1:{sink.port}"):
         PrometheusSink(sink.port, DEFAULT_DEVICES)
+
+
+def test_losses_of_the_capture_are_told(tmp_path):
+    import soundfile
+
+    from earmark.inference.capture import Capture
+    from earmark.inference.sources import MediaSource
+
+    path = tmp_path / "room.wav"
+    soundfile.write(path, [0.0] * 16_000, 16_000)
+    capture = Capture(MediaSource(str(path), sample_rate=16_000))
+    capture.counts.overflows, capture.counts.lags, capture.counts.lost_s = 2, 1, 4.5
+    opened = PrometheusSink(0, DEFAULT_DEVICES, capture=capture)
+    found = scraped(opened)
+    opened.close()
+    assert (found["overruns_total", "overflow"], found["overruns_total", "lag"]) == (2, 1)
+    assert (found["lost_seconds_total",], found["reopened_total",], found["lag_seconds",]) == (4.5, 0, 0)

@@ -10,15 +10,18 @@ metric, each after ``earmark_appliance_``                 meaning
 ``health{health}``                                        1 for the health of the input, 0 for the others
 ``windows_total``                                         windows answered
 ``state_changes_total{state}``                            changes into a stable state
-``overruns_total``                                        times that audio was lost to an overflow or a full queue
 ``audio_seconds_total``                                   heard
-``lag_seconds``                                           how far answers lie behind the microphone
+``overruns_total{kind}``                                  times that audio was lost: ``overflow`` of the device, ``lag``
+``lost_seconds_total``                                    lost to lag
+``reopened_total``                                        times that the source was gone and opened again
+``lag_seconds``                                           audio that waits to be answered
 ``process_seconds_sum``, ``process_seconds_count``        time spent on windows
 ``last_line_timestamp_seconds``                           when the last line came, Unix time
 ========================================================  =====================================================
 
-Names follow the conventions of Prometheus: base units in the name, ``_total`` on what only grows, one gauge per value
-of an enumeration. Served to this machine alone unless another address is asked for.
+The four after ``audio_seconds_total`` are of the `Capture` that is listened to, where there is one. Names follow the
+conventions of Prometheus: base units in the name, ``_total`` on what only grows, one gauge per value of an enumeration.
+Served to this machine alone unless another address is asked for.
 """
 
 from __future__ import annotations
@@ -37,18 +40,16 @@ from earmark.tasks.appliance.serving.sinks import Line
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from earmark.inference.capture import Capture
+
 __all__ = ["PrometheusSink"]
 
 PREFIX = "earmark_appliance_"
 _GAUGES = {
     "confidence": ("confidence", "Confidence of the state, 0 to 1."),
-    "lag_s": ("lag_seconds", "How far answers lie behind the microphone."),
     "timestamp": ("last_line_timestamp_seconds", "When the last line came, Unix time."),
 }
-_TOTALS = {
-    "overruns": ("overruns", "Times that audio was lost to an overflow or a full queue."),
-    "audio_s": ("audio_seconds", "Audio heard."),
-}
+_TOTALS = {"audio_s": ("audio_seconds", "Audio heard.")}
 
 
 class PrometheusSink:
@@ -61,6 +62,8 @@ class PrometheusSink:
     devices : Devices
     address : str
         Of the interface to serve at.
+    capture : Capture, optional
+        What is listened to: its losses are told as well.
 
     Raises
     ------
@@ -76,12 +79,13 @@ class PrometheusSink:
         devices: Devices,
         *,
         address: str = "127.0.0.1",
+        capture: Capture | None = None,
     ) -> None:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
         except ImportError as error:
             raise MissingExtraError("prometheus-client", "live", "--prometheus") from error
-        self._numbers = _Numbers(devices)
+        self._numbers = _Numbers(devices, capture)
         registry = CollectorRegistry()
         registry.register(self._numbers)
         try:
@@ -107,8 +111,8 @@ class PrometheusSink:
 class _Numbers:
     """Counts lines as they come, and turns them into metrics when these are asked for."""
 
-    def __init__(self, devices: Devices) -> None:
-        self._devices, self._states = devices, states(devices)
+    def __init__(self, devices: Devices, capture: Capture | None) -> None:
+        self._devices, self._states, self._capture = devices, states(devices), capture
         self._lock = threading.Lock()
         self._newest: Line | None = None
         self._n_windows = 0
@@ -133,6 +137,8 @@ class _Numbers:
             line, n_windows, process_ms = self._newest, self._n_windows, self._process_ms
             changes = dict(self._changes)
         yield from _counts(n_windows, process_ms, {state: changes.get(state, 0) for state in self._states})
+        if self._capture is not None:
+            yield from _losses(self._capture)
         if line is None:
             return
         yield _one_of("state", "1 for the stable public state.", self._states, line.get("stable_status"))
@@ -158,6 +164,23 @@ def _counts(n_windows: int, process_ms: float, changes: dict[str, int]) -> Itera
     for state, count in changes.items():
         family.add_metric([state], count)
     yield family
+
+
+def _losses(capture: Capture) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    counts = capture.counts
+    overruns = CounterMetricFamily(PREFIX + "overruns", "Times that audio was lost.", labels=["kind"])
+    overruns.add_metric(["overflow"], counts.overflows)
+    overruns.add_metric(["lag"], counts.lags)
+    yield overruns
+    yield CounterMetricFamily(PREFIX + "lost_seconds", "Audio lost to lag.", value=counts.lost_s)
+    yield CounterMetricFamily(
+        PREFIX + "reopened", "Times the source was opened again.", value=counts.reopened
+    )
+    yield GaugeMetricFamily(
+        PREFIX + "lag_seconds", "Audio that waits to be answered.", value=capture.waiting_s
+    )
 
 
 def _one_of(name: str, text: str, values: Sequence[str], current: object) -> Metric:
