@@ -26,6 +26,10 @@ _METER = "earmark.cli.meter."
 TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("prepare", "appliance"): _APPLIANCE + "prepare:prepare",
     ("thresholds", "appliance"): _APPLIANCE + "thresholds:thresholds",
+    ("predict", "appliance"): _APPLIANCE + "predict:predict",
+    ("stream", "appliance"): _APPLIANCE + "stream:stream",
+    ("live", "appliance"): _APPLIANCE + "live:live",
+    ("collect", "appliance"): _APPLIANCE + "collect:collect",
     ("demo", "market"): _MARKET + "demo:demo",
     ("collect", "market"): _MARKET + "collect:collect",
     ("prepare", "market"): _MARKET + "prepare:prepare",

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.clip import Clip
 from earmark.errors import UsageError
 from earmark.tasks.appliance.decoding.decided import Decided, Facts
 from earmark.tasks.appliance.decoding.presets import Rule
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.serving.ring import Grid, Ring, Window
 
-__all__ = ["Answered", "Engine", "grid_of", "require_windows"]
+__all__ = ["Answered", "Engine", "grid_of", "level_dbfs", "require_windows"]
 
 Samples = NDArray[np.float32]
 SILENT = 1e-8
@@ -50,8 +51,7 @@ class Answered:
     @property
     def level_dbfs(self) -> float:
         """RMS of the window."""
-        samples = self.window.clip.samples.astype(np.float64)
-        return float(20 * np.log10(max(float(np.sqrt(np.mean(samples**2))), SILENT)))
+        return level_dbfs(self.window.clip)
 
 
 def _never(_window: Window) -> bool:
@@ -112,6 +112,13 @@ class Engine:
         [p] = self.detector.probabilities([window.clip])
         self._last = self._last.held(window.index) if is_held else self._decoder.step(p, window.index)
         return Answered(window, p, self._last, is_held, time.perf_counter() - started)
+
+
+def level_dbfs(clip: Clip) -> float:
+    """RMS of a clip."""
+    return float(
+        20 * np.log10(max(float(np.sqrt(np.mean(np.square(clip.samples, dtype=np.float64)))), SILENT))
+    )
 
 
 def grid_of(detector: Detector, rule: Rule) -> Grid:

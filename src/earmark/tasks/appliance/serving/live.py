@@ -25,7 +25,7 @@ from earmark.tasks.appliance.serving.floor import FloorWatch
 from earmark.tasks.appliance.serving.health import Ear
 from earmark.tasks.appliance.serving.lines import LiveLine, live_line
 from earmark.tasks.appliance.serving.ring import Window
-from earmark.tasks.appliance.serving.sinks import Sink
+from earmark.tasks.appliance.serving.sinks import Line, Sink
 
 __all__ = ["Announcer", "Session", "listen", "run"]
 
@@ -169,7 +169,7 @@ class Announcer:
         self._heartbeat_s = heartbeat_s
         self._told_at: float | None = None
 
-    def line(self, line: LiveLine) -> None:
+    def line(self, line: Line) -> None:
         """Pass a line on if it is to be told."""
         now = line["timestamp"]
         self._told_at = now if self._told_at is None else self._told_at

@@ -1,0 +1,278 @@
+"""`earmark live appliance`: the state of the room, as a microphone hears it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earmark.cli.appliance.capturing import complaining, opened_capture, print_devices, source_options
+from earmark.cli.appliance.listening import FILE, flags_of, model_options, opened_model, rule_options
+from earmark.cli.options import Invocation, command
+
+if TYPE_CHECKING:
+    from earmark.inference.capture import Capture, Piece
+    from earmark.tasks.appliance.serving.model import Model
+    from earmark.tasks.appliance.serving.settings import LiveSettings
+    from earmark.tasks.appliance.serving.sinks import Sink
+
+__all__ = ["live"]
+
+
+@command("live")
+@model_options
+@rule_options
+@source_options
+@click.option("--input-sr", type=click.IntRange(min=1), help="Hz of the sound device (default: 44100).")
+@click.option(
+    "--config", type=FILE, help="Settings (default: live.toml of the project folder, if it is there)."
+)
+@click.option("--only-changes", is_flag=True, help="Lines with debounced_status alone, and a sign of life.")
+@click.option("--heartbeat", type=click.FloatRange(min=0), default=60.0, help="Its seconds (60); 0: none.")
+@click.option(
+    "--log-jsonl", type=click.Path(dir_okay=False, path_type=Path), help="Append the lines to a file."
+)
+@click.option("--dry-run", metavar="PATH", help="Hear a recording, or each of a folder, without waiting.")
+@click.option(
+    "--confirm", metavar="STATE", help="Everything is off, as both-off says: measure the level of the room."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0, min_open=True), default=60.0, help="Of --confirm (60)."
+)
+@click.option(
+    "--duration",
+    "--duration-s",
+    "duration",
+    type=click.FloatRange(min=0, min_open=True),
+    help="End after so many seconds.",
+)
+@click.option("--latency", is_flag=True, help="Print how late a switch is told, and end.")
+@click.option("--show-config", is_flag=True, help="Print every setting and where it comes from, and end.")
+@click.option(
+    "--mqtt", metavar="URL", help="Publish to mqtt://[USER@]HOST[:PORT], or mqtts://; with discovery."
+)
+@click.option("--mqtt-prefix", default="earmark", help="First level of the topics (earmark).")
+@click.option("--mqtt-room", default="room", help="Second level: a name per running program (room).")
+@click.option("--mqtt-password-file", type=FILE, help="In place of the variable EARMARK_MQTT_PASSWORD.")
+@click.option("--mqtt-ca", type=FILE, help="Certificates to trust, PEM.")
+@click.option("--prometheus", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics here.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of a line, and hear nothing.")
+@click.pass_obj
+def live(invocation: Invocation, /, **given: Any) -> int:
+    """Hear a microphone and tell which machines run: a line of JSON per hop. Ctrl-C ends it.
+
+    Settings come from flags, else from live.toml, else from the run's thresholds. Overflow, lag and a microphone that
+    is unplugged are told in the field health and never end the program; the state is held meanwhile. Nothing is
+    recorded or kept.
+
+    \b
+    Examples:
+      earmark live appliance --only-changes --log-jsonl states.jsonl
+      earmark live appliance --input rtsp://camera.local/stream --mqtt mqtt://homeassistant.local
+      earmark live appliance --dry-run samples/
+      earmark live appliance --confirm both-off --seconds 60
+    """
+    if given["list_devices"] or given["list_devices_json"]:
+        print_devices(invocation, as_json=given["list_devices_json"])
+        return 0
+    model = opened_model(invocation, given)
+    settings = _settings(invocation, model, given)
+    if _printed(invocation, model, settings, given):
+        return 0
+    if given["confirm"] is not None:
+        return _confirm(invocation, model, settings, given)
+    try:
+        return _listen(invocation, _Room(invocation, model, settings, given))
+    except KeyboardInterrupt:
+        return 0
+
+
+def _settings(invocation: Invocation, model: Model, given: dict[str, Any]) -> LiveSettings:
+    from earmark.cli.output import note
+    from earmark.tasks.appliance.serving.settings import LIVE_FILE, read_live_toml, resolve
+
+    path: Path = given["config"] or invocation.folder / LIVE_FILE
+    file = read_live_toml(path, model.detector.devices) if path.is_file() else None
+    if file is not None:
+        note(invocation, f"Settings of {path} apply.")
+    return resolve(model.thresholds, flags_of(given), file)
+
+
+def _printed(invocation: Invocation, model: Model, settings: LiveSettings, given: dict[str, Any]) -> bool:
+    """Print what was asked for in place of hearing; whether something was."""
+    from earmark.cli.output import emit, to_json
+
+    devices = model.detector.devices
+    if given["schema"]:
+        from earmark.tasks.appliance.serving.lines import live_schema
+
+        click.echo(to_json(live_schema(devices)), nl=False)
+    elif given["show_config"]:
+        emit(invocation, [vars(one) for one in settings.origins], columns=("setting", "value", "origin"))
+    elif given["latency"]:
+        from earmark.tasks.appliance.decoding.latency import latency
+
+        emit(
+            invocation,
+            [{"device": name} | vars(latency(settings.rule, devices, name)) for name in devices.names],
+        )
+    else:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What one call hears with."""
+
+    invocation: Invocation
+    model: Model
+    settings: LiveSettings
+    given: dict[str, Any]
+
+    def capture(self) -> Capture:
+        settings, detector = self.settings, self.model.detector
+        return opened_capture(
+            self.given,
+            sample_rate=settings.input_sr,
+            file_rate=detector.sample_rate,
+            block_s=settings.rule.hop_s,
+            device=settings.sd_device,
+            max_lag_s=settings.max_lag_sec,
+            keep_s=detector.window_s + settings.rule.hop_s,
+        )
+
+    def told(self) -> Sink:
+        """Standard output and the log, as far as a line is to be told."""
+        from earmark.tasks.appliance.serving.live import Announcer
+        from earmark.tasks.appliance.serving.sinks import JsonLines, TextSink
+
+        sinks: list[Sink] = [TextSink(sys.stdout)]
+        if self.given["log_jsonl"] is not None:
+            sinks.append(JsonLines(self.given["log_jsonl"]))
+        return Announcer(sinks, only_changes=self.given["only_changes"], heartbeat_s=self.given["heartbeat"])
+
+    def sinks(self) -> Iterator[Sink]:
+        """The same, and whatever takes every line."""
+        import os
+
+        devices, given = self.model.detector.devices, self.given
+        yield self.told()
+        if given["mqtt"] is not None:
+            from earmark.cli.output import note
+            from earmark.tasks.appliance.serving.home_assistant import Topics
+            from earmark.tasks.appliance.serving.mqtt import Broker, MqttSink
+
+            broker = Broker.read(
+                given["mqtt"],
+                environment=os.environ,
+                password_file=given["mqtt_password_file"],
+                authorities=given["mqtt_ca"],
+            )
+            topics = Topics(given["mqtt_prefix"], given["mqtt_room"])
+            yield MqttSink(broker, topics, devices, tell=lambda text: note(self.invocation, text))
+        if given["prometheus"] is not None:
+            from earmark.tasks.appliance.serving.prometheus import PrometheusSink
+
+            yield PrometheusSink(given["prometheus"], devices)
+
+
+def _listen(invocation: Invocation, room: _Room) -> int:
+    import signal
+    from contextlib import ExitStack
+
+    from earmark.cli.output import note
+
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # a service is ended so: sinks are closed as by Ctrl-C
+    started, cpu = time.monotonic(), time.process_time()
+    with ExitStack() as stack:
+        sinks = []
+        for sink in room.sinks():
+            stack.callback(sink.close)
+            sinks.append(sink)
+        stack.callback(lambda: note(invocation, _cost(started, cpu)))
+        if room.given["dry_run"] is not None:
+            return _dry_run(room, sinks)
+        _hear(room, sinks)
+    return 0
+
+
+def _hear(room: _Room, sinks: list[Sink]) -> None:
+    from earmark.tasks.appliance.serving.engine import Engine
+    from earmark.tasks.appliance.serving.live import Session, listen
+
+    capture = room.capture()
+    engine = Engine(room.model.detector, room.settings.rule, capture.source.name)
+    session = Session(engine, capture.source.sample_rate, floor_dbfs=room.model.floor_dbfs)
+    listen(session, capture, sinks, seconds=room.given["duration"], on_piece=complaining(room.invocation))
+
+
+def _dry_run(room: _Room, sinks: list[Sink]) -> int:
+    from earmark.cli.output import complain_of
+    from earmark.errors import InputError
+    from earmark.inference.inputs import expand_inputs
+    from earmark.inference.prediction import Failed
+    from earmark.tasks.appliance.serving.engine import Engine
+    from earmark.tasks.appliance.serving.live import Session, run
+
+    n_failed = 0
+    for entry in expand_inputs([room.given["dry_run"]]):
+        if isinstance(entry, Failed):
+            complain_of(entry.path, entry.error)
+            n_failed += 1
+            continue
+        detector = room.model.detector
+        engine = Engine(detector, room.settings.rule, entry)
+        session = Session(engine, detector.sample_rate, floor_dbfs=room.model.floor_dbfs, source=entry)
+        try:
+            run(session, _pieces_of(entry, detector.sample_rate), sinks)
+        except InputError as problem:
+            complain_of(entry, str(problem))
+            n_failed += 1
+    return 1 if n_failed else 0
+
+
+def _pieces_of(source: str, sample_rate: int) -> Iterator[Piece]:
+    from earmark.inference.capture import Piece
+    from earmark.tasks.appliance.serving.stream import blocks_of_file
+
+    return (Piece(block) for block in blocks_of_file(source, sample_rate) if len(block))
+
+
+def _confirm(invocation: Invocation, model: Model, settings: LiveSettings, given: dict[str, Any]) -> int:
+    from earmark.cli.output import emit, note
+    from earmark.errors import UsageError
+    from earmark.tasks.appliance.schema import none_on
+    from earmark.tasks.appliance.serving.confirm import measure_floor
+    from earmark.tasks.appliance.serving.engine import grid_of
+
+    expected = none_on(model.detector.devices)
+    if given["confirm"] != expected:
+        raise UsageError(
+            f"--confirm is {given['confirm']!r}; expected `{expected}`: the level of the room is measured while "
+            "everything is off. Turn everything off first."
+        )
+    capture = _Room(invocation, model, settings, given).capture()
+    pieces = capture.pieces(tick_s=settings.rule.hop_s)
+    grid = grid_of(model.detector, settings.rule)
+    floor = measure_floor(pieces, capture.source.sample_rate, grid, given["seconds"])
+    path = floor.write(model.folder)
+    trained = model.detector.card.get("floor_dbfs")
+    emit(invocation, [vars(floor) | {"training_floor_dbfs": trained}])
+    note(invocation, f"Written: {path}. The model is as it was; delete the file to take this back.")
+    return 0
+
+
+def _cost(started: float, cpu: float) -> str:
+    elapsed_s = max(time.monotonic() - started, 1e-9)
+    used_s = time.process_time() - cpu
+    return (
+        f"Used {used_s:.2f} s of processor time in {elapsed_s:.1f} s: {used_s / elapsed_s:.1%} of one core."
+    )
