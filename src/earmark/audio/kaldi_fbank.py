@@ -32,8 +32,10 @@ __all__ = [
     "N_MELS",
     "SAMPLE_RATE",
     "kaldi_fbank",
+    "mel_filters",
     "n_fbank_frames",
     "normalised_fbank",
+    "povey_window",
 ]
 
 Array = NDArray[np.float32]
@@ -115,7 +117,7 @@ def _log_energies(waveform: NDArray[np.generic]) -> Array:
     framed = np.lib.stride_tricks.sliding_window_view(scaled, FRAME_LENGTH)[::FRAME_SHIFT]
     for start in range(0, len(energies), FFT_BLOCK_FRAMES):
         block = slice(start, start + FFT_BLOCK_FRAMES)
-        energies[block] = (_filters() @ _power(framed[block]).T).T
+        energies[block] = (mel_filters() @ _power(framed[block]).T).T
     np.maximum(energies, np.float32(ENERGY_FLOOR), out=energies)
     return np.asarray(np.log(energies, out=energies))
 
@@ -131,19 +133,19 @@ def _power(frames: Float64) -> Float64:
     # the first sample of a frame is its own predecessor
     np.multiply(centred[:, 0], -PRE_EMPHASIS, out=emphasised[:, 0])
     emphasised += centred
-    emphasised *= _povey_window()
+    emphasised *= povey_window()
     return np.asarray(np.square(np.abs(rfft(padded, axis=1, overwrite_x=True))))
 
 
 @lru_cache(maxsize=1)
-def _povey_window() -> Float64:
+def povey_window() -> Float64:
     """A Hann window to the power 0.85, which falls to zero at both ends, shape (400,)."""
     phase = 2.0 * np.pi * np.arange(FRAME_LENGTH) / (FRAME_LENGTH - 1)
     return np.asarray((0.5 - 0.5 * np.cos(phase)) ** POVEY_EXPONENT)
 
 
 @lru_cache(maxsize=1)
-def _filters() -> csr_array:
+def mel_filters() -> csr_array:
     """Triangles over the mel scale, shape (128, 257); sums run over the few weights that are not zero, in one order."""
     from scipy.sparse import csr_array
 
