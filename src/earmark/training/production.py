@@ -37,6 +37,11 @@ def promote(root: str | Path, run: Run, *, reason: str = "", stage: str = PRODUC
         raise RunError(
             f"There is no stage `{stage}`{closest(stage, STAGES)}. Choose one of: {', '.join(STAGES)}."
         )
+    if stage == PRODUCTION and run.is_leaky:
+        raise RunError(
+            f"`{run.name}` is a demonstration: its windows were divided at random, so its scores are of what it had "
+            "heard. Train with a protocol, e.g. swap, and promote that."
+        )
     if stage == PRODUCTION:
         run.classifier()
     elif stages(root, run.task).get(run.name) == PRODUCTION:

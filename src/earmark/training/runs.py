@@ -22,6 +22,10 @@ A run on windows of a series (``kind = "series"`` in ``run.toml``) has parts of 
 ``checkpoints/``       weights of the best epochs; ``report/``: the report; ``loss_curve.png``, ``.svg``
 ====================== =====================================================================================
 
+A detector of machines by sound (``kind = "detector"``) answers with a probability per device, so ``model/`` or
+``model.safetensors`` stand in place of the classifier, in the run and in its folds, and ``card.json`` tells how it is
+asked; the public state that the devices give is its class in ``out_of_fold.parquet``.
+
 A run is written under a hidden temporary name and renamed when complete, so a folder with a run's name is a
 finished run. Leftovers of killed processes are ignored and removed by age.
 """
@@ -149,6 +153,16 @@ class Run:
         """Whether it was trained on windows of a series; it then has parts of time in place of folds."""
         return self.config.get("kind") == "series"
 
+    @property
+    def is_detector(self) -> bool:
+        """Whether it answers windows of sound with a probability per device."""
+        return self.config.get("kind") == "detector"
+
+    @property
+    def is_leaky(self) -> bool:
+        """Whether its scores are of rows whose neighbours it learnt: a demonstration, which is never promoted."""
+        return bool(self.config.get("leaky", False))
+
     @cached_property
     def validation_metrics(self) -> dict[str, dict[str, Any]]:
         """Of a series: scores of the part that chose the epoch; empty for other runs."""
@@ -157,10 +171,12 @@ class Run:
 
     def classifier(self) -> Any:
         """The final model: a `Classifier` or, of runs that were joined, what offers the same; of a series a
-        `SequenceClassifier`.
+        `SequenceClassifier`; of a detector a `MultiLabel` or a network, without its features.
         """
         from earmark.training.joined import load_classifier
 
+        if self.is_detector:
+            return _device_model(self.path)
         return self.series_classifier() if self.is_series else load_classifier(self.path)
 
     def series_classifier(self) -> SequenceClassifier:
@@ -357,7 +373,8 @@ def show(run: Run) -> dict[str, Any]:
     """
     from earmark.models.decision import read_decision, read_record
 
-    decision = read_decision(run.path, run.classes)
+    # The thresholds of a detector are one per device; its task reads them.
+    decision = None if run.is_detector else read_decision(run.path, run.classes)
     chosen = None if decision is None else {**decision.to_dict(), "record": read_record(run.path)}
     known = {"name": run.name, "path": str(run.path), "config": dict(run.config), "metrics": run.metrics}
     return {**known, "auxiliary_metrics": run.auxiliary_metrics, "decision": chosen}
@@ -445,6 +462,17 @@ def _named(name: str, runs: list[Run], root: Path) -> Path:
         f"There is no run `{name}` in `{root}`{hint}; it holds {len(runs)}. List them with "
         "`earmark runs list`."
     )
+
+
+def _device_model(folder: Path) -> Any:
+    """A classifier per device, or a network with a probability per device."""
+    from earmark.models.multilabel import FILE, MultiLabel
+
+    if (folder / "model" / FILE).is_file():
+        return MultiLabel.load(folder / "model")
+    from earmark.models.acoustic.fitted import FittedHead
+
+    return FittedHead.load(folder)
 
 
 def _beside(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ Three views of the same probabilities:
 Beside them the margin of a device: the lowest file median with it on minus the highest with it off.
 
 Conventions: ``y`` is 0 or 1 and ``p`` a probability of on, both shape (n, n_devices); a probability equal to its
-threshold is on. A score that needs both classes is NaN where one is missing, and its reason is kept beside it. Windows of
-a recording overlap and so does what they say: intervals belong to recordings, never to windows.
+threshold is on. A score that needs both classes is NaN where one is missing, and its reason is kept beside it. Windows
+of a recording overlap, and so does what they say: intervals belong to recordings, never to windows.
 """
 
 from __future__ import annotations

@@ -116,13 +116,33 @@ def _classifier(
 
 def _weights(rows: Rows, train: Ints, settings: TrainSettings) -> Doubles:
     """Of each window for each device: recordings alike, masked ones less, on and off alike where it is asked for."""
-    weights = rows.equal_recordings(train)[:, None] * rows.heard(train, settings.masked_loss)
+    y, weights = rows.y[train], np.repeat(rows.equal_recordings(train)[:, None], len(rows.devices), axis=1)
     if settings.kind.balanced:
-        on = rows.y[train] == 1
-        n_on, n_off = (weights * on).sum(axis=0), (weights * ~on).sum(axis=0)
-        ratio = np.divide(n_off, n_on, out=np.ones_like(n_on), where=n_on > 0)
-        weights = np.where(on, weights * ratio, weights)
-    return np.asarray(weights)
+        weights = np.column_stack([_independent(y, k, weights[:, k]) for k in range(y.shape[1])])
+    weights = weights * rows.heard(train, settings.masked_loss)
+    if settings.kind.balanced:
+        weights = np.column_stack([_even(y[:, k] == 1, weights[:, k]) for k in range(y.shape[1])])
+    return weights
+
+
+def _independent(y: Ints, k: int, weights: Doubles) -> Doubles:
+    """Device k as often on as off whatever the others do, so that they tell nothing of it, as sources do not."""
+    others = np.delete(y, k, axis=1)
+    _, cell = np.unique(others, axis=0, return_inverse=True)
+    found = weights.copy()
+    for number in range(int(cell.max()) + 1):
+        rows = cell.ravel() == number
+        found[rows] = _even(y[rows, k] == 1, weights[rows])
+    return found
+
+
+def _even(on: npt.NDArray[np.bool_], weights: Doubles) -> Doubles:
+    """On and off scaled to half of the sum each; as they are where one of them is missing."""
+    n_on, n_off = float(weights[on].sum()), float(weights[~on].sum())
+    if not n_on or not n_off:
+        return weights
+    half = (n_on + n_off) / 2
+    return np.where(on, weights * half / n_on, weights * half / n_off)
 
 
 def _log_loss(y: Ints, p: Floats) -> float:

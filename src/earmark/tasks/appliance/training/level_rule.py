@@ -78,7 +78,7 @@ def level_baseline(
         found[device] = {
             "threshold": rule.threshold,
             "fitted_accuracy": rule.fitted_accuracy,
-            "accuracy": float(np.mean(on[rows] == (y[rows, k] == 1))),
+            "accuracy": float(np.mean(on[rows] == (y[rows, k] == 1))) if len(rows) else None,
             "f1": positive_f1(y[rows, k], on[rows]),
             "auroc": _auroc(y[rows, k], level[rows]),
             "auroc_all": _auroc(y[score, k], level[score]),

@@ -52,13 +52,15 @@ def metrics_of(rows: Rows, out: OutOfFold, *, trimmed: bool = False) -> dict[str
 
     `trimmed` leaves out the windows that were set aside as too loud, as training does; headlines keep them.
     """
-    known = rows.is_known[out.positions] & ~(rows.outlier[out.positions] if trimmed else False)
+    known = rows.is_known[out.positions]
+    if trimmed:
+        known = known & ~rows.outlier[out.positions]
     parts = [known] + [known & (out.fold == number) for number in range(len(out.results))]
     scored = [_scores(rows, out.positions[part], out.p[part]) for part in parts]
     return {
         name: {
             "value": _finite(scored[0][name]),
-            "direction": "lower" if name in ("log_loss",) else "higher",
+            "direction": "lower" if name == "log_loss" else "higher",
             "folds": [_finite(fold.get(name, math.nan)) for fold in scored[1:]],
         }
         for name in scored[0]
