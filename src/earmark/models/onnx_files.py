@@ -10,6 +10,7 @@ import importlib
 import io
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,22 @@ from earmark.errors import MissingExtraError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["require", "session", "traced"]
+__all__ = ["PARITY", "Exported", "require", "session", "traced"]
 
 Axes = Mapping[str, Mapping[int, str]]
+
+PARITY = 1e-4
+"""Largest difference to the model's own output with which a file is kept."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file, and its largest difference to the model on the sample."""
+
+    path: Path
+    opset: int
+    difference: float
+    n_bytes: int
 
 
 def traced(

@@ -21,7 +21,7 @@ from earmark.data.parquet import write_bytes_atomic
 from earmark.data.windows import Windows
 from earmark.errors import UsageError
 from earmark.models.estimator import Floats
-from earmark.models.onnx_files import require, session, traced
+from earmark.models.onnx_files import PARITY, Exported, require, session, traced
 from earmark.models.sequence.base import SequencePrediction, in_batches
 
 if TYPE_CHECKING:
@@ -42,22 +42,9 @@ __all__ = [
 ]
 
 OPSET = 14
-PARITY = 1e-4
-"""Largest difference to the model's own output."""
-
 PARITY_WINDOWS = 256
 _QUANTISED = ["MatMul", "Gemm", "LSTM"]
 """Kinds of nodes whose weights go to 8 bits; onnxruntime has no 8-bit convolution of such weights on a CPU."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """An ONNX file, and its largest difference to the model on the sample."""
-
-    path: Path
-    opset: int
-    difference: float
-    n_bytes: int
 
 
 @dataclass(frozen=True)
