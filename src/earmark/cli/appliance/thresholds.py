@@ -13,9 +13,7 @@ __all__ = ["thresholds"]
 
 
 @command("thresholds")
-@click.option(
-    "--run", "run_name", help="Run to choose for (default: the promoted one, else the best of the newest)."
-)
+@click.option("--run", "run_name", help="Run to choose for (default: the promoted one, else the newest).")
 @click.option(
     "--method",
     type=click.Choice(["f1", "percentile"]),
@@ -89,14 +87,14 @@ def thresholds(
     """
     from earmark.cli.options import open_project
     from earmark.cli.output import emit, note
+    from earmark.tasks.appliance.runs import answering_run
     from earmark.tasks.appliance.thresholds.choose import ChoiceSettings
     from earmark.tasks.appliance.thresholds.run import choose_for_run, write
-    from earmark.tasks.verbs.predict import chosen_run
 
     project = open_project(invocation, "appliance")
     chosen = choose_for_run(
         project,
-        chosen_run(project, run_name),
+        answering_run(project, run_name),
         ChoiceSettings(**given),
         part=part,
         base=base_config,

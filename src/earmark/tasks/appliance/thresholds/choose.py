@@ -271,10 +271,13 @@ def _stretches(rows: pl.DataFrame) -> Sequence[str]:
 
 def _with_priors(rule: Rule, kept: pl.DataFrame, devices: Devices) -> Rule:
     """The rule with the share of on that calibrated probabilities start from; other decoders have none."""
+    import polars as pl
+
     if not isinstance(rule.settings, HmmSettings):
         return rule
-    means = kept.group_by("recording_id", maintain_order=True).mean()
-    prior = {name: round(float(means[f"y_{name}"].to_numpy().mean()), DECIMALS) for name in devices.names}
+    truths = [f"y_{name}" for name in devices.names]
+    shares = kept.group_by("recording_id", maintain_order=True).agg(pl.col(truths).mean())
+    prior = {name: round(float(shares[f"y_{name}"].to_numpy().mean()), DECIMALS) for name in devices.names}
     return replace(rule, settings=replace(rule.settings, prior=prior))
 
 
