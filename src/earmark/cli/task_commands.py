@@ -26,6 +26,7 @@ _METER = "earmark.cli.meter."
 TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("prepare", "appliance"): _APPLIANCE + "prepare:prepare",
     ("train", "appliance"): _APPLIANCE + "train:train",
+    ("grid", "appliance"): _APPLIANCE + "grid:grid",
     ("thresholds", "appliance"): _APPLIANCE + "thresholds:thresholds",
     ("predict", "appliance"): _APPLIANCE + "predict:predict",
     ("stream", "appliance"): _APPLIANCE + "stream:stream",
