@@ -117,7 +117,7 @@ def test_a_network_on_filter_banks_and_one_that_trained_its_encoder(encoder, tmp
     head = fitted("attention")
     last = f"layers.{encoder.n_blocks - 1}.final_norm.bias"
     moved = {ENCODER + last: state(encoder)[last].numpy() + 0.5}
-    tuned = FittedHead(DEVICES, WIDTH, head.settings, head.tensors | moved, 0, encoder=encoder)
+    tuned = FittedHead(DEVICES, WIDTH, head.settings.stage_2(1), head.tensors | moved, 0, encoder=encoder)
     exported = export_network(tuned, tmp_path / "tuned.onnx", mode="full", n=SECOND)
     assert exported.difference <= 1e-4
     with pytest.raises(UsageError, match="trained blocks of its encoder.*mode `full`"):

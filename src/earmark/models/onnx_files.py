@@ -86,7 +86,10 @@ def traced(
 
 def session(model: bytes | str | Path, n_threads: int = 1) -> Any:
     """A session of onnxruntime on the CPU; raises MissingExtraError without it."""
-    runtime = require("onnxruntime")
+    try:
+        import onnxruntime as runtime  # by name, so that the keys of the cache see its version
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("onnxruntime", "edge", "Running an ONNX model") from error
     options = runtime.SessionOptions()
     options.intra_op_num_threads = n_threads
     source = model if isinstance(model, bytes) else str(model)

@@ -3,6 +3,7 @@
 =============== =======================================================================================================
 `ColumnsLayer`  one classifier per device on named columns (``level``, ``spectral``, ``logmel256``, ``g1``)
 `HeadLayer`     a network on rows of a filter bank or of an encoder's tokens (``cnn``, ``beats``, ``beats-gru``)
+`OnnxLayer`     such a network as a file from audio to logits, see `earmark.tasks.appliance.onnx_layer`
 =============== =======================================================================================================
 
 ``rel_level`` is no feature of a clip: it is the clip's level over a floor that training learnt from windows with every
@@ -40,6 +41,7 @@ __all__ = [
     "Layer",
     "load_layer",
     "with_derived",
+    "write_record",
 ]
 
 RMS_DBFS = "appliance.level.rms_dbfs"
@@ -89,7 +91,7 @@ class ColumnsLayer:
     def save(self, folder: Path) -> None:
         """Write ``model/``."""
         self.model.save(folder / MODEL_FOLDER)
-        _write_record(folder, self.groups, {"floor_dbfs": self.floor_dbfs})
+        write_record(folder, self.groups, {"floor_dbfs": self.floor_dbfs})
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class HeadLayer:
         record: dict[str, Any] = {"calibration": [platt.to_dict() for platt in self.calibration]}
         if self.checkpoint is not None:
             record["beats"] = {"path": self.checkpoint.path, "sha256": self.checkpoint.sha256}
-        _write_record(folder, self.groups, record)
+        write_record(folder, self.groups, record)
 
 
 def load_layer(folder: Path) -> Layer:
@@ -130,6 +132,8 @@ def load_layer(folder: Path) -> Layer:
     path = folder / MODEL_FOLDER / LAYER_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        if "onnx" in record:
+            return _exported(folder, record)
         checkpoint = _checkpoint(record.get("beats"))
         groups = groups_named(record["groups"], checkpoint)
         if "calibration" not in record:
@@ -144,7 +148,16 @@ def load_layer(folder: Path) -> Layer:
     return HeadLayer(FittedHead.load(folder), groups, calibration, checkpoint)
 
 
-def _write_record(folder: Path, groups: Sequence[FeatureGroup], more: Mapping[str, Any]) -> None:
+def _exported(folder: Path, record: Mapping[str, Any]) -> Layer:
+    from earmark.models.weights import Weights
+    from earmark.tasks.appliance.onnx_layer import MODEL_FILE, OnnxLayer
+
+    calibration = tuple(Platt.from_dict(entry) for entry in record["calibration"])
+    return OnnxLayer(Weights.of(folder / MODEL_FOLDER / MODEL_FILE), tuple(record["onnx"]), calibration)
+
+
+def write_record(folder: Path, groups: Sequence[FeatureGroup], more: Mapping[str, Any]) -> None:
+    """Write ``model/layer.json``: the names of the groups, and what else the layer needs to be read again."""
     record = {"groups": [group.name for group in groups], **more}
     path = folder / MODEL_FOLDER / LAYER_FILE
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
