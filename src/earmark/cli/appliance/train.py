@@ -11,9 +11,10 @@ from earmark.cli.options import Invocation, command, open_project
 
 if TYPE_CHECKING:
     from earmark.tasks.appliance.training.settings import TrainSettings
+    from earmark.tasks.project import Project
     from earmark.training.runs import Run
 
-__all__ = ["settings_of", "train", "train_options"]
+__all__ = ["open_room", "settings_of", "train", "train_options"]
 
 _PROTOCOLS = ("swap", "single", "loro", "blocks", "ranges", "files", "groups")
 
@@ -143,7 +144,7 @@ def train(invocation: Invocation, /, **given: Any) -> int:
     from earmark.cli.progress import progress
     from earmark.tasks.appliance.training.train import train as run_training
 
-    project = _project(invocation, given)
+    project = open_room(invocation, given)
     settings = settings_of(project, given)
     if given["dry_run"]:
         emit(invocation, _fold_rows(project, settings))
@@ -174,7 +175,7 @@ def train(invocation: Invocation, /, **given: Any) -> int:
     return 0
 
 
-def settings_of(project: Any, given: Mapping[str, Any]) -> TrainSettings:
+def settings_of(project: Project, given: Mapping[str, Any]) -> TrainSettings:
     """The settings for the options of the command line; what is not given keeps its default."""
     from earmark.tasks.appliance.protocols import LEAKY
     from earmark.tasks.appliance.training.settings import MODELS, TrainSettings
@@ -210,7 +211,8 @@ def _protocol(given: Mapping[str, Any]) -> str:
     return str(asked[0]) if asked else DEFAULT_PROTOCOL
 
 
-def _project(invocation: Invocation, given: Mapping[str, Any]) -> Any:
+def open_room(invocation: Invocation, given: Mapping[str, Any]) -> Project:
+    """The project with what the command line says of seed, checkpoint and runs."""
     overrides = {"seed": given["seed"], "appliance__beats": given["beats_checkpoint"]}
     if given["output_dir"] is not None:
         overrides["paths__runs"] = given["output_dir"]
@@ -219,7 +221,7 @@ def _project(invocation: Invocation, given: Mapping[str, Any]) -> Any:
     )
 
 
-def _fold_rows(project: Any, settings: TrainSettings) -> list[dict[str, Any]]:
+def _fold_rows(project: Project, settings: TrainSettings) -> list[dict[str, Any]]:
     from earmark.tasks.appliance.training.rows import read_rows
     from earmark.tasks.appliance.training.train import planned_folds
 
@@ -307,5 +309,4 @@ def _gap(run: Run, card: Mapping[str, Any]) -> str:
     if not honest:
         return f"State accuracy {leaky:.4f} leaks. Compare: earmark train appliance --model {run.algorithm}"
     fair = honest[-1].metrics["accuracy"]["value"]
-    gap = f"{leaky - fair:+.4f} too good ({honest[-1].name})"
-    return f"State accuracy {leaky:.4f} leaks; by swap it is {fair:.4f}: {gap}."
+    return f"State accuracy {leaky:.4f} leaks; by swap it is {fair:.4f} ({honest[-1].name}): gap {leaky - fair:+.4f}."

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "card_of",
+    "code_of",
     "config_of",
     "hashes_of",
     "key_of",
@@ -42,12 +43,11 @@ __all__ = [
 FORMAT = 1
 CODE = (
     "models",
-    "models/acoustic",
-    "models/beats",
     "tasks/appliance/layers.py",
     "tasks/appliance/protocols.py",
-    "tasks/appliance/training",
+    *(f"tasks/appliance/training/{name}.py" for name in ("columns", "folds", "rows", "scoring", "settings")),
 )
+NETWORK_CODE = (*CODE, "models/acoustic", "tasks/appliance/training/networks.py")
 """What decides the numbers of a training; the features are known by their own fingerprints."""
 
 
@@ -68,9 +68,14 @@ def hashes_of(rows: Rows, features: Mapping[str, bytes]) -> dict[str, str]:
     }
 
 
+def code_of(settings: TrainSettings) -> str:
+    """Hash of the code that decides the numbers of such a training."""
+    return code_hash(NETWORK_CODE if settings.kind.network else CODE)
+
+
 def key_of(settings: TrainSettings, hashes: Mapping[str, str], *, has_baselines: bool) -> str:
     """Hash of settings, data, code and versions: equal keys mean equal models."""
-    asked = [settings.record(), dict(hashes), code_hash(CODE), versions_of(settings), has_baselines]
+    asked = [settings.record(), dict(hashes), code_of(settings), versions_of(settings), has_baselines]
     return digest(asked)
 
 
@@ -175,7 +180,7 @@ def config_of(
             "lengths": {name: length for name, length in fitted.lengths.items() if length is not None},
             "warnings": list(warnings),
         },
-        "hashes": dict(hashes) | {"rows": digest(scored), "code": code_hash(CODE)},
+        "hashes": dict(hashes) | {"rows": digest(scored), "code": code_of(settings)},
         "versions": versions_of(settings),
     }
 

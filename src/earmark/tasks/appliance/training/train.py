@@ -177,7 +177,7 @@ class Training:
         with locked(work.with_suffix(".lock")):
             if not resume:
                 shutil.rmtree(work, ignore_errors=True)
-            fit = self._fit(on_event)
+            fit = self.fit(on_event)
             out = fit_folds(
                 self.rows,
                 self.table,
@@ -193,7 +193,8 @@ class Training:
             shutil.rmtree(work, ignore_errors=True)
         return Trained(written, reused=False)
 
-    def _fit(self, on_event: OnEvent | None) -> Callable[..., Fitted]:
+    def fit(self, on_event: OnEvent | None = None) -> Callable[..., Fitted]:
+        """What fits a layer on some of the rows."""
         if self.settings.kind.network is None:
             return columns_fit(self.rows, self.table, self.groups, self.settings)
         from earmark.tasks.appliance.training.networks import networks_fit
