@@ -129,3 +129,23 @@ def test_no_group_is_on_two_sides(rows: list[tuple[str | None, str, int]]) -> No
             sides.setdefault(group or id, set()).add((splits[id]["split"], splits[id]["fold"]))
         assert part != "test" or splits[id]["split"] == "test"
     assert all(len(of) == 1 for of in sides.values())
+
+
+def test_what_is_given_as_purged_is_in_no_part_and_leaves_its_neighbours_alone() -> None:
+    rows = published()
+    rows[0], rows[1] = ("purged", "3", "tape"), ("train", "3", "tape")
+    rows[7] = ("purged", "4", None)
+    splits = Splits.make(manifest_of(rows), POLICY)
+    of = splits.rows()
+    assert [of[id]["split"] for id in ("i000", "i001", "i007")] == ["purged", "train", "purged"]
+    assert [of[id]["fold"] for id in ("i000", "i007")] == [-1, -1]
+    assert not splits.warnings
+    plain = Splits.make(manifest_of([row for row in rows if row[0] != "purged"]), POLICY)
+    assert len(plain.train_ids) == len(splits.train_ids)
+
+
+def test_an_item_that_was_sealed_stays_so_though_it_is_given_as_purged() -> None:
+    rows = published()
+    first = Splits.make(manifest_of(rows), POLICY)
+    rows[4] = ("purged", "3", None)
+    assert "i004" in Splits.make(manifest_of(rows), POLICY, previous=first).test_ids
