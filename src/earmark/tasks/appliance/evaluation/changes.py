@@ -4,8 +4,8 @@ Truth is a sequence of public states with the seconds at which they begin; an an
 reports, at the end of the window that made it change. Both begin with a state at 0 s, or at the first report.
 
 * A true change is *found* by the first report of its state before the next true change; the *delay* runs from the
-  change to that report. A state that was reported already, before its time, is found with delay 0.
-* A true change that is not found is a *miss*.
+  change to that report. A state that was reported during the state before, ahead of its time, is found with delay 0.
+* A true change that is not found is a *miss*; so is the way back from a state that was never reported.
 * A report of a state that does not hold at that moment is a *false event*; so is a report that comes after its state
   has ended. A report that returns to the truth is none.
 
@@ -16,7 +16,7 @@ state and is not asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -160,10 +160,10 @@ def true_changes(starts_s: Sequence[float], facts: Sequence[Facts], devices: Dev
 def score_changes(trace: Trace, reports: Sequence[Report], devices: Devices) -> ChangeScores:
     """Compare reports with the truth of a trace."""
     changes = true_changes(trace.starts_s, trace.facts, devices)
-    ends_s = [*(change.t_s for change in changes[1:]), np.inf]
+    edges_s = [0.0, *(change.t_s for change in changes), np.inf]
     scored = tuple(
-        Change(change.t_s, change.state, change.device, change.kind, _delay_s(change, end_s, reports))
-        for change, end_s in zip(changes, ends_s, strict=True)
+        replace(change, delay_s=_delay_s(change, before_s, end_s, reports))
+        for change, before_s, end_s in zip(changes, edges_s, edges_s[2:], strict=False)
     )
     first = state_of(trace.facts[0], devices)
     false = tuple(report for report in reports if report.state != _state_at(report.t_s, first, changes))
@@ -180,15 +180,15 @@ def pooled(scores: Iterable[ChangeScores]) -> ChangeScores:
     )
 
 
-def _delay_s(change: Change, end_s: float, reports: Sequence[Report]) -> float | None:
-    stood = [report for report in reports if report.t_s < change.t_s]
-    if stood and stood[-1].state == change.state:
+def _delay_s(change: Change, before_s: float, end_s: float, reports: Sequence[Report]) -> float | None:
+    """Seconds to the report of a change; the state before it began at `before_s`, the one behind it at `end_s`."""
+    standing = [report for report in reports if report.t_s < change.t_s][-1:]
+    if any(report.state == change.state and report.t_s >= before_s for report in standing):
         return 0.0
-    found = (
+    told_s = [
         report.t_s for report in reports if change.t_s <= report.t_s < end_s and report.state == change.state
-    )
-    first = next(found, None)
-    return None if first is None else first - change.t_s
+    ]
+    return told_s[0] - change.t_s if told_s else None
 
 
 def _state_at(t_s: float, first: str, changes: Sequence[Change]) -> str:
