@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from earmark.errors import UsageError
 from earmark.models.acoustic.networks import build, own_encoder
 from earmark.models.acoustic.optimiser import optimiser, warm_up, warmed_cosine
 from earmark.models.acoustic.settings import HeadSettings
-from earmark.models.acoustic.trainer import Validation, fit_head
+from earmark.models.acoustic.trainer import Validation, fine_tune, fit_head
 
 
 def assert_equal_fits(a, b):
@@ -230,3 +231,34 @@ def test_a_killed_fit_continues_bit_for_bit(tmp_path, stage):
         os.kill(process.pid, signal.SIGKILL)
     fit = stage_1 if stage == 1 else stage_2
     assert_equal_fits(fit(checkpoint=tmp_path, epochs=12), fit(epochs=12))
+
+
+def test_the_last_block_of_beats_learns_behind_its_head():
+    from published_beats import checkpoint, small_cfg
+
+    from earmark.models.beats.config import BeatsConfig
+    from earmark.models.beats.official import encoder_of
+
+    loaded = checkpoint(small_cfg())
+    encoder = encoder_of(BeatsConfig.of(loaded["cfg"]), loaded["model"])
+    rng = np.random.default_rng(0)
+    y = np.stack([np.arange(12) % 2, np.arange(12) // 2 % 2], axis=1).astype(np.float32)
+    banks = rng.normal(size=(12, 48, 128)).astype(np.float32)
+    banks[:, :, 20:40] += y[:, :1, None]
+    tokens = tokens_of(encoder, banks)
+    checked = [str(k % 4) for k in range(12)]
+    settings = HeadSettings(**QUICK)
+    start = fit_head(tokens, y, devices=DEVICES, settings=settings, validation=Validation(tokens, y, checked))
+    tuned = fine_tune(
+        start,
+        encoder,
+        banks,
+        y,
+        settings=replace(settings.stage_2(1), lr_blocks=1e-3),
+        validation=Validation(banks, y, checked),
+    )
+    assert tuned.history[len(start.history)]["val_loss"] == pytest.approx(
+        start.best_entry["val_loss"], abs=1e-5
+    )
+    assert {name.split(".")[2] for name in tuned.tensors if name.startswith("encoder.")} == {"2"}
+    assert (tuned.probabilities(banks[3:4]) == tuned.probabilities(banks)[3]).all()
