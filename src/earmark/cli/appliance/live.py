@@ -13,6 +13,7 @@ import click
 
 from earmark.cli.appliance.capturing import complaining, opened_capture, print_devices, source_options
 from earmark.cli.appliance.listening import FILE, flags_of, model_options, opened_model, rule_options
+from earmark.cli.appliance.outputs import opened_outputs, output_options
 from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
@@ -53,14 +54,7 @@ __all__ = ["live"]
 )
 @click.option("--latency", is_flag=True, help="Print how late a switch is told, and end.")
 @click.option("--show-config", is_flag=True, help="Print every setting and where it comes from, and end.")
-@click.option(
-    "--mqtt", metavar="URL", help="Publish to mqtt://[USER@]HOST[:PORT], or mqtts://; with discovery."
-)
-@click.option("--mqtt-prefix", default="earmark", help="First level of the topics (earmark).")
-@click.option("--mqtt-room", default="room", help="Second level: a name per running program (room).")
-@click.option("--mqtt-password-file", type=FILE, help="In place of the variable EARMARK_MQTT_PASSWORD.")
-@click.option("--mqtt-ca", type=FILE, help="Certificates to trust, PEM.")
-@click.option("--prometheus", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics here.")
+@output_options
 @click.option("--schema", is_flag=True, help="Print the JSON schema of a line, and hear nothing.")
 @click.pass_obj
 def live(invocation: Invocation, /, **given: Any) -> int:
@@ -157,29 +151,18 @@ class _Room:
             sinks.append(JsonLines(self.given["log_jsonl"]))
         return Announcer(sinks, only_changes=self.given["only_changes"], heartbeat_s=self.given["heartbeat"])
 
-    def sinks(self) -> Iterator[Sink]:
+    def outputs(self, capture: Capture | None) -> list[Sink]:
         """The same, and whatever takes every line."""
-        import os
-
-        devices, given = self.model.detector.devices, self.given
-        yield self.told()
-        if given["mqtt"] is not None:
-            from earmark.cli.output import note
-            from earmark.tasks.appliance.serving.home_assistant import Topics
-            from earmark.tasks.appliance.serving.mqtt import Broker, MqttSink
-
-            broker = Broker.read(
-                given["mqtt"],
-                environment=os.environ,
-                password_file=given["mqtt_password_file"],
-                authorities=given["mqtt_ca"],
-            )
-            topics = Topics(given["mqtt_prefix"], given["mqtt_room"])
-            yield MqttSink(broker, topics, devices, tell=lambda text: note(self.invocation, text))
-        if given["prometheus"] is not None:
-            from earmark.tasks.appliance.serving.prometheus import PrometheusSink
-
-            yield PrometheusSink(given["prometheus"], devices)
+        named = ("mqtt_room", "mqtt_prefix", "mqtt_discovery", "mqtt_password_file", "mqtt_ca")
+        others = opened_outputs(
+            self.invocation,
+            self.model.detector.devices,
+            capture=capture,
+            mqtt=self.given["mqtt"],
+            prometheus=self.given["prometheus"],
+            **{name: self.given[name] for name in named},
+        )
+        return [self.told(), *others]
 
 
 def _listen(invocation: Invocation, room: _Room) -> int:
@@ -188,27 +171,26 @@ def _listen(invocation: Invocation, room: _Room) -> int:
 
     from earmark.cli.output import note
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a service is ended so: sinks are closed as by Ctrl-C
     started, cpu = time.monotonic(), time.process_time()
     with ExitStack() as stack:
-        sinks = []
-        for sink in room.sinks():
-            stack.callback(sink.close)
-            sinks.append(sink)
+        # A service is ended by this signal: sinks are closed as by Ctrl-C.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stack.callback(signal.signal, signal.SIGTERM, before)
         stack.callback(lambda: note(invocation, _cost(started, cpu)))
-        if room.given["dry_run"] is not None:
+        capture = None if room.given["dry_run"] is not None else room.capture()
+        sinks = room.outputs(capture)
+        for sink in sinks:
+            stack.callback(sink.close)
+        if capture is None:
             return _dry_run(room, sinks)
-        _hear(room, sinks)
+        _hear(room, capture, sinks)
     return 0
 
 
-def _hear(room: _Room, sinks: list[Sink]) -> None:
+def _hear(room: _Room, capture: Capture, sinks: list[Sink]) -> None:
     from earmark.tasks.appliance.serving.engine import Engine
     from earmark.tasks.appliance.serving.live import Session, listen
 
-    capture = room.capture()
     engine = Engine(room.model.detector, room.settings.rule, capture.source.name)
     session = Session(engine, capture.source.sample_rate, floor_dbfs=room.model.floor_dbfs)
     listen(session, capture, sinks, seconds=room.given["duration"], on_piece=complaining(room.invocation))
