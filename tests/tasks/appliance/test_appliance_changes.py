@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.audio.clip import Clip
@@ -83,6 +83,7 @@ def test_pieces_that_do_not_fit_are_refused(pieces, words):
         splice(pieces)
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 50))
 def test_random_pieces_switch_one_device_at_a_time_and_are_seeded(seed):
     recordings = [Piece(noise(3, 0.01, n), facts) for n, facts in enumerate((OFF, AC, FRIDGE, BOTH))]

@@ -43,6 +43,7 @@ def run(rule, devices, rows, initial=None):
     return [decoder.step(row, index) for index, row in enumerate(rows)]
 
 
+@settings(deadline=None)
 @given(rooms(), st.integers(1, 9), st.integers(1, 4))
 def test_median_is_its_formula(room, n, k):
     devices, rows = room
@@ -56,6 +57,7 @@ def test_median_is_its_formula(room, n, k):
     assert all(one.facts is None and one.p_shown is None for one in decided[: n - 1])
 
 
+@settings(deadline=None)
 @given(sequences(1, 120), st.sampled_from(["g2", "g2-fast"]), st.sampled_from(["ac", "fridge"]))
 def test_events_are_their_formula(rows, name, device):
     rule, devices = PRESETS[name], Devices((device,))
@@ -79,6 +81,7 @@ def test_hold_and_rest_of_an_event_in_figures():
     assert hops(1.2, 0.4) == 3 and hops(20, 0.5) == 40 and hops(0, 0.5) == 0
 
 
+@settings(deadline=None)
 @given(rooms(), st.integers(1, 12))
 def test_votes_are_their_formula(room, n):
     devices, rows = room
@@ -88,7 +91,7 @@ def test_votes_are_their_formula(room, n):
         assert [one.facts[name] for one in decided] == expected
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     sequences(2, 5),
     st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95)),
@@ -127,7 +130,7 @@ def paths_of(n):
     return list(restated.paths(n, DEFAULT_DEVICES.names))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(sequences(2, 4), st.sampled_from([1.0, 4.0]))
 def test_the_most_likely_path_is_the_best_of_all(rows, evidence):
     devices, own = DEFAULT_DEVICES, HmmSettings(evidence, 10.0, masked_weight=0.25)
@@ -267,7 +270,7 @@ def test_latency_is_the_known_one_and_what_happens():
     st.integers(1, 4),
     st.sampled_from([(6.0, 1.5), (4.0, 1.0), (5.0, 1.5)]),
 )
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_the_formula_of_odd_medians_is_what_a_played_switch_takes(n, k, lengths):
     rule = Rule(MedianSettings(n, k), window_s=lengths[0], hop_s=lengths[1])
     known, played = (f(rule, DEFAULT_DEVICES, "fridge") for f in (latency, played_latency))

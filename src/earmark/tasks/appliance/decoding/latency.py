@@ -31,7 +31,10 @@ __all__ = ["P_OFF", "P_ON", "Latency", "latency", "played_latency"]
 P_OFF, P_ON = 0.02, 0.98
 """A device that the model sees clearly."""
 
-_LONGEST_S = 3600.0
+_BEFORE_S = 180.0
+"""Sound before the switch: every rule is as sure by then as it becomes."""
+
+_LONGEST_S = 600.0
 """After this the state is taken not to change at all."""
 
 
@@ -75,7 +78,7 @@ def played_latency(rule: Rule, devices: Devices, device: str, *, processing_s: f
     window_s = rule.windows_of(devices)[device]
     off = [P_OFF] * len(devices)
     on = [P_ON if name == device else P_OFF for name in devices.names]
-    n_before = math.ceil(_LONGEST_S / rule.hop_s)
+    n_before, at_most = (math.ceil(seconds / rule.hop_s) for seconds in (_BEFORE_S, _LONGEST_S))
     told: dict[str, int] = {}
     for index in range(n_before):
         decided = decoder.step(off, index)
@@ -83,7 +86,7 @@ def played_latency(rule: Rule, devices: Devices, device: str, *, processing_s: f
             told.setdefault("answer", index)
         if decided.stable is not None:
             told.setdefault("stable", index)
-    n_after = _first(lambda index: decoder.step(on, index), n_before, n_before)
+    n_after = _first(lambda index: decoder.step(on, index), n_before, at_most)
     return Latency(
         typical_s=None if n_after is None else window_s + n_after * rule.hop_s + processing_s,
         worst_s=None,
