@@ -19,7 +19,7 @@ from earmark.tasks.appliance.names import (
     heuristic_name,
     legacy_name,
 )
-from earmark.tasks.appliance.recordings import Naming, find_recordings, named_recordings
+from earmark.tasks.appliance.recordings import Naming, find_recordings, named_recordings, raise_all
 from earmark.tasks.appliance.schema import DEFAULT_DEVICES, Devices, short_key, state_of, states
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True).filter(lambda name: name not in ("on", "off"))
@@ -148,8 +148,10 @@ def test_everything_wrong_in_a_folder_is_told_in_one_message(tmp_path: Path) -> 
     write_room(tmp_path, ["ac-on-fridge-off-day"], 1.0, suffix=".wav")
     (tmp_path / "ac-off-fridge-off-day.wav").write_bytes(b"")
     (tmp_path / "ac-off-fridge-on-day.wav").write_bytes(b"RIFF and no more")
+    found = named_recordings(find_recordings(tmp_path, ("wav", ".flac")), Naming.of_pattern(DEFAULT_PATTERN))
+    assert len(found.recordings) == 2
     with pytest.raises(UsageError, match="5 problems") as refused:
-        named_recordings(find_recordings(tmp_path, ("wav", ".flac")), Naming.of_pattern(DEFAULT_PATTERN))
+        raise_all(found.problems, "Rename them.")
     told = str(refused.value)
     for part in (
         "`ac-on-fridge-on-morning.flac` does not match `ac-(on|off)-fridge-(on|off)-(day|night)`",

@@ -142,8 +142,8 @@ def test_everything_wrong_in_the_tables_is_told_together(scenes: Path) -> None:
 
 @pytest.mark.skipif(not SCENES.is_dir(), reason="the scenes lie beside the checkout")
 def test_real_scenes_are_read_with_their_machines(tmp_path: Path) -> None:
-    found, device = read_scenes(SCENES / "on_segments.csv", SCENES / "manifest.csv")
-    assert (len(found), device) == (24, "machine")
+    found, device, problems = read_scenes(SCENES / "on_segments.csv", SCENES / "manifest.csv")
+    assert (len(found), device, problems) == (24, "machine", ())
     for scene in found:
         on_s = sum(off - on for on, off in scene.on_spans)
         assert on_s == pytest.approx(scene.free["on_seconds"], abs=0.11)

@@ -87,10 +87,11 @@ def import_recordings(
     trimming: Trimming,
     identify: Identify,
     *,
+    known_problems: Sequence[str] = (),
     skip_short: bool = False,
     progress: ProgressCallback | None = None,
 ) -> tuple[list[Imported], tuple[str, ...]]:
-    """Decode and measure recordings.
+    """Decode and measure recordings; what was wrong before is told with what is wrong now.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def import_recordings(
         Recordings that cannot be decoded, are too short, or hold equal bytes; all of them in one message.
     """
     imported: list[Imported] = []
-    problems: list[str] = []
+    problems = list(known_problems)
     skipped: list[str] = []
     for done, source in enumerate(sources, start=1):
         path = source.recording.path
@@ -126,7 +127,11 @@ def import_recordings(
 
 
 def room_table(
-    imported: Sequence[Imported], devices: Devices, windowing: Windowing, sealing: Sealing, identify: Identify
+    imported: Sequence[Imported],
+    devices: Devices,
+    windowing: Windowing,
+    sealing: Sealing,
+    identify_many: Callable[[Sequence[str]], list[bytes | InputError]],
 ) -> pl.DataFrame:
     """The manifest's table: a row per window of every recording, outliers included, in the order of time.
 
@@ -137,8 +142,12 @@ def room_table(
 
     tables = [_recording_table(each, devices, windowing, sealing) for each in imported]
     table = pl.concat(tables, how="diagonal_relaxed")
-    contents = [identify(uri).hex() for uri in table["uri"]]
-    return table.with_columns(pl.Series("content_hash", contents, dtype=pl.String))
+    contents = identify_many(table["uri"].to_list())
+    lost = [content for content in contents if isinstance(content, InputError)]
+    if lost:  # a file that vanished since it was measured
+        raise lost[0]
+    hashes = [content.hex() for content in contents if isinstance(content, bytes)]
+    return table.with_columns(pl.Series("content_hash", hashes, dtype=pl.String))
 
 
 def windows_rows(table: pl.DataFrame, paths: Mapping[str, Path], root: Path) -> pl.DataFrame:

@@ -15,10 +15,10 @@ from typing import Any
 
 from earmark.errors import InputError, UsageError
 from earmark.tasks.appliance.recordings import (
+    Found,
     Recording,
     as_fact,
     devices_named,
-    raise_all,
     recording_of,
     repeated_stems,
 )
@@ -30,13 +30,13 @@ _YAML = (".yaml", ".yml")
 _REMEDY = "Correct the table; each row is a file, 0 or 1 per device, and its daypart."
 
 
-def labelled_recordings(table: Path, folder: Path | None = None) -> tuple[list[Recording], Devices]:
+def labelled_recordings(table: Path, folder: Path | None = None) -> Found:
     """The recordings of a table of labels, and the devices that its columns name.
 
     Raises
     ------
     UsageError
-        The table cannot be read, or rows of it say nothing usable; all of them in one message.
+        The table cannot be read, or has no column ``file``.
     """
     rows = read_rows(table)
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -57,8 +57,9 @@ def labelled_recordings(table: Path, folder: Path | None = None) -> tuple[list[R
         cell = (tuple((recording.facts or {}).values()), recording.daypart)
         takes[cell] += 1
         recordings.append(_numbered(recording, takes[cell]))
-    raise_all([*problems, *repeated_stems([each.path for each in recordings])], _REMEDY)
-    return sorted(recordings, key=lambda each: each.recording_id), devices
+    problems += repeated_stems([each.path for each in recordings])
+    ordered = sorted(recordings, key=lambda each: each.recording_id)
+    return Found(tuple(ordered), devices, tuple(problems))
 
 
 def read_rows(table: Path) -> list[dict[str, Any]]:

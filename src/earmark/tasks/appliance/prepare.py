@@ -32,9 +32,11 @@ from earmark.tasks.appliance.names import DEFAULT_PATTERN, NamePattern, derive
 from earmark.tasks.appliance.recordings import (
     AUTO,
     DEFAULT_SUFFIXES,
+    Found,
     Naming,
     find_recordings,
     named_recordings,
+    raise_all,
     read_files_csv,
     write_files_csv,
 )
@@ -149,18 +151,20 @@ def prepare(project: Project, options: PrepareOptions, progress: ProgressCallbac
     SealError
         Sealed windows would be released.
     """
-    sources, devices, pattern = _sources(project, options)
-    warnings = caveats([source.recording for source in sources])
+    found = _found(project, options)
+    warnings = caveats([source.recording for source in found.sources])
     if options.only == "files":
-        return _only_files(project, options, sources, devices, pattern)
+        return _only_files(project, options, found)
     imported, skipped = import_recordings(
-        sources,
+        found.sources,
         options.windowing,
         options.trimming,
         project.cache.identify,
+        known_problems=found.problems,
         skip_short=options.skip_short,
         progress=progress,
     )
+    devices = found.devices
     sealing = plan_seal(
         [each.hashed(options.seal_on) for each in imported],
         wanted=options.seal,
@@ -169,8 +173,8 @@ def prepare(project: Project, options: PrepareOptions, progress: ProgressCallbac
         gap_s=options.gap_s,
         seed=project.settings.seed,
     )
-    table = room_table(imported, devices, options.windowing, sealing, project.cache.identify)
-    room = _room(options, devices, pattern, sealing)
+    table = room_table(imported, devices, options.windowing, sealing, project.cache.identify_many)
+    room = _room(options, found, sealing)
     manifest = Manifest(table, root=project.root)
     splits = _splits(project, manifest, devices, reseal=bool(options.reseal_reason))
     files: tuple[Path, ...] = ()
@@ -181,27 +185,43 @@ def prepare(project: Project, options: PrepareOptions, progress: ProgressCallbac
     parts = Counter(split.values())
     told = (*warnings, *_own_warnings(splits))
     return Prepared(
-        devices, pattern, rows, dict(parts), sealing.sentence(parts["test"]), told, skipped, files
+        devices, found.pattern, rows, dict(parts), sealing.sentence(parts["test"]), told, skipped, files
     )
 
 
-def _sources(project: Project, options: PrepareOptions) -> tuple[list[Source], Devices, str | None]:
-    """The recordings to import, their devices, and the pattern of their names where there is one."""
+@dataclass(frozen=True)
+class _Sources:
+    """What is to be imported, and what is wrong already."""
+
+    sources: list[Source]
+    devices: Devices
+    pattern: str | None
+    problems: tuple[str, ...]
+
+
+def _found(project: Project, options: PrepareOptions) -> _Sources:
+    """The recordings that the options name, in whichever way."""
     if options.segments is not None:
-        scenes, device = read_scenes(options.segments, options.table, options.folder, options.device_name)
-        return [Source(each.recording, each.on_spans, each.free) for each in scenes], Devices((device,)), None
-    pattern = None
+        scenes, device, problems = read_scenes(
+            options.segments, options.table, options.folder, options.device_name
+        )
+        sources = [Source(each.recording, each.on_spans, each.free) for each in scenes]
+        return _Sources(sources, Devices((device,)), None, problems)
+    found = _steady(project, options)
+    masks = found.devices.masks if options.masks is None else options.masks
+    devices = Devices(found.devices.names, options.priority, masks)
+    return _Sources([Source(each) for each in found.recordings], devices, found.pattern, found.problems)
+
+
+def _steady(project: Project, options: PrepareOptions) -> Found:
     if options.only == "windows":
-        recordings, devices = read_files_csv(_files_path(project, options), project.root)
-        pattern = _pattern_of([each.recording_id for each in recordings], options.pattern)
-    elif options.labels is not None:
-        recordings, devices = labelled_recordings(options.labels, options.folder)
-    else:
-        paths = find_recordings(options.folder, options.suffixes)
-        naming = _naming(options, [path.stem for path in paths])
-        recordings, devices, pattern = named_recordings(paths, naming), naming.devices, naming.pattern
-    masks = devices.masks if options.masks is None else options.masks
-    return [Source(each) for each in recordings], Devices(devices.names, options.priority, masks), pattern
+        found = read_files_csv(_files_path(project, options), project.root)
+        stems = [each.recording_id for each in found.recordings]
+        return replace(found, pattern=_pattern_of(stems, options.pattern))
+    if options.labels is not None:
+        return labelled_recordings(options.labels, options.folder)
+    paths = find_recordings(options.folder, options.suffixes)
+    return named_recordings(paths, _naming(options, [path.stem for path in paths]))
 
 
 def _pattern_of(stems: Sequence[str], text: str) -> str | None:
@@ -217,9 +237,9 @@ def _naming(options: PrepareOptions, stems: Sequence[str]) -> Naming:
     return older[options.naming]() if options.naming in older else Naming.of_pattern(options.pattern, stems)
 
 
-def _room(options: PrepareOptions, devices: Devices, pattern: str | None, sealing: Sealing) -> Room:
+def _room(options: PrepareOptions, found: _Sources, sealing: Sealing) -> Room:
     cut = options.windowing
-    return Room(devices, pattern, cut.window_s, cut.hop_s, cut.sample_rate, sealing.to_json())
+    return Room(found.devices, found.pattern, cut.window_s, cut.hop_s, cut.sample_rate, sealing.to_json())
 
 
 def _earlier_sealing(project: Project, options: PrepareOptions) -> Sealing | None:
@@ -250,23 +270,18 @@ def _own_warnings(splits: Splits) -> tuple[str, ...]:
     return tuple(text for text in splits.warnings if "parts: some parts lack it" not in text)
 
 
-def _only_files(
-    project: Project,
-    options: PrepareOptions,
-    sources: Sequence[Source],
-    devices: Devices,
-    pattern: str | None,
-) -> Prepared:
-    recordings = [source.recording for source in sources]
+def _only_files(project: Project, options: PrepareOptions, found: _Sources) -> Prepared:
+    raise_all(found.problems, "Correct or remove these files.")
+    recordings = [source.recording for source in found.sources]
     path = _files_path(project, options)
     if not options.dry_run:
-        write_files_csv(path, recordings, devices, project.root)
+        write_files_csv(path, recordings, found.devices, project.root)
     rows = tuple(
         {"recording": each.recording_id, "daypart": each.daypart, "seconds": round(each.duration_s, 3)}
         for each in recordings
     )
     files = () if options.dry_run else (path,)
-    return Prepared(devices, pattern, rows, {}, "", caveats(recordings), (), files)
+    return Prepared(found.devices, found.pattern, rows, {}, "", caveats(recordings), (), files)
 
 
 def _write(

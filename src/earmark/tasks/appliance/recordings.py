@@ -24,6 +24,7 @@ from earmark.tasks.appliance.schema import DEFAULT_DEVICES, Devices, state_of
 __all__ = [
     "AUTO",
     "DEFAULT_SUFFIXES",
+    "Found",
     "Naming",
     "Recording",
     "as_fact",
@@ -62,6 +63,19 @@ class Recording:
     sample_rate: int
     channels: int = 1
     take: int = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """The recordings that could be used, their devices, what is wrong with the others, and the pattern of the names.
+
+    Problems are handed on instead of raised, so that those found later are told in the same message.
+    """
+
+    recordings: tuple[Recording, ...]
+    devices: Devices
+    problems: tuple[str, ...] = ()
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,14 +133,8 @@ def find_recordings(folder: Path, suffixes: Iterable[str] = DEFAULT_SUFFIXES) ->
     return found
 
 
-def named_recordings(paths: Sequence[Path], naming: Naming) -> list[Recording]:
-    """The recordings that files with telling names are.
-
-    Raises
-    ------
-    UsageError
-        Names that do not match, equal stems, files that cannot be read; all of them in one message.
-    """
+def named_recordings(paths: Sequence[Path], naming: Naming) -> Found:
+    """The recordings that files with telling names are; problems are names, equal stems and unreadable files."""
     parsed = {path: naming.read(path.stem) for path in paths}
     problems = [
         f"`{path.name}` does not match {naming.expected}" for path, name in parsed.items() if name is None
@@ -134,12 +142,13 @@ def named_recordings(paths: Sequence[Path], naming: Naming) -> list[Recording]:
     problems += repeated_stems(paths)
     recordings = []
     for path, name in parsed.items():
+        if name is None:
+            continue
         try:
-            recordings.append(recording_of(path, name.facts, name.daypart, name.take) if name else None)
+            recordings.append(recording_of(path, name.facts, name.daypart, name.take))
         except InputError as error:
             problems.append(str(error))
-    raise_all(problems, "Rename or replace these files, or say what was on in a table: --labels FILE.")
-    return [recording for recording in recordings if recording is not None]
+    return Found(tuple(recordings), naming.devices, tuple(problems), naming.pattern)
 
 
 def recording_of(
@@ -189,13 +198,13 @@ def write_files_csv(path: Path, recordings: Sequence[Recording], devices: Device
     write_bytes_atomic(path, text.getvalue().encode())
 
 
-def read_files_csv(path: Path, root: Path) -> tuple[list[Recording], Devices]:
+def read_files_csv(path: Path, root: Path) -> Found:
     """Recordings and devices of a ``files.csv``, whose paths are relative to `root`.
 
     Raises
     ------
     UsageError
-        It is missing, has other columns, a row says nothing usable, or a file is gone; all problems at once.
+        It is missing, or has other columns.
     """
     rows, columns = _table(path)
     devices = devices_named(_device_columns(path, columns))
@@ -209,8 +218,7 @@ def read_files_csv(path: Path, root: Path) -> tuple[list[Recording], Devices]:
         except (ValueError, TypeError, InputError) as error:
             problems.append(f"row {number} of {path.name} (`{row.get('path')}`) has {error}")
     problems += repeated_stems([recording.path for recording in recordings])
-    raise_all(problems, "Write the table again: earmark prepare appliance SAMPLES --only files")
-    return recordings, devices
+    return Found(tuple(recordings), devices, tuple(problems))
 
 
 def relative(path: Path, root: Path) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from earmark.errors import InputError, UsageError
 from earmark.tasks.appliance.labels import found_file, read_rows
-from earmark.tasks.appliance.recordings import Recording, raise_all, recording_of, repeated_stems
+from earmark.tasks.appliance.recordings import Recording, recording_of, repeated_stems
 from earmark.tasks.appliance.schema import MANIFEST_COLUMNS
 
 __all__ = ["DEFAULT_DEVICE", "KIND_SUFFIX", "Scene", "on_share", "on_within", "read_scenes"]
@@ -46,8 +46,8 @@ class Scene:
 
 def read_scenes(
     segments: Path, table: Path | None = None, folder: Path | None = None, device: str | None = None
-) -> tuple[list[Scene], str]:
-    """The recordings of a table of segments, sorted by name, and the device's name.
+) -> tuple[list[Scene], str, tuple[str, ...]]:
+    """The recordings of a table of segments, sorted by name, the device's name, and what is wrong with other rows.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def read_scenes(
     Raises
     ------
     UsageError
-        A table cannot be read, spans overlap or end beyond the recording, a file is missing; all at once.
+        A table cannot be read, or has other columns.
     """
     rows = read_rows(segments)
     _require_columns(segments, rows, _COLUMNS)
@@ -81,8 +81,7 @@ def read_scenes(
         except (InputError, ValueError) as error:
             problems.append(f"`{row['file']}`: {error}")
     problems += repeated_stems([scene.recording.path for scene in scenes])
-    raise_all(problems, _REMEDY)
-    return sorted(scenes, key=lambda scene: scene.recording.recording_id), name
+    return sorted(scenes, key=lambda scene: scene.recording.recording_id), name, tuple(problems)
 
 
 def on_within(spans: Spans, start_s: float, end_s: float) -> Spans:
