@@ -198,7 +198,7 @@ class Capture:
         self._clock, self._sleep = clock, sleep
         self._n_overflows = 0
         self._inbox = self._new_inbox()
-        self._heard_at = clock()
+        self._heard_at = self._started_at = clock()
         self._retry_s = FIRST_RETRY_S
         self._has_heard = self._was_reopened = False
 
@@ -215,7 +215,7 @@ class Capture:
         DecodeError
             The source failed before it gave anything at all, or has a problem and does not come back.
         """
-        self._heard_at = told_at = self._clock()
+        self._heard_at = self._started_at = told_at = self._clock()
         self.source.start(self._inbox)
         try:
             while True:
@@ -254,7 +254,8 @@ class Capture:
         return piece
 
     def _must_reopen(self, is_over: bool) -> bool:
-        is_stalled = self._clock() - self._heard_at > STALLED_S and self.source.reopens_when_silent
+        silent_s = self._clock() - max(self._heard_at, self._started_at)
+        is_stalled = silent_s > STALLED_S and self.source.reopens_when_silent
         if is_over and not (self._has_heard and self.source.comes_back):
             raise DecodeError(
                 f"`{self.source.name}` cannot be heard: {self.source.problem}. Expected a source of sound. Check it, "
@@ -273,6 +274,7 @@ class Capture:
             self._sleep(min(tick_s, left))
         self._inbox, self._n_overflows, self._was_reopened = self._new_inbox(), 0, True
         self.counts.reopened += 1
+        self._started_at = self._clock()
         self.source.start(self._inbox)
 
     def _new_inbox(self) -> Inbox:
