@@ -119,8 +119,8 @@ def test_a_seed_makes_the_same_bytes_and_no_two_files_share_their_noise(tmp_path
 def test_long_files_switch_when_their_tables_say(tmp_path):
     room = SyntheticRoom(is_disturbed=False)
     (path,) = write_long(tmp_path, room, duration_s=120.0, dwell_s=(15.0, 30.0), seed=5)
-    scenes, device = read_scenes(tmp_path / "ac_on_segments.csv", device="ac")
-    assert device == "ac" and [scene.recording.path for scene in scenes] == [path]
+    scenes, device, problems = read_scenes(tmp_path / "ac_on_segments.csv", device="ac")
+    assert device == "ac" and not problems and [scene.recording.path for scene in scenes] == [path]
     levels = window_levels(soundfile.read(path)[0], 0.1, 0.1)
     time_s = 0.05 + 0.1 * np.arange(len(levels))
     is_on = np.zeros(len(levels), dtype=bool)

@@ -75,7 +75,7 @@ def make_demo(folder: Path) -> DemoFiles:
     paths = tuple(sorted(long.glob(f"*.{SUFFIX}")))
     on_spans: dict[Path, dict[str, Spans]] = {path: dict.fromkeys(room.devices, ()) for path in paths}
     for name, table in tables.items():
-        scenes, _ = read_scenes(table, device=name)
+        scenes, *_ = read_scenes(table, device=name)
         for scene in scenes:
             on_spans[scene.recording.path][name] = scene.on_spans
     return DemoFiles(samples, paths, on_spans)
