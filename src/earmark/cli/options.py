@@ -110,11 +110,12 @@ def common_options() -> list[click.Option]:
 
 
 class EarmarkCommand(click.Command):
-    """A command with the common options, shown after its own."""
+    """A command with the common options, shown after its own; one of the same name has its own meaning."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += common_options()
+        taken = {name for parameter in self.params for name in parameter.opts}
+        self.params += [option for option in common_options() if not taken.intersection(option.opts)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, with logs going to standard error at the level that was asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -203,6 +204,63 @@ def track_command(invocation: Invocation, run: str, uri: str | None, experiment:
     if tracked.run_id is not None:
         emit(invocation, [{"run": found.name, "mlflow_run": tracked.run_id, "experiment": experiment}])
     return 0 if tracked.run_id is not None else 1
+
+
+@runs.command("export", cls=EarmarkCommand)
+@click.argument("run")
+@click.option(
+    "--format", "kind", type=click.Choice(["onnx", "coreml"]), default="onnx", help="Kind of file (onnx)."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["full", "head"]),
+    default="full",
+    help="full: audio to logits, in a folder that answers without torch; head: tokens to logits, one file.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: in the run's folder onnx.")
+@click.option("--opset", type=click.IntRange(min=14), default=17, help="Of the ONNX file (17).")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=1, help="Windows at once, where axes are fixed (1)."
+)
+@click.option(
+    "--frames", type=click.IntRange(min=1), help="Tokens of a fixed head (default: of the run's window)."
+)
+@click.option("--no-dynamic-axes", is_flag=True, help="Fix batch and length.")
+@click.pass_obj
+def export_command(
+    invocation: Invocation, /, run: str, kind: str, mode: str, output: Path | None, **given: Any
+) -> None:
+    """Write the network of RUN, a run of appliance, as a file for other programs and small machines.
+
+    The file is kept only if it says what the run says, to 1e-4. The folder of `full` is named to `predict`, `stream`
+    and `live` by --run; it needs onnxruntime and no torch.
+
+    \b
+    Examples:
+      earmark runs export latest
+      earmark runs export latest --mode head -o head.onnx
+    """
+    from earmark.cli.output import emit
+    from earmark.errors import UsageError
+    from earmark.tasks.appliance.export import ExportOptions, default_target, export_run
+    from earmark.training.runs import load_run
+
+    if kind == "coreml":
+        raise UsageError(
+            "Core ML files are written on macOS by its converter, coremltools, which converts traced modules; earmark "
+            "does not bring it. Use --format onnx."
+        )
+    found = load_run(run, root=invocation.settings().path("runs"), task="appliance")
+    options = ExportOptions(given["opset"], given["batch"], not given["no_dynamic_axes"], given["frames"])
+    exported = export_run(found.path, output or default_target(found.path, mode), mode=mode, options=options)
+    row = {
+        "run": found.name,
+        "path": str(exported.path),
+        "opset": exported.opset,
+        "difference": exported.difference,
+        "bytes": exported.n_bytes,
+    }
+    emit(invocation, [row], document=row)
 
 
 @runs.command("rollback", cls=EarmarkCommand)

@@ -88,6 +88,11 @@ class FittedHead:
         return self.settings.unfreeze_blocks > 0
 
     @property
+    def head_tensors(self) -> Tensors:
+        """Weights and running statistics without the encoder's."""
+        return {name: array for name, array in self.tensors.items() if not name.startswith(ENCODER)}
+
+    @property
     def best_entry(self) -> dict[str, Any]:
         """The entry of the history whose weights are kept."""
         stage = 2 if self.tunes_encoder else 1
@@ -98,8 +103,7 @@ class FittedHead:
         """The torch module in eval mode: inputs (batch, n, width) to logits (batch, n_devices)."""
         from earmark.models.acoustic.networks import EncoderAndHead, build, fill, own_encoder
 
-        of_encoder, of_head = _split(self.tensors)
-        head = fill(build(self.settings, self.width, len(self.devices)), of_head)
+        head = fill(build(self.settings, self.width, len(self.devices)), self.head_tensors)
         if not self.tunes_encoder:
             return head
         if self.encoder is None:
@@ -107,7 +111,10 @@ class FittedHead:
                 "This model learned blocks of its encoder, and no encoder was given; expected the one whose weights "
                 f"have SHA-256 {self.encoder_sha256 or '(unknown)'}. Give its checkpoint."
             )
-        return EncoderAndHead(fill(own_encoder(self.encoder), of_encoder, partly=True), head).eval()
+        blocks = {
+            name.removeprefix(ENCODER): a for name, a in self.tensors.items() if name.startswith(ENCODER)
+        }
+        return EncoderAndHead(fill(own_encoder(self.encoder), blocks, partly=True), head).eval()
 
     def logits(self, inputs: Inputs, *, device: str = "cpu") -> Floats:
         """Logits of windows, shape (n, n_devices).
@@ -124,7 +131,10 @@ class FittedHead:
         UsageError
             Inputs of another width than the network was fitted on.
         """
-        from earmark.models.acoustic.networks import each_alone
+        try:
+            from earmark.models.acoustic.networks import each_alone
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "torch", "torch", "A network") from None
 
         if not self.tunes_encoder and len(inputs) and inputs[0].shape[-1] != self.width:
             raise UsageError(
@@ -141,11 +151,12 @@ class FittedHead:
 
     def card(self) -> dict[str, Any]:
         """Facts of the network for a model's card; ``n_parameters`` counts no encoder."""
-        _, head = _split(self.tensors)
         return {
             "network": self.settings.network,
             "pool": self.settings.pool if self.settings.network == "attention" else None,
-            "n_parameters": int(sum(a.size for name, a in head.items() if "running_" not in name)),
+            "n_parameters": int(
+                sum(a.size for name, a in self.head_tensors.items() if "running_" not in name)
+            ),
             "input_width": self.width,
             "devices": list(self.devices),
             "masked_loss": self.settings.masked_loss,
@@ -220,12 +231,6 @@ class FittedHead:
                 "The full state holds an encoder, and this model has none. Leave `full_state` out."
             )
         return {ENCODER + name: tensor.numpy() for name, tensor in state(self.encoder).items()}
-
-
-def _split(tensors: Tensors) -> tuple[Tensors, Tensors]:
-    """Tensors of the encoder, without their prefix, and those of the head."""
-    of_encoder = {name.removeprefix(ENCODER): a for name, a in tensors.items() if name.startswith(ENCODER)}
-    return of_encoder, {name: a for name, a in tensors.items() if not name.startswith(ENCODER)}
 
 
 def _packed(tensors: Mapping[str, Floats], record: Mapping[str, Any]) -> bytes:
