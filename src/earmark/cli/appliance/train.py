@@ -215,7 +215,7 @@ def open_room(invocation: Invocation, given: Mapping[str, Any]) -> Project:
     """The project with what the command line says of seed, checkpoint and runs."""
     overrides = {"seed": given["seed"], "appliance__beats": given["beats_checkpoint"]}
     if given["output_dir"] is not None:
-        overrides["paths__runs"] = given["output_dir"]
+        overrides["runs"] = given["output_dir"]
     return open_project(
         invocation, "appliance", **{name: value for name, value in overrides.items() if value is not None}
     )

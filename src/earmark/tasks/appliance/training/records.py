@@ -140,6 +140,7 @@ def card_of(
             "hashes": dict(hashes),
             "versions": versions_of(settings),
             "folds": summary["folds"],
+            "trimmed": summary["trimmed"],
             "baselines": list(baselines),
         }
     )

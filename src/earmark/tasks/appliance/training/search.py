@@ -23,7 +23,7 @@ import numpy as np
 from earmark.errors import EarmarkError, RunError, UsageError
 from earmark.models.constraints import closest
 from earmark.store.lock import alone
-from earmark.tasks.appliance.protocols import Fold, folds
+from earmark.tasks.appliance.protocols import GAP_S, Fold, folds
 from earmark.tasks.appliance.training.folds import fit_folds
 from earmark.tasks.appliance.training.rows import Rows
 from earmark.tasks.appliance.training.scoring import metrics_of
@@ -38,6 +38,7 @@ __all__ = ["INNER_BLOCK_S", "JOURNAL", "DetectorSearch", "ScoredPoint", "inner_f
 
 JOURNAL = "grid.jsonl"
 INNER_BLOCK_S = 30.0
+INNER_BLOCKS = 6
 SCORE = "log_loss"
 """Of public states, the lower the better: on few recordings it still tells apart what all gets right."""
 
@@ -164,9 +165,11 @@ def with_values(settings: TrainSettings, values: Mapping[str, Any]) -> TrainSett
 
 
 def inner_folds(rows: Rows, outer: Fold) -> tuple[Rows, tuple[Fold, ...]]:
-    """The training windows of a fold as rows of their own, and blocks of time of them."""
+    """The training windows of a fold as rows of their own, and blocks of time of them: six of a recording, or 30 s."""
     own = Rows(rows.table[np.sort(np.concatenate([outer.train, outer.select]))], rows.room, rows.devices)
-    return own, folds(own.table, "blocks", block_s=INNER_BLOCK_S)
+    longest_s = float(own.table["end_sec"].max())  # type: ignore[arg-type]
+    block_s = min(INNER_BLOCK_S, max(GAP_S, longest_s / INNER_BLOCKS))
+    return own, folds(own.table, "blocks", block_s=block_s)
 
 
 def _inner_score(training: Training, outer: Fold) -> float:
