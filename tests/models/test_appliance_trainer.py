@@ -173,7 +173,18 @@ def test_the_two_rates_and_the_decay_of_matrices_alone():
     )
 
 
-def test_stage_2_that_selects_no_better_leaves_stage_1(tmp_path):
+def test_the_state_behind_another_encoder_is_not_continued(tmp_path):
+    import torch
+
+    start, other = stage_1(epochs=1), TinyEncoder()
+    with torch.no_grad():
+        other.patch.weight.mul_(0.5)  # a frozen part
+    stage_2(start, checkpoint=tmp_path, epochs=2)
+    found = stage_2(start, checkpoint=tmp_path, epochs=2, encoder=other)
+    assert_equal_fits(found, stage_2(start, epochs=2, encoder=other))
+
+
+def test_stage_2_that_selects_no_better_leaves_stage_1():
     start = stage_1(epochs=12, lr_head=1e-2)
     worse = stage_2(start, lr_blocks=10.0, patience=2)
     assert not worse.tunes_encoder and worse.best_entry == start.best_entry
@@ -192,6 +203,8 @@ def test_labels_that_do_not_fit_are_refused():
     banks, y, _ = toy(8)
     with pytest.raises(UsageError, match="8 inputs, labels of shape"):
         fit_head(banks, y[:7], devices=DEVICES)
+    with pytest.raises(UsageError, match="Masks name pump; expected pairs out of ac, fridge"):
+        fit_head(banks, y, devices=DEVICES, masks=[("ac", "pump")])
 
 
 def test_a_fit_that_diverges_says_so():

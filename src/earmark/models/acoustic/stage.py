@@ -132,7 +132,7 @@ class StageFit:
         self.warmup = warm_up(job.settings, self.n_steps)
         self.progress = _Progress()
         self.best = self._trained()
-        self.key = job.key(stage, {name: t.numpy() for name, t in self.best.items()})
+        self.key = job.key(stage, {name: t.numpy() for name, t in state(network).items()})
 
     def run(self) -> None:
         """All epochs that are left."""

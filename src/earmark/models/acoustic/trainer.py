@@ -74,7 +74,7 @@ def fit_head(
         Numbers of inputs, labels and devices that differ; no label counts; the fit diverges.
     """
     source = source_of(inputs)
-    _check(source, y, devices)
+    _check(source, y, devices, masks)
     width = int(source.batch(np.zeros(1, dtype=np.int64), 0)[0].shape[-1])
     with repeatable(settings.seed, n_threads=settings.n_threads):
         network = build(settings, width, len(devices))
@@ -122,7 +122,7 @@ def fine_tune(
     y, masks, weights, validation, on_epoch, checkpoint
         As in `fit_head`. Entries have ``stage`` 2; the first, of epoch -1, is the start's.
     """
-    _check(source_of(inputs), y, start.devices)
+    _check(source_of(inputs), y, start.devices, masks)
     if not 1 <= settings.unfreeze_blocks <= encoder.n_blocks:
         raise UsageError(
             f"unfreeze_blocks is {settings.unfreeze_blocks}; expected 1 to {encoder.n_blocks}, the encoder's blocks. "
@@ -158,17 +158,22 @@ def fine_tune(
     )
 
 
-def _check(source: Source, y: Floats, devices: Sequence[str]) -> None:
+def _check(source: Source, y: Floats, devices: Sequence[str], masks: Sequence[tuple[str, str]]) -> None:
     if y.shape != (len(source), len(devices)) or not len(source):
         raise UsageError(
             f"{len(source)} inputs, labels of shape {y.shape} and {len(devices)} devices do not fit; expected one row "
             "per input and one column per device. Prepare the windows again."
         )
+    strange = sorted({name for pair in masks for name in pair} - set(devices))
+    if strange:
+        raise UsageError(
+            f"Masks name {', '.join(strange)}; expected pairs out of {', '.join(devices)}. Correct the masks."
+        )
 
 
 def _unfrozen(start: FittedHead, encoder: Encoder, settings: HeadSettings) -> EncoderAndHead:
     """The start's network behind a copy of the encoder, whose last blocks learn."""
-    head = fill(build(start.settings, start.width, len(start.devices)), start.tensors)
+    head = fill(build(start.settings, start.width, len(start.devices)), start.head_tensors)
     own = own_encoder(encoder)
     for block in own.blocks(last=settings.unfreeze_blocks):
         block.requires_grad_(True)
