@@ -51,7 +51,9 @@ __all__ = ["thresholds"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="A thresholds.yaml whose decoder and hold times are kept.",
 )
-@click.option("--fit-decoder", is_flag=True, help="Also fit the decoder of streams on spliced recordings.")
+@click.option(
+    "--fit-decoder", is_flag=True, help="Also choose the decoder of streams, on spliced recordings."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the splices.")
 @click.option(
     "--output",
@@ -113,14 +115,16 @@ def thresholds(
 
 def _tell_fit(invocation: Invocation, chosen: Any) -> None:
     """What the decoder does on spliced recordings, as notes: the table is of thresholds."""
+    from dataclasses import asdict
+
     from earmark.cli.output import note, render
 
     fit, devices = chosen.fit, chosen.thresholds.devices
-    settings = fit.rule.settings
+    told = ", ".join(f"{key} {value}" for key, value in asdict(fit.rule.settings).items())
     note(
         invocation,
-        f"Decoder: evidence {settings.evidence:g}, dwell {settings.dwell_s:g} s, confidence {settings.confidence:g}: "
-        f"{len(fit.scores.false_events)} false events in {fit.scores.hours:.2f} hours of splices "
-        f"({len(fit.before.false_events)} before).",
+        f"Decoder: {fit.rule.name} ({told}): {len(fit.scores.false_events)} false events and {fit.scores.n_missed} "
+        f"missed in {fit.scores.hours:.2f} hours of splices; {len(fit.before.false_events)} and "
+        f"{fit.before.n_missed} by plain hmm.",
     )
     note(invocation, render("table", fit.scores.rows(devices)).rstrip())

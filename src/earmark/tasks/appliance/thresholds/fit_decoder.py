@@ -1,8 +1,9 @@
-"""The settings of `hmm` that tell a change soonest without telling one that was not.
+"""The decoder that tells a change soonest without telling one that was not.
 
 Every combination of `EVIDENCE`, `DWELL_S` and `CONFIDENCE` is played over traces with known changes. Fewest false
 events come first, then fewest misses, then the shortest delay: the mean over devices and directions of the median.
-Among equals the one that changes least from the rule given is kept. Validation audio is short: settings without a
+Among equals the one that changes least from the rule given is kept. Rivals, such as the medians with the limits that
+were chosen, are played as well: `hmm` is used where it wins. Validation audio is short: settings without a
 false event in half an hour may have some in a day, so the hours are told with them.
 """
 
@@ -43,8 +44,8 @@ class DecoderFit:
         if not n_false and not n_missed:
             return None
         return (
-            f"no setting of `hmm` finds every change without a false event: the best has {n_false} false and "
-            f"{n_missed} missed in {self.scores.hours:.1f} hours of spliced audio"
+            f"no decoder finds every change without a false event: the best, `{self.rule.name}`, has {n_false} false "
+            f"and {n_missed} missed in {self.scores.hours:.1f} hours of spliced audio"
         )
 
 
@@ -63,8 +64,10 @@ def compare_rules(traces: Sequence[Trace], rules: dict[str, Rule], devices: Devi
     return rows
 
 
-def fit_decoder(traces: Sequence[Trace], rule: Rule, devices: Devices) -> DecoderFit:
-    """Choose evidence, dwell and confidence of a rule whose decoder is `hmm`.
+def fit_decoder(
+    traces: Sequence[Trace], rule: Rule, devices: Devices, *, rivals: Sequence[Rule] = ()
+) -> DecoderFit:
+    """Choose evidence, dwell and confidence of a rule whose decoder is `hmm`, or else the best of `rivals`.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def fit_decoder(traces: Sequence[Trace], rule: Rule, devices: Devices) -> Decode
         raise UsageError(
             f"there is nothing to fit: {reason}; expected `hmm`, and recordings of several states."
         )
-    tried = [rule, *(replace(rule, settings=settings) for settings in _around(rule.settings))]
+    tried = [rule, *(replace(rule, settings=settings) for settings in _around(rule.settings)), *rivals]
     scores = [score_rule(traces, one, devices) for one in tried]
     best = min(range(len(tried)), key=lambda number: (*_cost(scores[number]), number))
     return DecoderFit(tried[best], scores[best], before)

@@ -1,4 +1,9 @@
-"""Choosing the thresholds of a run and writing them beside it: what ``earmark thresholds appliance`` does."""
+"""Choosing the thresholds of a run and writing them beside it: what ``earmark thresholds appliance`` does.
+
+Streams get the medians with the limits chosen. Where the decoder is fitted, `hmm` takes their place if it tells changes
+sooner with no more false events and misses: unfitted it is as slow as calibrated probabilities of few recordings are
+cautious, so it is never written without that proof.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from earmark.data.parquet import write_bytes_atomic
 from earmark.errors import RunError
 from earmark.tasks.appliance.decoding.hmm import HmmSettings
+from earmark.tasks.appliance.decoding.medians import MedianSettings
 from earmark.tasks.appliance.decoding.presets import Rule
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.thresholds.choose import Choice, ChoiceSettings, choose, scored_rows
@@ -85,7 +91,7 @@ def choose_for_run(
     settings, part
         As for `earmark.tasks.appliance.thresholds.choose.choose`.
     base : path, optional
-        Thresholds whose decoder and hold times are kept; by default those of the plain `hmm`.
+        Thresholds whose decoder and hold times are kept.
     fits_decoder : bool
         Also fit the decoder on splices of `n_pieces` pieces per fold, answered by the fold's model.
 
@@ -116,7 +122,9 @@ def choose_for_run(
         model=detector.hash,
     )
     chosen = Chosen(run, choice, part)
-    return _with_fit(project, chosen, n_pieces, seed) if fits_decoder else chosen
+    if fits_decoder:
+        return _with_fit(project, chosen, n_pieces, seed)
+    return chosen if base is not None else _with_rule(chosen, _medians(choice.thresholds.rule))
 
 
 def write(chosen: Chosen, output: Path | None = None) -> tuple[Path, ...]:
@@ -138,7 +146,7 @@ def write(chosen: Chosen, output: Path | None = None) -> tuple[Path, ...]:
 
 
 def _plain_rule(run: Run, detector: Detector) -> Rule:
-    """The default decoder for the run's windows; a hidden device weighs what it weighed in the loss."""
+    """`hmm` for the run's windows; a hidden device weighs what it weighed in the loss."""
     settings = HmmSettings(
         masked_weight=float(run.config["recipe"].get("masked_loss", HmmSettings().masked_weight))
     )
@@ -152,13 +160,21 @@ def _with_fit(project: Project, chosen: Chosen, n_pieces: int, seed: int) -> Cho
     thresholds = chosen.thresholds
     uris = {item.id: item.uri for item in project.manifest}
     traces = list(spliced_traces(chosen.run, uris, n_pieces=n_pieces, seed=seed))
-    fit = fit_decoder(traces, thresholds.rule, thresholds.devices)
+    fit = fit_decoder(traces, thresholds.rule, thresholds.devices, rivals=[_medians(thresholds.rule)])
     told = {
         "fitted_on_hours": round(fit.scores.hours, 4),
         "fitted_false_events": len(fit.scores.false_events),
     }
-    fitted = replace(thresholds, rule=fit.rule, chosen={**thresholds.chosen, **told})
-    return replace(chosen, choice=replace(chosen.choice, thresholds=fitted), fit=fit)
+    return replace(_with_rule(chosen, fit.rule, **told), fit=fit)
+
+
+def _with_rule(chosen: Chosen, rule: Rule, **told: Any) -> Chosen:
+    thresholds = replace(chosen.thresholds, rule=rule, chosen={**chosen.thresholds.chosen, **told})
+    return replace(chosen, choice=replace(chosen.choice, thresholds=thresholds))
+
+
+def _medians(rule: Rule) -> Rule:
+    return replace(rule, settings=MedianSettings())
 
 
 def _keep_earlier(path: Path) -> None:
