@@ -21,7 +21,9 @@ COLUMNS = (
 )
 
 
-@feature_group("appliance.level", columns=COLUMNS, sample_rate=SAMPLE_RATE, min_duration_s=0.1, lookahead_s=0.0)
+@feature_group(
+    "appliance.level", columns=COLUMNS, sample_rate=SAMPLE_RATE, min_duration_s=0.1, lookahead_s=0.0
+)
 def level(clip: Clip) -> list[float]:
     """Level of the whole window, and percentiles of the levels of its 100 ms frames.
 
