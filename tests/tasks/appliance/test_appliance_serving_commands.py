@@ -224,6 +224,8 @@ def test_live_survives_its_source_and_ends_quietly_by_ctrl_c(room, tmp_path):
     assert process.wait(20) == 0
     reader.join()
     told = process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
     assert "The source is away" in told and "The source is back" in told and "Traceback" not in told
 
 
