@@ -24,6 +24,7 @@ _MARKET = "earmark.cli.market."
 _METER = "earmark.cli.meter."
 
 TASK_COMMANDS: dict[tuple[str, str], str] = {
+    ("demo", "appliance"): _APPLIANCE + "demo:demo",
     ("prepare", "appliance"): _APPLIANCE + "prepare:prepare",
     ("train", "appliance"): _APPLIANCE + "train:train",
     ("grid", "appliance"): _APPLIANCE + "grid:grid",
