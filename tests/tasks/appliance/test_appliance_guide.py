@@ -103,8 +103,10 @@ def test_a_broker_hears_the_state_with_which_a_recording_ends(said, folder, tmp_
     listener = Listener(broker.port)
     try:
         recording = "demo/appliance/long/evening-1.flac"
+        answering = next(folder.glob("runs/appliance/*/thresholds.yaml")).parent.name
         done = run(
-            f"earmark live appliance --dry-run {recording} --mqtt mqtt://127.0.0.1:{broker.port} --mqtt-room kitchen",
+            f"earmark live appliance --run {answering} --dry-run {recording} --mqtt-room kitchen "
+            f"--mqtt mqtt://127.0.0.1:{broker.port}",
             folder,
         )
         assert done.returncode == 0, done.stderr
