@@ -2,8 +2,8 @@
 
 Items are in *units* that must not be taken apart (see `earmark.data.splits`). A given test set is taken as it is:
 neither do duplicates of its items join it, nor does it lose any. So what shares a unit with a given test item and is
-not one itself is ``purged``, as is what was given so. A unit with a ``val`` item validates in fold 0 as a whole. Units of which nothing is
-given are divided by proportion, as where nothing is given at all, and train beside the others.
+not one itself is ``purged``, as is what was given so. A unit with a ``val`` item validates in fold 0 as a whole. Units
+of which nothing is given are divided by proportion, as where nothing is given at all, and train beside the others.
 """
 
 from __future__ import annotations
