@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from earmark.training.runs import Run
 
-__all__ = ["Stretch", "fold_detector", "spliced_traces", "steady_stretches", "trace_of"]
+__all__ = ["Stretch", "fold_detector", "spliced_trace", "spliced_traces", "steady_stretches", "trace_of"]
 
 _GAP_S = 1e-3
 """Windows this much further apart than a hop do not follow each other."""
@@ -69,7 +69,7 @@ def steady_stretches(table: pl.DataFrame, uris: Mapping[str, str], devices: Devi
     Parameters
     ----------
     table : polars.DataFrame
-        Rows of ``out_of_fold.parquet``, of one fold.
+        Rows of ``out_of_fold.parquet``, of one fold: ``id``, ``recording_id``, ``start_sec``, ``end_sec``, ``y_<device>``.
     uris : mapping of window id to uri
         As of the manifest.
     devices : Devices
@@ -113,16 +113,27 @@ def spliced_traces(
         stretches = steady_stretches(table, uris, detector.devices)
         if len({tuple(one.facts.items()) for one in stretches}) < 2:
             continue
-        pieces = random_pieces(
-            _read(stretches, detector.sample_rate), n_pieces=n_pieces, seed=seed + n_given, stay_s=stay_s
-        )
-        yield trace_of(splice(list(pieces)), fold_detector(run, detector, int(number[0])))
+        asked = fold_detector(run, detector, int(number[0]))
+        yield spliced_trace(stretches, asked, n_pieces=n_pieces, seed=seed + n_given, stay_s=stay_s)
         n_given += 1
     if not n_given:
         raise UsageError(
             f"no fold of `{run.name}` left out recordings of two states; expected one, to splice them. "
             "Train with --protocol swap."
         )
+
+
+def spliced_trace(
+    stretches: Sequence[Stretch],
+    detector: Detector,
+    *,
+    n_pieces: int = 24,
+    stay_s: tuple[float, float] = (20.0, 40.0),
+    seed: int = 0,
+) -> Trace:
+    """One splice of pieces of stretches, answered by a detector."""
+    pieces = random_pieces(_read(stretches, detector.sample_rate), n_pieces=n_pieces, seed=seed, stay_s=stay_s)
+    return trace_of(splice(list(pieces)), detector)
 
 
 def fold_detector(run: Run, detector: Detector, fold: int) -> Detector:
