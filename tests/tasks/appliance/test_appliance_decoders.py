@@ -221,6 +221,21 @@ def test_windows_that_could_not_be_heard_hold_the_state():
     assert (held.index, held.stable, held.changed, held.events) == (8, "ac-on", False, ())
 
 
+@given(rooms(), st.sampled_from(sorted(DECODERS)))
+@settings(max_examples=60, deadline=None)
+def test_settled_sides_are_the_first_ones_and_the_events_since(room, name):
+    devices, rows = room
+    decoder = default_rule(name).decoder(devices)
+    sides = {}
+    for index, row in enumerate(rows):
+        decided = decoder.step(row, index)
+        switched = {event.device: event.kind == "on" for event in decided.events}
+        first = {device: side for device, side in decided.settled.items() if device not in sides}
+        sides |= first | switched
+        assert decided.settled == sides and not first.keys() & switched.keys()
+    assert decided.held(9).settled == sides
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -1,5 +1,7 @@
 """A microphone's lines: health, held states, ages, gaps, changes, the floor; and takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -10,11 +12,12 @@ from earmark.errors import InputError, UsageError
 from earmark.inference.capture import Piece
 from earmark.tasks.appliance.decoding.presets import default_rule
 from earmark.tasks.appliance.names import DEFAULT_PATTERN, NamePattern
+from earmark.tasks.appliance.schema import DEFAULT_DEVICES
 from earmark.tasks.appliance.serving.confirm import measure_floor
 from earmark.tasks.appliance.serving.engine import Engine
 from earmark.tasks.appliance.serving.floor import FloorWatch
 from earmark.tasks.appliance.serving.health import Ear
-from earmark.tasks.appliance.serving.live import Announcer, Session
+from earmark.tasks.appliance.serving.live import Announcer, Session, run
 from earmark.tasks.appliance.serving.model import open_folder
 from earmark.tasks.appliance.serving.recorder import Take, parse_facts, record, write_take
 from earmark.tasks.appliance.serving.ring import Grid
@@ -120,6 +123,43 @@ def test_a_level_that_moved_for_ten_minutes_is_drift():
     for _ in range(60):
         watch.hear(-57.0)
     assert not watch.drifts and not FloorWatch(None, 1.5).drifts
+
+
+def test_outputs_are_told_of_each_device_and_people_are_not(model):
+    """A quieter machine is known while a louder one runs, unless that hides it."""
+
+    def heard(devices):
+        kept, told = Kept(), Kept()
+        detector = replace(model.detector, devices=devices)
+        samples = switching({"fridge": ((0.0, 99.0),), "ac": ((40.0, 99.0),)}, 80.0, 4)
+        pieces = [Piece(part) for part in np.split(samples, 50)]
+        run(Session(Engine(detector, default_rule("median")), RATE), pieces, [told], outputs=[kept])
+        assert [one.keys() - {"on"} for one in kept.lines] == [one.keys() for one in told.lines]
+        return kept.lines
+
+    plain = heard(replace(DEFAULT_DEVICES, masks=()))
+    masked = heard(replace(DEFAULT_DEVICES, masks=(("ac", "fridge"),)))
+    assert {one["stable_status"] for one in plain} == {None, "fridge-on", "ac-on"}
+    for line, hidden in zip(plain, masked, strict=True):
+        state, on = line["stable_status"], line["on"]
+        assert (on == {"ac": None, "fridge": None}) == (state is None)
+        assert on["ac"] == (None if state is None else state == "ac-on")
+        assert hidden["on"] == on | ({"fridge": None} if on["ac"] else {})
+    assert {"ac": False, "fridge": True} in [line["on"] for line in plain]
+    assert all(line["on"]["fridge"] is not None for line in plain if line["stable_status"] == "ac-on")
+
+
+class Kept:
+    """A sink that keeps what it takes."""
+
+    def __init__(self):
+        self.lines = []
+
+    def line(self, line):
+        self.lines.append(line)
+
+    def close(self):
+        pass
 
 
 def test_only_changes_and_a_sign_of_life():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,10 +151,10 @@ class _Room:
             sinks.append(JsonLines(self.given["log_jsonl"]))
         return Announcer(sinks, only_changes=self.given["only_changes"], heartbeat_s=self.given["heartbeat"])
 
-    def outputs(self, capture: Capture | None) -> list[Sink]:
-        """The same, and whatever takes every line."""
+    def outputs(self, capture: Capture | None) -> Sequence[Sink]:
+        """Whatever takes every line, and what is known of each device."""
         named = ("mqtt_room", "mqtt_prefix", "mqtt_discovery", "mqtt_password_file", "mqtt_ca")
-        others = opened_outputs(
+        return opened_outputs(
             self.invocation,
             self.model.detector.devices,
             capture=capture,
@@ -162,7 +162,6 @@ class _Room:
             prometheus=self.given["prometheus"],
             **{name: self.given[name] for name in named},
         )
-        return [self.told(), *others]
 
 
 def _listen(invocation: Invocation, room: _Room) -> int:
@@ -178,25 +177,32 @@ def _listen(invocation: Invocation, room: _Room) -> int:
         stack.callback(signal.signal, signal.SIGTERM, before)
         stack.callback(lambda: note(invocation, _cost(started, cpu)))
         capture = None if room.given["dry_run"] is not None else room.capture()
-        sinks = room.outputs(capture)
-        for sink in sinks:
+        told, outputs = room.told(), room.outputs(capture)
+        for sink in (told, *outputs):
             stack.callback(sink.close)
         if capture is None:
-            return _dry_run(room, sinks)
-        _hear(room, capture, sinks)
+            return _dry_run(room, told, outputs)
+        _hear(room, capture, told, outputs)
     return 0
 
 
-def _hear(room: _Room, capture: Capture, sinks: list[Sink]) -> None:
+def _hear(room: _Room, capture: Capture, told: Sink, outputs: Sequence[Sink]) -> None:
     from earmark.tasks.appliance.serving.engine import Engine
     from earmark.tasks.appliance.serving.live import Session, listen
 
     engine = Engine(room.model.detector, room.settings.rule, capture.source.name)
     session = Session(engine, capture.source.sample_rate, floor_dbfs=room.model.floor_dbfs)
-    listen(session, capture, sinks, seconds=room.given["duration"], on_piece=complaining(room.invocation))
+    listen(
+        session,
+        capture,
+        [told],
+        outputs=outputs,
+        seconds=room.given["duration"],
+        on_piece=complaining(room.invocation),
+    )
 
 
-def _dry_run(room: _Room, sinks: list[Sink]) -> int:
+def _dry_run(room: _Room, told: Sink, outputs: Sequence[Sink]) -> int:
     from earmark.cli.output import complain_of
     from earmark.errors import InputError
     from earmark.inference.inputs import expand_inputs
@@ -214,7 +220,7 @@ def _dry_run(room: _Room, sinks: list[Sink]) -> int:
         engine = Engine(detector, room.settings.rule, entry)
         session = Session(engine, detector.sample_rate, floor_dbfs=room.model.floor_dbfs, source=entry)
         try:
-            run(session, _pieces_of(entry, detector.sample_rate), sinks)
+            run(session, _pieces_of(entry, detector.sample_rate), [told], outputs=outputs)
         except InputError as problem:
             complain_of(entry, str(problem))
             n_failed += 1

@@ -1,10 +1,16 @@
-"""Which run answers: the named one; else that of the settings, the promoted one, the newest."""
+"""Which run answers: the named one; else that of the settings, the promoted one, the newest that stands for the room.
+
+A demonstration of leakage never answers unasked, nor does a run of other devices or windows than those prepared: one
+that was trained for one device alone, or before the windows were changed.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from earmark.errors import NoModelError
+from earmark.tasks.appliance.detector import read_card
+from earmark.tasks.appliance.room import ROOM_FILE, Room
 
 if TYPE_CHECKING:
     from earmark.tasks.project import Project
@@ -25,7 +31,7 @@ def answering_run(project: Project, name: str | None = None) -> Run:
     Raises
     ------
     NoModelError
-        Nothing was trained.
+        Nothing was trained, or nothing that answers unasked.
     RunError
         No run of that name.
     """
@@ -43,4 +49,30 @@ def answering_run(project: Project, name: str | None = None) -> Run:
         raise NoModelError(
             f"`{root}` holds no run of {task}, so nothing can answer. Run: earmark train appliance"
         )
-    return runs[-1]
+    path = project.data_folder / ROOM_FILE
+    room = Room.from_file(path) if path.is_file() else None
+    reasons = {run.name: _against(run, room) for run in runs}
+    fit = [run for run in runs if reasons[run.name] is None]
+    if not fit:
+        newest = runs[-1].name
+        raise NoModelError(
+            f"none of the {len(runs)} runs in `{root}` answers unasked; the newest, `{newest}`, {reasons[newest]}. "
+            f"Run: earmark train appliance. Or name one: --run {newest}"
+        )
+    return fit[-1]
+
+
+def _against(run: Run, room: Room | None) -> str | None:
+    """Why a run does not answer unless it is named; `room` is what is prepared, if anything is."""
+    if not run.is_detector:
+        return "is no detector"
+    if run.is_leaky:
+        return "is a demonstration of leakage"
+    if room is None:
+        return None
+    own = Room.from_json(read_card(run.path))
+    if own.devices.names != room.devices.names:
+        return f"knows {', '.join(own.devices.names)}; the room has {', '.join(room.devices.names)}"
+    if (own.window_s, own.sample_rate) != (room.window_s, room.sample_rate):
+        return f"was trained on windows of {own.window_s:g} s; the room has {room.window_s:g} s"
+    return None

@@ -135,14 +135,18 @@ def decision_of(run: Run) -> Decision | None:
 
 
 def chosen_run(project: Project, name: str | None = None) -> Run:
-    """The named run; else the promoted one; else the best on the newest run's rows, of today's code if any is."""
+    """The named run; else the promoted one; else the best on the newest run's rows, of today's code if any is.
+
+    A demonstration of leakage answers only where it is named. Detectors of devices are not asked for their code: the
+    features that they read are recorded in their own cards.
+    """
     name = name or project.settings.predict.run
     task = project.task.name
     if name:
         return load_run(name, root=project.runs_folder, task=task)
     if history(project.runs_folder, task):
         return production_run(project.runs_folder, task)
-    runs = list_runs(project.runs_folder, task)
+    runs = [run for run in list_runs(project.runs_folder, task) if not run.is_leaky]
     if not runs:
         raise RunError(
             f"`{project.runs_folder}` holds no run of {task}. Run: earmark train {project.spelled}"
@@ -155,6 +159,8 @@ def chosen_run(project: Project, name: str | None = None) -> Run:
 
 
 def _has_current_features(project: Project, run: Run) -> bool:
+    if run.is_detector:
+        return True
     name = run.config["settings"]["features"]
     if name not in project.task.feature_sets:
         return False

@@ -8,6 +8,7 @@ were lost (an overflow, an unplugged microphone) are skipped over. Nothing looks
 ``facts``   which devices are on after this window, before the state has settled; None while not yet known
 ``status``  the public state of these facts
 ``stable``  the settled state: what a lamp would show; None before the first
+``settled`` the side that each device has settled on; empty before the first
 ``changed`` whether ``stable`` is another one than after the window before; the first state is a change
 ``p_shown`` what the rule compares with its limits: medians, smoothed values or posteriors
 ``events``  devices that settled on the other side; where a device first settles is not an event
@@ -57,6 +58,7 @@ class Decided:
     facts: Facts | None = None
     status: str | None = None
     stable: str | None = None
+    settled: Facts = field(default_factory=dict)
     changed: bool = False
     p_shown: tuple[float, ...] | None = None
     events: tuple[Event, ...] = ()
@@ -125,6 +127,7 @@ class Settling:
             facts=facts,
             status=status,
             stable=self._state.value,
+            settled={name: one.value for name, one in self._facts.items() if one.value is not None},
             changed=self._state.value != before.value,
             p_shown=tuple(shown),
             events=events,

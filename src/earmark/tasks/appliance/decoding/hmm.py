@@ -189,14 +189,16 @@ class HmmDecoder:
             self._stable = self._states[best]
         facts = {name: p >= 0.5 for name, p in p_on.items()}
         status = state_of(facts, self._devices)
+        events = self._settle(p_on, index)
         return Decided(
             index=index,
             facts=facts,
             status=status,
             stable=self._stable,
+            settled=dict(self._settled),
             changed=self._stable != before,
             p_shown=tuple(p_on.values()),
-            events=self._settle(p_on, index),
+            events=events,
             confidence=float(public[self._states.index(status)]),
         )
 

@@ -107,6 +107,13 @@ class Engine:
         """The state where nothing is heard at all."""
         return self._last.held(self.ring.n_windows - 1)
 
+    @property
+    def on(self) -> dict[str, bool | None]:
+        """Which devices run: None where that has not settled yet, or a louder one that runs hides it."""
+        settled = self._last.settled
+        hidden = {hides for by, hides in self.detector.devices.masks if settled.get(by)}
+        return {name: None if name in hidden else settled.get(name) for name in self.detector.devices.names}
+
     def _answered(self, window: Window, *, is_held: bool) -> Answered:
         started = time.perf_counter()
         [p] = self.detector.probabilities([window.clip])

@@ -1,6 +1,7 @@
 """What a microphone hears, a line per hop: the state of the room, how sure it is, and whether the ear is in order.
 
-`Session` turns what a `Capture` gives into lines; `run` sends them to sinks until the source ends. Overflow, lag and a
+`Session` turns what a `Capture` gives into lines; `run` sends them to sinks until the source ends, and to outputs with
+``on`` added: what is known of each device, `Engine.on`. Overflow, lag and a
 source that vanishes are told in the lines and never end anything; the state of the room is held while nothing is heard.
 
 Audio that was dropped, and the return of a source, begin the windows anew. The few samples that a device overflows by
@@ -191,6 +192,7 @@ def run(
     pieces: Iterable[Piece],
     sinks: Sequence[Sink],
     *,
+    outputs: Sequence[Sink] = (),
     seconds: float | None = None,
     on_piece: Callable[[Piece], None] = lambda _piece: None,
 ) -> None:
@@ -198,19 +200,25 @@ def run(
 
     Parameters
     ----------
+    outputs : sequence of Sink
+        Take each line with ``on``; see the module.
     on_piece : callable
         Told of each piece before it is heard, to complain of what was lost.
     """
-    for piece in pieces:
-        on_piece(piece)
-        for line in session.hear(piece):
+
+    def tell(lines: Iterable[Line]) -> None:
+        for line in lines:
             for sink in sinks:
                 sink.line(line)
+            for output in outputs:
+                output.line({**line, "on": session.engine.on})
+
+    for piece in pieces:
+        on_piece(piece)
+        tell(session.hear(piece))
         if seconds is not None and session.elapsed_s >= seconds:
             return
-    for line in session.finish():
-        for sink in sinks:
-            sink.line(line)
+    tell(session.finish())
 
 
 def listen(
@@ -218,12 +226,13 @@ def listen(
     capture: Capture,
     sinks: Sequence[Sink],
     *,
+    outputs: Sequence[Sink] = (),
     seconds: float | None = None,
     on_piece: Callable[[Piece], None] = lambda _piece: None,
 ) -> None:
     """`run` with the pieces of a capture, a sign of which comes at least once per hop."""
     pieces = capture.pieces(tick_s=session.engine.rule.hop_s)
     try:
-        run(session, pieces, sinks, seconds=seconds, on_piece=on_piece)
+        run(session, pieces, sinks, outputs=outputs, seconds=seconds, on_piece=on_piece)
     finally:
         pieces.close()  # type: ignore[attr-defined]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earmark.errors import NoModelError
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.layers import ColumnsLayer
+from earmark.tasks.appliance.runs import answering_run
 from earmark.tasks.appliance.serving.floor import Floor
 from earmark.tasks.appliance.thresholds_file import Thresholds
 
@@ -48,7 +48,7 @@ class Model:
 
 
 def open_model(project: Project, *, run: str | None = None, thresholds: Path | None = None) -> Model:
-    """The named run; else that of the settings, the promoted one, the newest.
+    """The model of `earmark.tasks.appliance.runs.answering_run`.
 
     Parameters
     ----------
@@ -61,25 +61,11 @@ def open_model(project: Project, *, run: str | None = None, thresholds: Path | N
     Raises
     ------
     NoModelError
-        Nothing was trained.
+        Nothing was trained, or nothing that answers unasked.
     RunError
         The run is no detector, or has no thresholds, or they are of another model.
     """
-    from earmark.training.production import history, production_run
-    from earmark.training.runs import list_runs, load_run
-
-    root, task = project.runs_folder, project.task.name
-    named = run or project.settings.predict.run
-    if named:
-        return open_folder(load_run(named, root=root, task=task).path, thresholds)
-    if history(root, task):
-        return open_folder(production_run(root, task).path, thresholds)
-    runs = list_runs(root, task)
-    if not runs:
-        raise NoModelError(
-            f"`{root}` holds no run of {task}, so nothing can answer. Run: earmark train appliance"
-        )
-    return open_folder(runs[-1].path, thresholds)
+    return open_folder(answering_run(project, run).path, thresholds)
 
 
 def open_folder(folder: Path, thresholds: Path | None = None) -> Model:
