@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from earmark.errors import UsageError
 from earmark.tasks.appliance.decoding.events import EventSettings, hops
 from earmark.tasks.appliance.decoding.hmm import HmmSettings, most_likely_path
-from earmark.tasks.appliance.decoding.latency import latency, played_latency
+from earmark.tasks.appliance.decoding.latency import Switch, latency, played_latency
 from earmark.tasks.appliance.decoding.limits import Limits
 from earmark.tasks.appliance.decoding.medians import MedianSettings
 from earmark.tasks.appliance.decoding.presets import DECODERS, PRESETS, Rule, default_rule, preset
@@ -278,6 +278,28 @@ def test_latency_is_the_known_one_and_what_happens():
         16.5,
     )
     assert latency(PRESETS["g3"], DEFAULT_DEVICES, "ac", processing_s=0.4).worst_s == pytest.approx(16.9)
+
+
+def test_a_played_switch_takes_as_long_as_the_run_is_unsure():
+    """By hand, for one device of two whose other stays at the prior: g is 1/4 per window."""
+    devices, rule = Devices(("ac", "fan")), default_rule("hmm")
+
+    def typical_s(p_on):
+        return played_latency(rule, devices, "ac", switch=Switch((0.02, 0.5), (p_on, 0.5))).typical_s
+
+    delays = [typical_s(p) for p in (0.999, 0.98, 0.9, 0.8)]
+    assert delays == sorted(delays) and delays[0] < delays[-1]
+    odds, stay = 0.0, math.exp(-1.5 / 600)
+    sides = [math.log(0.02 / 0.98)] * 120 + [math.log(0.98 / 0.02)] * 40
+    certain = []
+    for said in sides:
+        p = 1 / (1 + math.exp(-odds))
+        p = p * stay + (1 - p) * (1 - stay) if certain else 0.5
+        odds = math.log(p / (1 - p)) + said / 4
+        certain.append(odds)
+    first = next(k for k in range(120, 160) if certain[k] >= math.log(0.9 / 0.1))
+    assert abs(typical_s(0.98) - (6.0 + (first - 120) * 1.5)) <= 1.5
+    assert typical_s(0.4) is None
 
 
 @given(

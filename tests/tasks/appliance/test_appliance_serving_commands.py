@@ -147,6 +147,9 @@ def test_live_shows_settings_with_their_origin_and_its_latency(earmark, room, tm
     assert shown["fr_on"][1] == "thresholds of the run" and shown["sd_device"] == ("", "built in")
     code, out, _ = earmark("live", "appliance", "--latency", "--format", "json")
     assert {one["device"]: one["typical_s"] for one in json.loads(out)} == {"ac": 12.0, "fridge": 12.0}
+    assert {one["basis"] for one in json.loads(out)} == {"a formula"}
+    code, out, _ = earmark("live", "appliance", "--latency", "--decoder", "hmm", "--format", "json")
+    assert {one["basis"] for one in json.loads(out)} == {"played from 0.02 to 0.98, assumed"}
     bad = tmp_path / "bad.toml"
     bad.write_text("ac_onn = 0.9\nhop_sec = true\n")
     code, _, err = earmark("live", "appliance", "--config", bad)

@@ -109,15 +109,33 @@ def _printed(invocation: Invocation, model: Model, settings: LiveSettings, given
     elif given["show_config"]:
         emit(invocation, [vars(one) for one in settings.origins], columns=("setting", "value", "origin"))
     elif given["latency"]:
-        from earmark.tasks.appliance.decoding.latency import latency
-
-        emit(
-            invocation,
-            [{"device": name} | vars(latency(settings.rule, devices, name)) for name in devices.names],
-        )
+        emit(invocation, _latencies(model, settings))
     else:
         return False
     return True
+
+
+def _latencies(model: Model, settings: LiveSettings) -> list[dict[str, Any]]:
+    """A row per device; `basis` says what the numbers stand on."""
+    import polars as pl
+
+    from earmark.tasks.appliance.decoding.latency import P_OFF, P_ON, latency
+    from earmark.tasks.appliance.thresholds.clarity import typical_switches
+    from earmark.training.runs import OUT_OF_FOLD_FILE
+
+    devices, path = model.detector.devices, model.folder / OUT_OF_FOLD_FILE
+    is_formula = settings.rule.name == "median"
+    seen = typical_switches(pl.read_parquet(path), devices) if path.is_file() and not is_formula else {}
+    plain = "a formula" if is_formula else f"played from {P_OFF:g} to {P_ON:g}, assumed"
+    rows = []
+    for k, name in enumerate(devices.names):
+        switch = seen.get(name)
+        found = latency(settings.rule, devices, name, switch=switch)
+        played = (
+            None if switch is None else f"played from {switch.off[k]:.3f} to {switch.on[k]:.3f}, as heard"
+        )
+        rows.append({"device": name} | vars(found) | {"basis": played or plain})
+    return rows
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,12 @@ worst        ``window + (N - 1) * hop + (K - 1) * hop + processing``: all of the
 first answer ``window + (N - 1) * hop``, first stable state ``+ (K - 1) * hop``, after the start of the sound
 ============ =============================================================================================
 
-The other rules are played through from `P_OFF` to `P_ON`; what they weigh depends on the probabilities, so a switch
-that the model sees less clearly takes longer, and no worst case is claimed. An even median needs one window more than
+The other rules are played through an ideal switch, a `Switch`: one row of probabilities before it and another one from
+the first window that hears all of it. What they weigh depends on these, so give those of the run; no worst case is
+claimed. A window that hears some of the switch counts as before it, so a played delay is late by up to a window. `hmm`
+names a first state sooner than a change, which must outweigh the state before: its first answers may be below typical.
+
+An even median needs one window more than
 the formula says (the mean of the two in the middle must pass the limit); the formula is kept as it is known.
 """
 
@@ -26,10 +30,10 @@ from earmark.tasks.appliance.decoding.medians import MedianSettings
 from earmark.tasks.appliance.decoding.presets import Rule
 from earmark.tasks.appliance.schema import Devices
 
-__all__ = ["P_OFF", "P_ON", "Latency", "latency", "played_latency"]
+__all__ = ["P_OFF", "P_ON", "Latency", "Switch", "latency", "played_latency"]
 
 P_OFF, P_ON = 0.02, 0.98
-"""A device that the model sees clearly."""
+"""A device that the model sees clearly: assumed where nothing is known of the run."""
 
 _BEFORE_S = 180.0
 """Sound before the switch: every rule is as sure by then as it becomes."""
@@ -48,8 +52,32 @@ class Latency:
     first_stable_s: float | None
 
 
-def latency(rule: Rule, devices: Devices, device: str, *, processing_s: float = 0.0) -> Latency:
+@dataclass(frozen=True)
+class Switch:
+    """The probability of each device, in the order of ``devices.names``, before one of them comes on, and after."""
+
+    off: tuple[float, ...]
+    on: tuple[float, ...]
+
+    @classmethod
+    def clear(cls, devices: Devices, device: str) -> Switch:
+        """That of `device` from `P_OFF` to `P_ON`, and all others off."""
+        return cls(
+            (P_OFF,) * len(devices), tuple(P_ON if name == device else P_OFF for name in devices.names)
+        )
+
+
+def latency(
+    rule: Rule, devices: Devices, device: str, *, switch: Switch | None = None, processing_s: float = 0.0
+) -> Latency:
     """The latency of a rule for a device that comes on while nothing else runs.
+
+    Parameters
+    ----------
+    switch : Switch, optional
+        What is played where there is no closed form; default `Switch.clear`.
+    processing_s : float
+        From the end of a window to its answer.
 
     Examples
     --------
@@ -60,7 +88,7 @@ def latency(rule: Rule, devices: Devices, device: str, *, processing_s: float = 
     """
     settings = rule.settings
     if not isinstance(settings, MedianSettings):
-        return played_latency(rule, devices, device, processing_s=processing_s)
+        return played_latency(rule, devices, device, switch=switch, processing_s=processing_s)
     window_s = rule.windows_of(devices)[device]
     repeats_s = (settings.debounce_k - 1) * rule.hop_s
     first_s = window_s + (settings.n - 1) * rule.hop_s
@@ -72,21 +100,22 @@ def latency(rule: Rule, devices: Devices, device: str, *, processing_s: float = 
     )
 
 
-def played_latency(rule: Rule, devices: Devices, device: str, *, processing_s: float = 0.0) -> Latency:
+def played_latency(
+    rule: Rule, devices: Devices, device: str, *, switch: Switch | None = None, processing_s: float = 0.0
+) -> Latency:
     """The same by giving the decoder windows before and after the switch, long enough to know the state before it."""
     decoder = rule.decoder(devices)
     window_s = rule.windows_of(devices)[device]
-    off = [P_OFF] * len(devices)
-    on = [P_ON if name == device else P_OFF for name in devices.names]
+    switch = switch or Switch.clear(devices, device)
     n_before, at_most = (math.ceil(seconds / rule.hop_s) for seconds in (_BEFORE_S, _LONGEST_S))
     told: dict[str, int] = {}
     for index in range(n_before):
-        decided = decoder.step(off, index)
+        decided = decoder.step(switch.off, index)
         if decided.status is not None:
             told.setdefault("answer", index)
         if decided.stable is not None:
             told.setdefault("stable", index)
-    n_after = _first(lambda index: decoder.step(on, index), n_before, at_most)
+    n_after = _first(lambda index: decoder.step(switch.on, index), n_before, at_most)
     return Latency(
         typical_s=None if n_after is None else window_s + n_after * rule.hop_s + processing_s,
         worst_s=None,
