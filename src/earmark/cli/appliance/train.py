@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,6 +74,12 @@ _OPTIONS = (
     click.option("--features", metavar="SET", help="Another feature set than the model's."),
     click.option("--only-device", metavar="NAME", help="Train this machine alone."),
     click.option(
+        "--lengths",
+        multiple=True,
+        metavar="NAME=SECONDS",
+        help="Hear a machine in the last seconds of a window only, as ac=2.0; may repeat.",
+    ),
+    click.option(
         "--masked-loss",
         type=click.FloatRange(0, 1),
         help="What a window counts for a machine that another one hides (0.25); 0 nothing.",
@@ -138,6 +144,7 @@ def train(invocation: Invocation, /, **given: Any) -> int:
       earmark train appliance
       earmark train appliance --model logmel256 --protocol loro
       earmark train appliance --beats-checkpoint BEATs_iter3_plus_AS2M.pt
+      earmark train appliance --lengths ac=2.0
       earmark train appliance --split windows
     """
     from earmark.cli.output import emit, note
@@ -186,6 +193,7 @@ def settings_of(project: Project, given: Mapping[str, Any]) -> TrainSettings:
     for name in ("estimator", "c", "features", "only_device", "masked_loss", "val_daypart"):
         if given[name] is not None:
             named[name] = given[name]
+    named["lengths"] = lengths_of(given["lengths"])
     network = {ours: given[name] for name, ours in _NETWORK.items() if given[name] is not None}
     if network and MODELS[model].network is None:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in _NETWORK if given[name] is not None)
@@ -197,6 +205,18 @@ def settings_of(project: Project, given: Mapping[str, Any]) -> TrainSettings:
     if named["protocol"] in ("files", LEAKY, "groups"):
         named["protocol_settings"]["seed"] = project.settings.seed
     return TrainSettings(**named)
+
+
+def lengths_of(given: Sequence[str]) -> dict[str, float]:
+    """``--lengths ac=2.0``: device and seconds."""
+    found = {}
+    for text in (one for entry in given for one in entry.split(",")):
+        name, _, seconds = text.partition("=")
+        try:
+            found[name.strip()] = float(seconds)
+        except ValueError:
+            raise click.UsageError(f"--lengths is `{text}`; expected NAME=SECONDS, as ac=2.0.") from None
+    return found
 
 
 def _protocol(given: Mapping[str, Any]) -> str:

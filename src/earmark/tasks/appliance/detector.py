@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from earmark.tasks.appliance.layers import Layer
     from earmark.training.runs import Run
 
-__all__ = ["CARD_FILE", "Detector", "table_of_clips"]
+__all__ = ["CARD_FILE", "LENGTHS_KEY", "Detector", "table_of_clips"]
 
 CARD_FILE = "card.json"
+LENGTHS_KEY = "windows_s"
+"""In the card: devices that are heard in the last seconds of a window, and in how many."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Detector:
     @property
     def lengths(self) -> dict[str, float]:
         """Device -> seconds of the windows that its probability is of."""
-        return dict.fromkeys(self.devices.names, self.window_s)
+        own: Mapping[str, float] = self.card.get(LENGTHS_KEY, {})
+        return {name: own.get(name, self.window_s) for name in self.devices.names}
 
     def probabilities(self, given: FeatureTable | Sequence[Clip]) -> Floats:
         """Calibrated probability that each device is on.

@@ -4,6 +4,7 @@
 `ColumnsLayer`  one classifier per device on named columns (``level``, ``spectral``, ``logmel256``, ``g1``)
 `HeadLayer`     a network on rows of a filter bank or of an encoder's tokens (``cnn``, ``beats``, ``beats-gru``)
 `OnnxLayer`     such a network as a file from audio to logits, see `earmark.tasks.appliance.onnx_layer`
+`LengthsLayer`  several of these, for windows of several lengths, see `earmark.tasks.appliance.lengths`
 =============== =======================================================================================================
 
 ``rel_level`` is no feature of a clip: it is the clip's level over a floor that training learnt from windows with every
@@ -27,6 +28,7 @@ from earmark.features.table import FeatureTable
 from earmark.models.estimator import Floats
 from earmark.models.multilabel import MultiLabel, calibrated
 from earmark.models.platt import Platt
+from earmark.tasks.appliance.lengths import LengthsLayer
 
 if TYPE_CHECKING:
     from earmark.models.acoustic.fitted import FittedHead
@@ -58,11 +60,16 @@ class Layer(Protocol):
     @property
     def groups(self) -> tuple[FeatureGroup, ...]: ...
 
+    @property
+    def calibration(self) -> tuple[Platt, ...]: ...
+
     def raw(self, table: FeatureTable) -> Floats: ...
 
     def calibrate(self, raw: Floats) -> Floats: ...
 
     def with_calibration(self, calibration: Sequence[Platt]) -> Layer: ...
+
+    def on_floor(self, floor_dbfs: float) -> Layer: ...
 
     def save(self, folder: Path) -> None: ...
 
@@ -74,6 +81,11 @@ class ColumnsLayer:
     model: MultiLabel
     groups: tuple[FeatureGroup, ...]
     floor_dbfs: float | None = None
+
+    @property
+    def calibration(self) -> tuple[Platt, ...]:
+        """Of each device."""
+        return self.model.calibration
 
     def raw(self, table: FeatureTable) -> Floats:
         """Raw probabilities, shape (n, n_devices); raises SchemaError where a column is missing."""
@@ -87,6 +99,10 @@ class ColumnsLayer:
     def with_calibration(self, calibration: Sequence[Platt]) -> ColumnsLayer:
         """The same model with another calibration."""
         return replace(self, model=self.model.with_calibration(calibration))
+
+    def on_floor(self, floor_dbfs: float) -> ColumnsLayer:
+        """The same with ``rel_level`` over another floor; as it is where no column needs one."""
+        return self if self.floor_dbfs is None else replace(self, floor_dbfs=floor_dbfs)
 
     def save(self, folder: Path) -> None:
         """Write ``model/``."""
@@ -113,6 +129,10 @@ class HeadLayer:
         """The same network with another calibration."""
         return replace(self, calibration=tuple(calibration))
 
+    def on_floor(self, floor_dbfs: float) -> HeadLayer:
+        """Itself: a network knows no floor."""
+        return self
+
     def calibrate(self, raw: Floats) -> Floats:
         """Raw probabilities as calibrated ones."""
         return calibrated(raw, self.calibration)
@@ -134,6 +154,8 @@ def load_layer(folder: Path) -> Layer:
         record = json.loads(path.read_text(encoding="utf-8"))
         if "onnx" in record:
             return _exported(folder, record)
+        if "parts" in record:
+            return LengthsLayer.load(folder, record)
         checkpoint = _checkpoint(record.get("beats"))
         groups = groups_named(record["groups"], checkpoint)
         if "calibration" not in record:

@@ -63,6 +63,10 @@ class OnnxLayer:
         """The same file with another calibration."""
         return replace(self, calibration=tuple(calibration))
 
+    def on_floor(self, floor_dbfs: float) -> OnnxLayer:
+        """Itself: a network knows no floor."""
+        return self
+
     def calibrate(self, raw: Floats) -> Floats:
         """Raw probabilities as calibrated ones."""
         return calibrated(raw, self.calibration)

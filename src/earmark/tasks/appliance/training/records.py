@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from earmark.tasks.appliance.detector import LENGTHS_KEY
 from earmark.tasks.appliance.schema import states
 from earmark.tasks.appliance.training.folds import Fitted, OutOfFold
 from earmark.tasks.appliance.training.rows import Rows
@@ -44,7 +45,9 @@ FORMAT = 1
 CODE = (
     "models",
     "tasks/appliance/layers.py",
+    "tasks/appliance/lengths.py",
     "tasks/appliance/protocols.py",
+    "tasks/appliance/training/by_length.py",
     *(f"tasks/appliance/training/{name}.py" for name in ("columns", "folds", "rows", "scoring", "settings")),
 )
 NETWORK_CODE = (*CODE, "models/acoustic", "tasks/appliance/training/networks.py")
@@ -132,6 +135,7 @@ def card_of(
             "features": settings.view,
             "groups": [group.name for group in layer.groups],
             "floor_dbfs": floor_dbfs,
+            LENGTHS_KEY: dict(settings.lengths),
             "protocol": settings.protocol,
             "protocol_note": protocol_note,
             "seed": settings.seed,

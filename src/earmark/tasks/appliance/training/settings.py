@@ -99,6 +99,8 @@ class TrainSettings:
         Another feature set than the model's.
     only_device : str or None
         Train this device alone.
+    lengths : mapping of device to float
+        Seconds at the end of a window that the device is heard in; see `earmark.tasks.appliance.lengths`.
     masked_loss : float
         What a window counts for a device that a running one masks: 0 nothing, 1 as much as any other.
     trees : mapping
@@ -117,6 +119,7 @@ class TrainSettings:
     c: float | None = None
     features: str | None = None
     only_device: str | None = None
+    lengths: Mapping[str, float] = field(default_factory=dict)
     masked_loss: float = 0.25
     trees: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)

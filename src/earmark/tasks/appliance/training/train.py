@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,10 @@ from earmark.errors import UsageError
 from earmark.features.table import FeatureTable
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.layers import Layer, load_layer
+from earmark.tasks.appliance.lengths import Part, groups_of_parts, parts_of, table_of_part
 from earmark.tasks.appliance.protocols import Fold, folds
 from earmark.tasks.appliance.training.baselines import baseline_rows, columns_fit
+from earmark.tasks.appliance.training.by_length import FitByLength
 from earmark.tasks.appliance.training.folds import Fitted, OutOfFold, final_model, fit_folds, taught
 from earmark.tasks.appliance.training.records import (
     card_of,
@@ -113,6 +115,7 @@ class Training:
     table : FeatureTable
         Features of the rows, aligned with them.
     groups : tuple of FeatureGroup
+        What the model reads of a window, of whichever length.
     folds : tuple of Fold
     key : str
     warnings : tuple of str
@@ -144,9 +147,12 @@ class Training:
         rows = read_rows(project, settings.only_device)
         planned_folds(rows, settings)  # a protocol that does not fit is told before minutes of features
         features = project.task.features(settings.view)
-        table = project.extract(features.groups, rows.items(), progress=progress)
+        heard = groups_of_parts(
+            features.groups, parts_of(settings.lengths, rows.devices, rows.room.window_s)
+        )
+        table = project.extract(heard, rows.items(), progress=progress)
         rows, warnings = _with_features(rows, table)
-        hashes = hashes_of(rows, project.digests(features.groups))
+        hashes = hashes_of(rows, project.digests(heard))
         key = key_of(settings, hashes, has_baselines=with_baselines)
         divided = planned_folds(rows, settings)
         return cls(
@@ -195,6 +201,17 @@ class Training:
 
     def fit(self, on_event: OnEvent | None = None) -> Callable[..., Fitted]:
         """What fits a layer on some of the rows."""
+        parts = parts_of(self.settings.lengths, self.rows.devices, self.rows.room.window_s)
+        if parts[1:] or parts[0].seconds is not None:
+            fits = [(part, self._part(part)._fit(on_event)) for part in parts]
+            return FitByLength(fits, self.rows.devices.names)
+        return self._fit(on_event)
+
+    def _part(self, part: Part) -> Training:
+        """The same training on the features of one length of window."""
+        return replace(self, table=table_of_part(self.table, self.groups, part))
+
+    def _fit(self, on_event: OnEvent | None) -> Callable[..., Fitted]:
         if self.settings.kind.network is None:
             return columns_fit(self.rows, self.table, self.groups, self.settings)
         from earmark.tasks.appliance.training.networks import networks_fit
