@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 
 from earmark.cli.init import settings_text
+from earmark.tasks.appliance.schema import DEFAULT_DEVICES
+from earmark.tasks.appliance.serving.settings import read_live_toml
 from earmark.tasks.settings import Settings, json_schema, load_settings, setting_fields
 
 PUBLISHED_SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "earmark.schema.json"
@@ -32,6 +34,16 @@ def test_nothing_is_overwritten(earmark, tmp_path):
     assert refused.code == 2
     assert "earmark.toml" in refused.err
     assert (tmp_path / "earmark.toml").read_text() == "seed = 3\n"
+
+
+def test_a_task_brings_files_of_its_own(earmark, tmp_path):
+    (tmp_path / "live.toml").write_text("decoder = 'median'\n")
+    shown = earmark("-C", tmp_path, "init", "appliance")
+    assert shown.code == 0 and "Next: earmark prepare appliance SAMPLES" in shown.err
+    assert (tmp_path / "live.toml").read_text() == "decoder = 'median'\n" and "left as it is" in shown.err
+    shown = earmark("-C", tmp_path / "new", "init", "appliance")
+    path = tmp_path / "new" / "live.toml"
+    assert str(path) in shown.out and "decoder" not in read_live_toml(path, DEFAULT_DEVICES)
 
 
 def test_an_unknown_task_leaves_no_folder(earmark, tmp_path):

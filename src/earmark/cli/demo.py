@@ -23,6 +23,7 @@ def demo(invocation: Invocation, task: str | None, workers: int | None) -> int:
     Examples:
       earmark demo
       earmark demo zones
+      earmark demo appliance    # a room and its machines, to a stream that is scored
       earmark -C /tmp/try demo zones --format json
     """
     from earmark.cli.evaluate import score_rows

@@ -25,7 +25,7 @@ _IGNORED = "# What earmark computes can be computed again; runs are yours to kee
 def init(invocation: Invocation, task: str) -> None:
     """Make a folder a project: earmark.toml with every setting explained, and a .gitignore.
 
-    Nothing that exists is overwritten.
+    Some tasks have a file more, such as live.toml of appliance. Nothing that exists is overwritten.
 
     \b
     Examples:
@@ -42,18 +42,21 @@ def init(invocation: Invocation, task: str) -> None:
         raise UsageError(
             f"`{settings_file}` exists and is left as it is. Edit it, or choose another folder with -C."
         )
-    find_task(task)  # a task that cannot be found is refused now rather than at the next command
+    declared = find_task(task)  # what cannot be found is refused now rather than at the next command
     invocation.folder.mkdir(parents=True, exist_ok=True)
     where = os.path.relpath(task, invocation.folder) if task.endswith(".py") else task
     _write_new(settings_file, settings_text(where))
-    ignore_file = invocation.folder / ".gitignore"
-    if ignore_file.exists():
-        note(invocation, f"`{ignore_file}` exists and is left as it is.")
-    else:
-        _write_new(ignore_file, _IGNORED.format(cache=Settings().cache.parts[0]))
-        click.echo(ignore_file)
+    ignored = _IGNORED.format(cache=Settings().cache.parts[0])
+    others = {".gitignore": ignored} | {name: text() for name, text in declared.init_files.items()}
+    for name, text in others.items():
+        path = invocation.folder / name
+        if path.exists():
+            note(invocation, f"`{path}` exists and is left as it is.")
+        else:
+            _write_new(path, text)
+            click.echo(path)
     click.echo(settings_file)
-    note(invocation, f"Next: earmark prepare {task} LABELS")
+    note(invocation, f"Next: earmark prepare {task} {declared.sources_noun}")
 
 
 def settings_text(task: str) -> str:

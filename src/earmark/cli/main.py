@@ -52,7 +52,7 @@ SUMMARIES = {
     "init": "Make a folder a project: earmark.toml with every setting explained, and a .gitignore.",
     "doctor": "Check versions, codecs, trackers, cache, disk and processors, and show the settings and where each "
     "comes from.",
-    "collect": "Bring raw data of TASK in: exchange streams into journal and store.",
+    "collect": "Bring raw data of TASK in: exchange streams, or recordings of a room.",
     "migrate": "Bring files of earlier programs of TASK into the store; the files stay as they are.",
     "prepare": "Read label files or folders in SOURCES, divide the items once, and seal the labels of the test set.",
     "label": "Compute labels of TASK that lie in the future of each row, into tables of their own.",

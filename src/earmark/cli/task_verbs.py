@@ -25,11 +25,12 @@ def _verb(name: str, text: str) -> EarmarkCommand:
 
 collect = _verb(
     "collect",
-    """Bring raw data of TASK in: exchange streams into journal and store.
+    """Bring raw data of TASK in: exchange streams, or recordings of a room.
 
     \b
     Examples:
       earmark collect market --symbols BTCUSDT,ETHUSDT
+      earmark collect appliance --set ac=on,fridge=off --daypart day
     """,
 )
 label = _verb(
@@ -58,5 +59,6 @@ live = _verb(
     Examples:
       earmark live market --symbols BTCUSDT
       earmark live meter
+      earmark live appliance --only-changes
     """,
 )

@@ -268,7 +268,7 @@ class Project:
         if not self.is_prepared:
             raise UsageError(
                 f"`{self.data_folder}` holds no manifest; expected one made from your labels. "
-                f"Run: earmark prepare {self.spelled} LABELS"
+                f"Run: earmark prepare {self.spelled} {self.task.sources_noun}"
             )
 
 

@@ -301,6 +301,8 @@ class Task:
         In the order of every table and matrix; empty takes the labels found, sorted.
     split : SplitPolicy
         How `prepare` divides the items.
+    sources_noun : str
+        What `prepare` reads, as its usage names it.
     soft_labels : str or None
         Column of the manifest with labels of several classes (`earmark.data.soft_labels`); sealed with the label.
     recipes : sequence of Recipe
@@ -353,6 +355,8 @@ class Task:
         gives the feature table that it wrote from.
     demo : callable or None
         ``demo(folder) -> label file``: makes the built-in data.
+    init_files : mapping of file name to callable
+        ``text()`` of files that `init` writes beside ``earmark.toml``.
     phases : mapping of name to sequence of FeatureGroup
         What builds on what, in order: `cache stats` shows how far each is cached.
     min_coverage : float
@@ -374,6 +378,7 @@ class Task:
     default_features: str = ""
     classes: tuple[str, ...] = ()
     split: SplitPolicy = field(default_factory=SplitPolicy)
+    sources_noun: str = "LABELS"
     soft_labels: str | None = None
     recipes: Sequence[Recipe] = (Recipe("xgboost"),)
     algorithms: tuple[str, ...] = ()
@@ -404,6 +409,7 @@ class Task:
     )
     tempo_table: Callable[..., FeatureTable] | None = None
     demo: Callable[[Path], Path] | None = None
+    init_files: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     phases: Mapping[str, Sequence[FeatureGroup]] = field(default_factory=dict)
     min_coverage: float = 0.0
     is_series: bool = False

@@ -164,10 +164,12 @@ def test_everything_wrong_in_a_folder_is_told_in_one_message(tmp_path: Path) -> 
 
 
 def test_an_empty_folder_says_what_is_there_instead(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no \.m4a file, but nothing"):
+    with pytest.raises(UsageError, match=r"holds no \.flac or \.m4a file, but nothing"):
         find_recordings(tmp_path)
-    write_room(tmp_path, ["ac-on-fridge-off-day"], 0.1)
-    with pytest.raises(UsageError, match=r"but 1 \.flac"):
+    write_room(tmp_path, ["ac-on-fridge-off-day"], 0.1, suffix=".wav")
+    with pytest.raises(UsageError, match=r"but 1 \.wav"):
         find_recordings(tmp_path)
+    write_room(tmp_path, ["ac-on-fridge-on-day"], 0.1)
+    assert [path.name for path in find_recordings(tmp_path)] == ["ac-on-fridge-on-day.flac"]
     with pytest.raises(UsageError, match="no folder"):
         find_recordings(tmp_path / "none")

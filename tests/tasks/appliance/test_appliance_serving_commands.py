@@ -181,7 +181,7 @@ def test_collect_names_and_numbers_takes(earmark, room, tmp_path):
     state = ("--set", "ac=on,fridge=off", "--daypart", "night")
     for number in ("", "-2"):
         code, out, _ = earmark("collect", "appliance", *state, *words, "--format", "json")
-        assert code == 0 and Path(json.loads(out)["path"]).name == f"ac-on-fridge-off-night{number}.m4a"
+        assert code == 0 and Path(json.loads(out)["path"]).name == f"ac-on-fridge-off-night{number}.flac"
     code, _, err = earmark("collect", "appliance", *state, *words, "--seconds", "800")
     assert code == 1 and "nothing was written" in err and len(list(tmp_path.iterdir())) == 2
     code, _, err = earmark("collect", "appliance", "--set", "washer=on", "--daypart", "day", *words)

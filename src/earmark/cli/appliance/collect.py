@@ -36,7 +36,10 @@ KEEP_S = 6.0
     help="Folder of the recordings (samples, in the project folder).",
 )
 @click.option(
-    "--ext", type=click.Choice(["m4a", "flac", "wav"]), default="m4a", help="Form of the file (m4a)."
+    "--ext",
+    type=click.Choice(["m4a", "flac", "wav"]),
+    default="flac",
+    help="Form of the file (flac: lossless).",
 )
 @click.option(
     "--input-sr", "--sr", "input_sr", type=click.IntRange(min=1), default=44_100, help="Hz (44100)."

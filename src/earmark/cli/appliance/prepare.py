@@ -27,7 +27,7 @@ def _words(_context: click.Context, _parameter: click.Parameter, value: str | No
 @command("prepare")
 @click.argument("folder", required=False, type=_FOLDER)
 @click.option("--samples-dir", type=_FOLDER, help="Folder of the recordings (default: samples).")
-@click.option("--ext", callback=_words, metavar="wav,flac", help="Suffixes that count (default: m4a).")
+@click.option("--ext", callback=_words, metavar="wav,ogg", help="Suffixes that count (default: flac,m4a).")
 @click.option(
     "--pattern",
     metavar="PATTERN",

@@ -42,7 +42,7 @@ __all__ = [
 AUTO = "auto"
 """The pattern that is derived from the names."""
 
-DEFAULT_SUFFIXES = ("m4a",)
+DEFAULT_SUFFIXES = ("flac", "m4a")
 _FIRST = ("path", "duration_sec", "sample_rate")
 _LAST = ("state", "daypart", "recording_id")
 

@@ -38,6 +38,13 @@ def import_appliance(_request: ImportRequest) -> Imported:
     )
 
 
+def live_toml() -> str:
+    """How `live` hears, to begin with."""
+    from earmark.tasks.appliance.serving.settings import template
+
+    return template()
+
+
 def configured(task: Task, settings: EffectiveSettings) -> Task:
     """The task with BEATs where there is a checkpoint, and the states of the devices that were prepared."""
     task = with_beats(task, settings)
@@ -64,6 +71,8 @@ task = Task(
     recipes=(Recipe("logistic", class_weight="balanced"),),
     metric="balanced_accuracy",
     importer=import_appliance,
+    sources_noun="SAMPLES",
+    init_files={"live.toml": live_toml},
     item_noun="windows",
     label_noun="state",
     configure=configured,

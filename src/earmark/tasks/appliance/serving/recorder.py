@@ -127,7 +127,12 @@ def record(
 
 
 def write_take(
-    take: Take, folder: Path, pattern: NamePattern, facts: Mapping[str, bool], daypart: str, form: str = "m4a"
+    take: Take,
+    folder: Path,
+    pattern: NamePattern,
+    facts: Mapping[str, bool],
+    daypart: str,
+    form: str = "flac",
 ) -> Path:
     """Write a take under the first free name; nothing is replaced, also by two that record at once.
 

@@ -1,7 +1,7 @@
 """How clearly a run hears a device come on: the switch that `live --latency` plays to its decoder.
 
-Before it are the medians of the probabilities of windows with everything off, after it those of windows with this device
-alone; both of windows that no fold had seen.
+Before it are the medians of the probabilities of windows with everything off, after it those of windows with this
+device alone; both of windows that no fold had seen.
 """
 
 from __future__ import annotations
