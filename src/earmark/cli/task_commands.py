@@ -29,6 +29,7 @@ TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("train", "appliance"): _APPLIANCE + "train:train",
     ("grid", "appliance"): _APPLIANCE + "grid:grid",
     ("thresholds", "appliance"): _APPLIANCE + "thresholds:thresholds",
+    ("evaluate", "appliance"): _APPLIANCE + "evaluate:evaluate",
     ("predict", "appliance"): _APPLIANCE + "predict:predict",
     ("stream", "appliance"): _APPLIANCE + "stream:stream",
     ("live", "appliance"): _APPLIANCE + "live:live",

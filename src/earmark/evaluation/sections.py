@@ -33,6 +33,8 @@ class Section:
         PNG by file name.
     files : tuple of str
         All files that were written, relative to the report's folder.
+    is_open : bool
+        Whether tables and pictures are seen at once, rather than on a click.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Section:
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    is_open: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return title, sentences and files."""

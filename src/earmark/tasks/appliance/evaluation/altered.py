@@ -2,8 +2,8 @@
 
 Each window is altered as sound and asked anew, of the model that had not heard its recording. Noise is pink and speech
 is a synthetic voice, both at an SNR over the root mean square of the window itself; nothing is clipped. Windows that
-overlap say nearly the same, so of each recording those are taken that do not. What is added to a window is drawn by
-seed and the window's id: the same windows are altered the same way for every model.
+overlap say nearly the same, so of each recording at most `MOST_WINDOWS` are taken that do not, evenly spread. What is
+added to a window is drawn by seed and the window's id: the same for every model, and at every SNR.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,56 +25,54 @@ from earmark.tasks.appliance.evaluation.scores import window_scores
 from earmark.tasks.appliance.generator.disturbances import DISTURBANCES
 from earmark.tasks.appliance.generator.noise import pink, shaped_noise
 
-__all__ = ["ALTERATIONS", "Alteration", "altered_scores", "apart", "with_added", "with_gain"]
+__all__ = ["ALTERATIONS", "Alteration", "altered_scores", "apart", "with_added"]
 
 Samples = npt.NDArray[np.float32]
-Change = Callable[[Samples, int, np.random.Generator], Samples]
-Sound = Callable[[int, int, np.random.Generator], npt.NDArray[np.float64]]
+Doubles = npt.NDArray[np.float64]
+Sound = Callable[[int, int, np.random.Generator], Doubles]
 
 GAINS_DB = (-6.0, 6.0)
 SNRS_DB = (20.0, 10.0, 0.0)
 AS_RECORDED = "as recorded"
+MOST_WINDOWS = 12
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class Alteration:
-    """What is done to a window, by name."""
+    """What is done to a window: a gain, or a sound of `SOUNDS` added at an SNR."""
 
     name: str
-    change: Change
+    gain_db: float = 0.0
+    sound: str | None = None
+    snr_db: float = np.inf
 
 
-def with_gain(samples: Samples, _rate: int, _rng: np.random.Generator, *, gain_db: float) -> Samples:
-    """The samples louder by a gain in dB."""
-    return (samples * 10 ** (gain_db / 20)).astype(np.float32)
+def _noise(n_samples: int, rate: int, rng: np.random.Generator) -> Doubles:
+    return shaped_noise(n_samples, rate, pink, 0.0, rng)
 
 
-def with_added(
-    samples: Samples, rate: int, rng: np.random.Generator, *, sound: Sound, snr_db: float
-) -> Samples:
+SOUNDS: Mapping[str, Sound] = {
+    "noise": _noise,
+    "speech": next(one.sound for one in DISTURBANCES if one.name == "speech"),
+}
+
+ALTERATIONS: tuple[Alteration, ...] = (
+    *(Alteration(f"gain {gain_db:+g} dB", gain_db) for gain_db in GAINS_DB),
+    *(
+        Alteration(f"{sound}, SNR {snr_db:g} dB", sound=sound, snr_db=snr_db)
+        for sound in SOUNDS
+        for snr_db in SNRS_DB
+    ),
+)
+
+
+def with_added(samples: Samples, added: Doubles, snr_db: float) -> Samples:
     """The samples with a sound `snr_db` below their own root mean square; silence stays silent."""
-    added = sound(len(samples), rate, rng)
     own, other = (float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) for x in (samples, added))
     if not own or not other:
         return samples
     return (samples + added * (own / other * 10 ** (-snr_db / 20))).astype(np.float32)
-
-
-def _noise(n_samples: int, rate: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    return shaped_noise(n_samples, rate, pink, 0.0, rng)
-
-
-_SPEECH = next(one.sound for one in DISTURBANCES if one.name == "speech")
-
-ALTERATIONS: tuple[Alteration, ...] = (
-    *(Alteration(f"gain {gain_db:+g} dB", partial(with_gain, gain_db=gain_db)) for gain_db in GAINS_DB),
-    *(
-        Alteration(f"{name}, SNR {snr_db:g} dB", partial(with_added, sound=sound, snr_db=snr_db))
-        for name, sound in (("noise", _noise), ("speech", _SPEECH))
-        for snr_db in SNRS_DB
-    ),
-)
 
 
 def altered_scores(
@@ -110,25 +107,31 @@ def altered_scores(
     for number in np.unique(chosen.fold):
         detector = chosen.detector(int(number), final)
         for batch, clips in _clips(chosen, np.flatnonzero(chosen.fold == number), detector.sample_rate):
+            sounds = [_sounds(clip, id, seed) for clip, id in clips]
             for one in ALTERATIONS:
-                changed = [_changed(clip, id, one, seed) for clip, id in clips]
+                changed = [_changed(clip, of, one) for (clip, _), of in zip(clips, sounds, strict=True)]
                 found[one.name][batch] = detector.probabilities(changed)
         if tell is not None:
             tell(f"altered windows of {chosen.fold_names[number]}")
     return rows + [row for name, p in found.items() for row in _rows(name, chosen, p, thresholds)]
 
 
-def apart(scored: Scored) -> npt.NDArray[np.int64]:
-    """Positions of windows of each recording that do not overlap, the first of all taken."""
-    kept: list[int] = []
-    free_from: dict[tuple[str, int], float] = {}
+def apart(scored: Scored, most: int = MOST_WINDOWS) -> npt.NDArray[np.int64]:
+    """Positions of windows of each recording that do not overlap, at most `most` of each, in their order."""
     table = scored.rows.table
-    for at, (name, start_s, end_s) in enumerate(table.select("recording_id", "start_sec", "end_sec").iter_rows()):
+    own: dict[tuple[str, int], list[int]] = {}
+    free_from: dict[tuple[str, int], float] = {}
+    spans = table.select("recording_id", "start_sec", "end_sec").iter_rows()
+    for at, (name, start_s, end_s) in enumerate(spans):
         key = (name, int(scored.fold[at]))
         if start_s >= free_from.get(key, -np.inf):
-            kept.append(at)
+            own.setdefault(key, []).append(at)
             free_from[key] = end_s
-    return np.array(kept, dtype=np.int64)
+    spread = [
+        np.asarray(ats)[np.linspace(0, len(ats) - 1, min(most, len(ats))).round().astype(np.int64)]
+        for ats in own.values()
+    ]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *spread]))
 
 
 def _clips(
@@ -151,9 +154,23 @@ def _window(whole: Clip, uri: str) -> Clip:
     return whole if span is None else cut(whole, span)
 
 
-def _changed(clip: Clip, id: str, one: Alteration, seed: int) -> Clip:
-    rng = np.random.default_rng([seed, zlib.crc32(id.encode()), zlib.crc32(one.name.encode())])
-    return Clip(one.change(clip.samples, clip.sample_rate, rng), clip.sample_rate)
+def _sounds(clip: Clip, id: str, seed: int) -> dict[str, Doubles]:
+    """What is added to a window: one sound of each kind, the same at every SNR."""
+    return {
+        name: sound(
+            len(clip.samples),
+            clip.sample_rate,
+            np.random.default_rng([seed, zlib.crc32(id.encode()), zlib.crc32(name.encode())]),
+        )
+        for name, sound in SOUNDS.items()
+    }
+
+
+def _changed(clip: Clip, sounds: Mapping[str, Doubles], one: Alteration) -> Clip:
+    if one.sound is None:
+        louder = (clip.samples * 10 ** (one.gain_db / 20)).astype(np.float32)
+        return Clip(louder, clip.sample_rate)
+    return Clip(with_added(clip.samples, sounds[one.sound], one.snr_db), clip.sample_rate)
 
 
 def _rows(

@@ -4,8 +4,8 @@ The headline is of all windows; scores without those that were trimmed as too lo
 fewer than `FEWEST_RECORDINGS` recordings no interval is claimed: windows of one recording are nearly copies of each
 other, so each recording is listed instead. Models are ranked by their worse fold: steady results beat one high score.
 
-Thresholds of a run are chosen on the very windows that ``val`` scores, which flatters; so every fold is also scored with
-thresholds that were chosen on the other folds.
+Thresholds of a run are chosen on the very windows that ``val`` scores, which flatters; so every fold is also scored
+with thresholds that were chosen on the other folds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.evaluation import timing
 from earmark.tasks.appliance.evaluation.altered import altered_scores, said_state
 from earmark.tasks.appliance.evaluation.changes import Trace
-from earmark.tasks.appliance.evaluation.rivals import LevelRuleScores, Rival, level_rule, rival, rival_names
+from earmark.tasks.appliance.evaluation.rivals import (
+    LEVEL_RULE,
+    LevelRuleScores,
+    Rival,
+    level_rule,
+    rival,
+    rival_names,
+)
 from earmark.tasks.appliance.evaluation.scenes import Seconds, score_seconds, seconds_of
 from earmark.tasks.appliance.evaluation.scored import Scored, read_scored, settings_of
 from earmark.tasks.appliance.evaluation.scores import FileScores, file_medians, file_scores, window_scores
@@ -173,19 +180,20 @@ class ApplianceEvaluation:
         return document
 
     def _baselines(self) -> list[baselines.Baseline]:
-        known, kept = self.known, self.scored.rows.is_known
-        n_states, found = len(states(self.scored.devices)), []
+        """Those that could be fitted; the level rule only answers, so it has no scores of probabilities."""
+        known, kept, devices = self.known, self.scored.rows.is_known, self.scored.devices
+        found = []
         if len(np.unique(known.fold)) > 1:
-            found.append(baselines.majority(known.state, known.fold, n_states))
+            found.append(baselines.majority(known.state, known.fold, len(states(devices))))
         for one in self.rivals:
             if one.p is not None:
-                p = state_probabilities(one.p[kept], self.scored.devices)
-                is_rule = self.level is not None and one is self.level.rival
-                found.append(
-                    baselines.rule(one.name, lambda _, p=p: p.argmax(axis=1), {"level": p[:, 0]}, n_states)
-                    if is_rule
-                    else baselines.model(one.name, p, description=f"logistic regression on {one.name}")
+                p, is_graded = state_probabilities(one.p[kept], devices), one.name != LEVEL_RULE
+                about = (
+                    f"logistic regression on {one.name}"
+                    if is_graded
+                    else "a threshold on the level of a window"
                 )
+                found.append(baselines.Baseline(one.name, p, is_graded, about))
         return found
 
     def _fold(self, name: str, part: Scored) -> dict[str, Any]:
@@ -272,7 +280,9 @@ def model_rows(found: ApplianceEvaluation) -> list[dict[str, Any]]:
     known, kept = found.known, found.scored.rows.is_known
     own = Rival(f"{found.run.algorithm} (this run)", found.scored.p)
     rows = [
-        {"model": one.name, "undefined": one.undefined} if one.p is None else _model_row(one.name, known, one.p[kept])
+        {"model": one.name, "undefined": one.undefined}
+        if one.p is None
+        else _model_row(one.name, known, one.p[kept])
         for one in (own, *found.rivals)
     ]
     return sorted(rows, key=lambda row: -row.get("state_worst_fold", -1.0))
@@ -308,9 +318,7 @@ def _rivals(project: Project, scored: Scored, say: Callable[[str], None]) -> dic
     return {"level": level, "rivals": (level.rival, *found)}
 
 
-def _timings(
-    scored: Scored, final: Detector, thresholds: Thresholds, seed: int
-) -> list[timing.Timing]:
+def _timings(scored: Scored, final: Detector, thresholds: Thresholds, seed: int) -> list[timing.Timing]:
     if scored.has_switches:
         # behind the seal the windows with a switch in them keep no truth: nobody knows when
         switching: list[Trace] = timing.natural_traces(scored) if scored.split == "val" else []
@@ -324,7 +332,9 @@ def _notes(project: Project, scored: Scored, thresholds: Thresholds) -> tuple[st
     """What a reader must know before trusting the scores."""
     config, found = scored.run.config, []
     if config.get("leaky"):
-        found.append("leaky: windows of one recording were on both sides of the split, so nothing here is a result")
+        found.append(
+            "leaky: windows of one recording were on both sides of the split, so nothing here is a result"
+        )
     if scored.split == "val" and thresholds.chosen:
         found.append(
             "thresholds: selected on the same files that are scored here; beside them stand scores with thresholds of "
@@ -363,7 +373,11 @@ def _facts(run: Run, scored: Scored, thresholds: Thresholds) -> dict[str, dict[s
     settings = settings_of(run)
     rule = thresholds.rule
     return {
-        "Model": {"model": settings.model, "protocol": settings.protocol, "masked loss": settings.masked_loss},
+        "Model": {
+            "model": settings.model,
+            "protocol": settings.protocol,
+            "masked loss": settings.masked_loss,
+        },
         "Windows": {
             "seconds": room.window_s,
             "hop, s": room.hop_s,
@@ -371,7 +385,7 @@ def _facts(run: Run, scored: Scored, thresholds: Thresholds) -> dict[str, dict[s
             "of known truth": int(scored.rows.is_known.sum()),
             "recordings": scored.n_recordings,
         },
-        "Thresholds": {**{name: t for name, t in thresholds.t.items()}, "decoder": rule.name},
+        "Thresholds": {**thresholds.t, "decoder": rule.name},
         "Hashes": dict(config["hashes"]),
         "Versions": dict(config["versions"]),
         "Seeds": {"training": settings.seed},
@@ -405,4 +419,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
-

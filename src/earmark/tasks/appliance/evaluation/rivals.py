@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from earmark.errors import EarmarkError, RunError
 from earmark.tasks.appliance.evaluation.scored import Scored, settings_of
+from earmark.tasks.appliance.protocols import Fold
 from earmark.tasks.appliance.training.baselines import columns_fit
 from earmark.tasks.appliance.training.columns import taken
 from earmark.tasks.appliance.training.folds import final_model, fit_folds, taught
@@ -62,7 +63,7 @@ def rival_names(scored: Scored) -> tuple[str, ...]:
 
 
 def level_rule(project: Project, scored: Scored) -> LevelRuleScores:
-    """A threshold on the level, fitted where each fold trained and selected, or on all that is not sealed.
+    """A threshold on the level, fitted on the recordings that each fold did not score, or on all that is not sealed.
 
     Windows that were trimmed take no part in its table, as in the reference; they are answered all the same.
     """
@@ -75,7 +76,12 @@ def level_rule(project: Project, scored: Scored) -> LevelRuleScores:
         part = {"fold": scored.fold_names[number]}
         try:
             found = level_baseline(
-                joined.rms, joined.y, joined.recordings.tolist(), fit, taught(joined, len(training) + asked), joined.devices
+                joined.rms,
+                joined.y,
+                joined.recordings.tolist(),
+                fit,
+                taught(joined, len(training) + asked),
+                joined.devices,
             )
         except ValueError as problem:
             undefined = str(problem)
@@ -124,7 +130,9 @@ def _in_order(scored: Scored, ids: Sequence[str], p: npt.NDArray[np.float32]) ->
 
 def _require_all(table: FeatureTable) -> None:
     if table.failures:
-        raise RunError(f"{len(table.failures)} windows have no features, the first: {table.failures[0].error}")
+        raise RunError(
+            f"{len(table.failures)} windows have no features, the first: {table.failures[0].error}"
+        )
 
 
 def _fitted_on(scored: Scored, training: Rows) -> list[tuple[int, Ints]]:
@@ -132,9 +140,13 @@ def _fitted_on(scored: Scored, training: Rows) -> list[tuple[int, Ints]]:
     if scored.split == "test":
         return [(0, taught(training, np.arange(len(training))))]
     folds = planned_folds(training, settings_of(scored.run))
-    return [
-        (number, taught(training, np.union1d(fold.train, fold.select))) for number, fold in enumerate(folds)
-    ]
+    return [(number, _side(training, fold)) for number, fold in enumerate(folds)]
+
+
+def _side(training: Rows, fold: Fold) -> Ints:
+    """All windows of the other recordings; where a fold divides recordings, those that it trains and selects on."""
+    others = np.flatnonzero(~np.isin(training.recordings, training.recordings[fold.score]))
+    return taught(training, others if len(others) else np.union1d(fold.train, fold.select))
 
 
 def _joined(training: Rows, scored: Rows) -> Rows:

@@ -1,8 +1,9 @@
 """How well a machine is heard by the second, in recordings in which it switches: overall, by SNR, by kind of machine.
 
-Three ways from windows to seconds (`earmark.tasks.appliance.evaluation.seconds`): the probability as it is, as `predict`
-and `live` have it; smoothed over the recording; and after the recording has taught its own two states (`earmark.tasks.
-appliance.scene_adaptation`). The last two read the whole recording and are *offline*: no live stream has them.
+Three ways from windows to seconds (`earmark.tasks.appliance.evaluation.seconds`): the probability as it is, as
+`predict` and `live` have it; smoothed over the recording; and after the recording has taught its own two states
+(`earmark.tasks.appliance.scene_adaptation`). The last two read the whole recording and are *offline*: no live stream
+has them.
 
 Intervals draw whole recordings with replacement.
 """
@@ -118,7 +119,9 @@ def _bands(project: Project, scored: Scored) -> Doubles:
     if table.failures:
         from earmark.errors import RunError
 
-        raise RunError(f"{len(table.failures)} windows have no spectrum, the first: {table.failures[0].error}")
+        raise RunError(
+            f"{len(table.failures)} windows have no spectrum, the first: {table.failures[0].error}"
+        )
     names = [name for name in table.columns if name.startswith(_BANDS)]
     return table.select(names).values.astype(np.float64)
 

@@ -168,7 +168,9 @@ def read_scored(
     from earmark.tasks.verbs.thresholds import refuse_sealed
 
     if split not in SPLITS:
-        raise UsageError(f"split {split!r}: expected val (windows that no fold had seen) or test (opens the seal).")
+        raise UsageError(
+            f"split {split!r}: expected val (windows that no fold had seen) or test (opens the seal)."
+        )
     if run.config.get("kind") != "detector":
         raise RunError(f"`{run.name}` is no detector of devices; expected one. Run: earmark train appliance")
     refuse_sealed(project, run)
@@ -184,7 +186,9 @@ def settings_of(run: Run) -> TrainSettings:
 
 def _require_same_windows(run: Run, rows: Rows) -> None:
     trained, now = run.config["hashes"]["data"], hashes_of(rows, {})["data"]
-    if trained != now and not run.config["fit"].get("warnings"):  # with windows left out, the ids below decide
+    if trained != now and not run.config["fit"].get(
+        "warnings"
+    ):  # with windows left out, the ids below decide
         raise RunError(
             f"`{run.name}` was trained on windows {trained[:8]}; recordings or labels have changed since (now "
             f"{now[:8]}), so its scores would not be of these. Run: earmark train appliance"
@@ -204,9 +208,7 @@ def _out_of_fold(run: Run, rows: Rows) -> Scored:
     return Scored(run, "val", taken, table["fold"].to_numpy(), p, tuple(run.config["fit"]["protocol"]))
 
 
-def _sealed(
-    project: Project, run: Run, rows: Rows, reason: str, progress: ProgressCallback | None
-) -> Scored:
+def _sealed(project: Project, run: Run, rows: Rows, reason: str, progress: ProgressCallback | None) -> Scored:
     """Features first: a problem with them must not cost an opening."""
     detector = Detector.load(run)
     items = list(project.manifest.subset(project.splits.test_ids))
@@ -224,7 +226,9 @@ def _sealed(
     return Scored(run, "test", taken, np.zeros(len(p), np.int64), p, (WHOLE,), left_out, _openings(project))
 
 
-def _with_truth(project: Project, ids: tuple[str, ...], sealed: tuple[Mapping[str, Any], ...]) -> pl.DataFrame:
+def _with_truth(
+    project: Project, ids: tuple[str, ...], sealed: tuple[Mapping[str, Any], ...]
+) -> pl.DataFrame:
     """Rows of the manifest with what the seal hid; windows with a switch have no label and stay as they are."""
     import polars as pl
 
@@ -244,7 +248,9 @@ def _openings(project: Project) -> tuple[Opening, ...]:
 
     events = read_ledger(project.data_folder / LEDGER_FILE)
     return tuple(
-        Opening(event["when"], event["run"], event.get("reason", "")) for event in events if event["event"] == "open"
+        Opening(event["when"], event["run"], event.get("reason", ""))
+        for event in events
+        if event["event"] == "open"
     )
 
 

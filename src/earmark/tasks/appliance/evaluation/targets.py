@@ -42,10 +42,17 @@ def _of_fold(fold: dict[str, Any], found: ApplianceEvaluation) -> list[dict[str,
         if device in hidden:
             rows.append(_row(f"{device}: accuracy where it can be heard", name, MASKED_ACCURACY, measured))
         if (rule.get(device) or {}).get("accuracy") is not None:
-            rows.append(_better(f"{device}: better than the level rule", name, rule[device]["accuracy"], measured))
+            rows.append(
+                _better(f"{device}: better than the level rule", name, rule[device]["accuracy"], measured)
+            )
     if "state_acc" in rule:
         rows += [
-            _better("state of windows: better than the level rule", name, rule["state_acc"], fold["state_accuracy"]),
+            _better(
+                "state of windows: better than the level rule",
+                name,
+                rule["state_acc"],
+                fold["state_accuracy"],
+            ),
             _better(
                 "state of files: no worse than the level rule",
                 name,
@@ -64,7 +71,13 @@ def _of_time(own: Timing) -> list[dict[str, Any]]:
         if len(delays_s):
             measured = float(np.median(delays_s))
             rows.append(
-                _row(f"{device}: median delay, s, by {own.name}", "", limit_s, measured, reached=measured <= limit_s)
+                _row(
+                    f"{device}: median delay, s, by {own.name}",
+                    "",
+                    limit_s,
+                    measured,
+                    reached=measured <= limit_s,
+                )
             )
     if own.steady.hours:
         n = len(own.steady.false_events)

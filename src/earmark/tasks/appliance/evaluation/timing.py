@@ -88,7 +88,7 @@ def time_rules(
 def spliced_of(scored: Scored, final: Detector, *, n_pieces: int = N_PIECES, seed: int = 0) -> list[Trace]:
     """A splice per fold that has two states, answered by the model that had not heard its recordings."""
     uris = dict(zip(scored.ids, scored.uris, strict=True))
-    traces = []
+    traces: list[Trace] = []
     for number in np.unique(scored.fold):
         stretches = steady_stretches(_with_truths(scored.take(scored.fold == number)), uris, scored.devices)
         if len({tuple(one.facts.items()) for one in stretches}) < 2:

@@ -69,7 +69,8 @@ def steady_stretches(table: pl.DataFrame, uris: Mapping[str, str], devices: Devi
     Parameters
     ----------
     table : polars.DataFrame
-        Rows of ``out_of_fold.parquet``, of one fold: ``id``, ``recording_id``, ``start_sec``, ``end_sec``, ``y_<device>``.
+        Rows of one fold: ``id``, ``recording_id``, ``start_sec``, ``end_sec`` and ``y_<device>``, as in
+        ``out_of_fold.parquet``.
     uris : mapping of window id to uri
         As of the manifest.
     devices : Devices
@@ -132,7 +133,9 @@ def spliced_trace(
     seed: int = 0,
 ) -> Trace:
     """One splice of pieces of stretches, answered by a detector."""
-    pieces = random_pieces(_read(stretches, detector.sample_rate), n_pieces=n_pieces, seed=seed, stay_s=stay_s)
+    pieces = random_pieces(
+        _read(stretches, detector.sample_rate), n_pieces=n_pieces, seed=seed, stay_s=stay_s
+    )
     return trace_of(splice(list(pieces)), detector)
 
 
