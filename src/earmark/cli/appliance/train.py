@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from earmark.tasks.project import Project
     from earmark.training.runs import Run
 
-__all__ = ["open_room", "settings_of", "train", "train_options"]
+__all__ = ["open_room", "settings_of", "tell_of_checkpoint", "train", "train_options"]
 
 _PROTOCOLS = ("swap", "single", "loro", "blocks", "ranges", "files", "groups")
 
@@ -28,9 +29,19 @@ _NETWORK = {
     "patience": "patience",
     "select": "select",
     "pool": "pool",
+    "unfreeze_blocks": "unfreeze_blocks",
     "device": "device",
 }
 """Option -> setting of a network."""
+
+_ALTERING = {
+    "augment": "preset",
+    "augment_copies": "copies",
+    "gain_db": "gain_db",
+    "eq": "eq",
+    "mix": "mix",
+}
+"""Option -> how training windows are altered."""
 
 _PROTOCOL = {"train_split": "train_split", "group_on": "group_on", "block_s": "block_s", "gap_s": "gap_s"}
 """Option -> setting of a protocol."""
@@ -104,6 +115,29 @@ _OPTIONS = (
         "--pool", type=click.Choice(["attention", "mean", "mean+max"]), help="How tokens are folded."
     ),
     click.option(
+        "--unfreeze-blocks",
+        type=click.IntRange(min=0),
+        help="Second stage: last blocks of the encoder that learn, 1 or 2 (0).",
+    ),
+    click.option(
+        "--augment",
+        type=click.Choice(["none", "g2", "g3"]),
+        help="Alter training windows of networks (none).",
+    ),
+    click.option("--no-augment", "augment", flag_value="none", help="The same as --augment none."),
+    click.option(
+        "--augment-copies",
+        type=click.IntRange(min=0),
+        help="Altered tokens of each window that are cached (4); 0 encodes anew in each epoch.",
+    ),
+    click.option("--gain-db", type=click.FloatRange(min=0), help="Largest change of gain, dB (6)."),
+    click.option("--eq", type=click.Choice(["tilt", "independent"]), help="Low and high shelf (tilt)."),
+    click.option(
+        "--mix",
+        type=click.Choice(["snr", "natural"]),
+        help="Level of backgrounds: drawn, or their own (snr).",
+    ),
+    click.option(
         "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where networks train (cpu)."
     ),
     click.option(
@@ -125,6 +159,15 @@ def train_options(function: Any) -> Any:
 
 @command("train")
 @train_options
+@click.option(
+    "--from", "from_run", metavar="RUN", help="Leave out the first stage: its heads, with --unfreeze-blocks."
+)
+@click.option("--full-state", is_flag=True, help="Keep all of the encoder's weights in the run, 360 MB.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file with the tables model, training and splits; options given here win.",
+)
 @click.option(
     "--baselines/--no-baselines", default=True, help="Score the small models beside it, too (default)."
 )
@@ -151,8 +194,13 @@ def train(invocation: Invocation, /, **given: Any) -> int:
     from earmark.cli.progress import progress
     from earmark.tasks.appliance.training.train import train as run_training
 
+    if given["config"] is not None:
+        from earmark.cli.appliance.train_config import with_config
+
+        given = with_config(given, given["config"], lambda text: note(invocation, text))
     project = open_room(invocation, given)
     settings = settings_of(project, given)
+    tell_of_checkpoint(invocation, project, settings.view)
     if given["dry_run"]:
         emit(invocation, _fold_rows(project, settings))
         return 0
@@ -194,14 +242,14 @@ def settings_of(project: Project, given: Mapping[str, Any]) -> TrainSettings:
         if given[name] is not None:
             named[name] = given[name]
     named["lengths"] = lengths_of(given["lengths"])
-    network = {ours: given[name] for name, ours in _NETWORK.items() if given[name] is not None}
-    if network and MODELS[model].network is None:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in _NETWORK if given[name] is not None)
+    network, augment = _given(given, _NETWORK), _given(given, _ALTERING)
+    if (network or augment) and MODELS[model].network is None:
+        asked = [name for name in (*_NETWORK, *_ALTERING) if given[name] is not None]
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
         raise click.UsageError(f"{names} is of networks; {model} has no epochs. Choose --model cnn or beats.")
-    named |= {"network": network, "protocol": _protocol(given)}
-    named["protocol_settings"] = {
-        ours: given[name] for name, ours in _PROTOCOL.items() if given[name] is not None
-    }
+    named |= {"network": network, "augment": augment, "protocol": _protocol(given)}
+    named |= {"from_run": given.get("from_run"), "full_state": bool(given.get("full_state"))}
+    named["protocol_settings"] = _given(given, _PROTOCOL) | given.get("protocol_settings", {})
     if named["protocol"] in ("files", LEAKY, "groups"):
         named["protocol_settings"]["seed"] = project.settings.seed
     return TrainSettings(**named)
@@ -217,6 +265,21 @@ def lengths_of(given: Sequence[str]) -> dict[str, float]:
         except ValueError:
             raise click.UsageError(f"--lengths is `{text}`; expected NAME=SECONDS, as ac=2.0.") from None
     return found
+
+
+def _given(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """What was given of these options, as the settings call it."""
+    return {ours: given[name] for name, ours in names.items() if given[name] is not None}
+
+
+def tell_of_checkpoint(invocation: Invocation, project: Project, view: str) -> None:
+    """Say what is not known of the checkpoint that a feature set is made by."""
+    from earmark.cli.output import note
+    from earmark.tasks.appliance.configured import BEATS_ABSENT, project_beats
+
+    checkpoint = project_beats(project.effective) if view in BEATS_ABSENT else None
+    if checkpoint is not None and checkpoint.warning:
+        note(invocation, f"Note: {checkpoint.warning}")
 
 
 def _protocol(given: Mapping[str, Any]) -> str:

@@ -39,7 +39,8 @@ Tensors = dict[str, Floats]
 class Encoder(Protocol):
     """What is asked of an encoder, which is a torch module."""
 
-    n_blocks: int
+    @property
+    def n_blocks(self) -> int: ...
 
     def encode(self, fbank: Any) -> Any:
         """Tokens (batch, n_tokens, width) of filter banks (batch, n_frames, n_bins)."""

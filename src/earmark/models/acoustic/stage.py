@@ -136,7 +136,7 @@ class StageFit:
 
     def run(self) -> None:
         """All epochs that are left."""
-        if not self._resume() and self.stage == 2:
+        if not self._resume() and self.stage == 2 and self.job.validation is not None:
             self._weigh_start()
         while not self.finished:
             self._run_epoch()

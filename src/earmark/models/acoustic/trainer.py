@@ -103,11 +103,13 @@ def fine_tune(
     settings: HeadSettings,
     masks: Sequence[tuple[str, str]] = (),
     weights: Doubles | None = None,
-    validation: Validation,
+    validation: Validation | None = None,
     on_epoch: OnEpoch | None = None,
     checkpoint: Path | None = None,
 ) -> FittedHead:
     """Stage 2: go on from a fitted head, with the encoder's last blocks; `start` itself if that selects no better.
+
+    Without validation windows nothing selects: all epochs are run, and the last is kept.
 
     Parameters
     ----------

@@ -33,6 +33,7 @@ from earmark.tasks.appliance.lengths import LengthsLayer
 if TYPE_CHECKING:
     from earmark.models.acoustic.fitted import FittedHead
     from earmark.models.beats.checkpoint import BeatsCheckpoint
+    from earmark.models.beats.encoder import BeatsEncoder
 
 __all__ = [
     "BAND_LEVEL",
@@ -118,7 +119,10 @@ class HeadLayer:
     groups: tuple[FeatureGroup, ...]
     calibration: tuple[Platt, ...]
     checkpoint: BeatsCheckpoint | None = None
-    """The encoder's, of models on its tokens."""
+    """The encoder's, of models on its tokens or with blocks of it."""
+
+    full_state: bool = False
+    """Whether `save` keeps all of the encoder's weights."""
 
     def raw(self, table: FeatureTable) -> Floats:
         """Raw probabilities, shape (n, n_devices)."""
@@ -139,7 +143,10 @@ class HeadLayer:
 
     def save(self, folder: Path) -> None:
         """Write the network's files and ``model/layer.json``."""
-        self.head.save(folder)
+        head = self.head
+        if self.full_state and self.checkpoint is not None:
+            head = replace(head, encoder=_encoder(self.checkpoint))
+        head.save(folder, full_state=self.full_state)
         (folder / MODEL_FOLDER).mkdir(exist_ok=True)
         record: dict[str, Any] = {"calibration": [platt.to_dict() for platt in self.calibration]}
         if self.checkpoint is not None:
@@ -167,7 +174,16 @@ def load_layer(folder: Path) -> Layer:
         ) from error
     from earmark.models.acoustic.fitted import FittedHead
 
-    return HeadLayer(FittedHead.load(folder), groups, calibration, checkpoint)
+    head = FittedHead.load(folder)
+    if head.tunes_encoder and checkpoint is not None:
+        head = replace(head, encoder=_encoder(checkpoint))
+    return HeadLayer(head, groups, calibration, checkpoint)
+
+
+def _encoder(checkpoint: BeatsCheckpoint) -> BeatsEncoder:
+    from earmark.tasks.appliance.groups.tokens import encoder_of
+
+    return encoder_of(checkpoint)
 
 
 def _exported(folder: Path, record: Mapping[str, Any]) -> Layer:

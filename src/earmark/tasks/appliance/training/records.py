@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from earmark.tasks.appliance.detector import LENGTHS_KEY
+from earmark.tasks.appliance.groups.fbank import fbank
 from earmark.tasks.appliance.schema import states
 from earmark.tasks.appliance.training.folds import Fitted, OutOfFold
 from earmark.tasks.appliance.training.rows import Rows
@@ -33,6 +35,7 @@ __all__ = [
     "card_of",
     "code_of",
     "config_of",
+    "config_record",
     "hashes_of",
     "key_of",
     "metric_lines",
@@ -50,7 +53,14 @@ CODE = (
     "tasks/appliance/training/by_length.py",
     *(f"tasks/appliance/training/{name}.py" for name in ("columns", "folds", "rows", "scoring", "settings")),
 )
-NETWORK_CODE = (*CODE, "models/acoustic", "tasks/appliance/training/networks.py")
+NETWORK_CODE = (
+    *CODE,
+    "models/acoustic",
+    "models/beats",
+    "audio/augment.py",
+    "audio/shelves.py",
+    *(f"tasks/appliance/training/{name}.py" for name in ("altered", "networks", "starts")),
+)
 """What decides the numbers of a training; the features are known by their own fingerprints."""
 
 
@@ -80,6 +90,18 @@ def key_of(settings: TrainSettings, hashes: Mapping[str, str], *, has_baselines:
     """Hash of settings, data, code and versions: equal keys mean equal models."""
     asked = [settings.record(), dict(hashes), code_of(settings), versions_of(settings), has_baselines]
     return digest(asked)
+
+
+def config_record(settings: TrainSettings) -> dict[str, Any]:
+    """``train_config.json``: the settings, those of a network with their defaults."""
+    record = settings.record()
+    if settings.kind.network is None:
+        return record
+    from earmark.tasks.appliance.training.networks import head_settings
+
+    network = head_settings(settings).to_dict() | {"unfreeze_blocks": settings.unfreeze_blocks}
+    augment = {**settings.augment, "preset": settings.augment_preset, "steps": asdict(settings.augmentation)}
+    return record | {"network": network, "augment": augment}
 
 
 def out_of_fold_table(rows: Rows, out: OutOfFold) -> pl.DataFrame:
@@ -140,7 +162,7 @@ def card_of(
             "protocol_note": protocol_note,
             "seed": settings.seed,
             "lengths": dict(fitted.lengths),
-            "network": network() if network is not None else None,
+            "network": network() | _front_end(settings) if network is not None else None,
             "hashes": dict(hashes),
             "versions": versions_of(settings),
             "folds": summary["folds"],
@@ -149,6 +171,16 @@ def card_of(
         }
     )
     return card
+
+
+def _front_end(settings: TrainSettings) -> dict[str, Any]:
+    """What a network listens through, and how its training windows were altered."""
+    return {
+        "fbank": dict(fbank.parameters),
+        "augment": dict(settings.augment) or None,
+        "from_run": settings.from_run,
+        "full_state": settings.full_state,
+    }
 
 
 def config_of(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from earmark.audio.augment import PRESETS, Augmentation, preset
 from earmark.errors import UsageError
 from earmark.models.constraints import closest
 from earmark.tasks.appliance.layers import BAND_LEVEL, REL_LEVEL, RMS_DBFS
@@ -76,6 +77,12 @@ MODELS: dict[str, Model] = {
 BASELINES = ("g1", "logmel256", "spectral")
 """Models that every run is printed beside, on the same windows."""
 
+COPIES = 4
+"""Altered token sets of a window that are cached for training."""
+
+ALTERING = ("preset", "copies", "gain_db", "eq", "mix")
+"""What `TrainSettings.augment` may hold."""
+
 ESTIMATORS = {"logistic": "logistic", "trees": "xgboost"}
 """``--estimator`` -> registered name."""
 
@@ -107,6 +114,13 @@ class TrainSettings:
         Parameters of the trees.
     network : mapping
         Settings of a network, as `earmark.models.acoustic.settings` has them.
+    augment : mapping
+        How training windows of a network are altered: ``preset``, one of `earmark.audio.augment.PRESETS`, and what
+        replaces its ``gain_db``, ``eq`` and ``mix``; with a frozen encoder ``copies`` (4), 0 for new ones each epoch.
+    from_run : str or None
+        Run whose heads stage 2 starts from, so that stage 1 is not trained.
+    full_state : bool
+        Keep all of the encoder's weights in the run.
     protocol_settings : mapping
         Of the protocol, such as ``k`` or ``gap_s``.
     seed : int
@@ -123,6 +137,9 @@ class TrainSettings:
     masked_loss: float = 0.25
     trees: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
+    augment: Mapping[str, Any] = field(default_factory=dict)
+    from_run: str | None = None
+    full_state: bool = False
     protocol_settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 42
 
@@ -140,6 +157,22 @@ class TrainSettings:
     def view(self) -> str:
         """The feature set that it reads."""
         return self.features or self.kind.features
+
+    @property
+    def augment_preset(self) -> str:
+        """The recipe by which windows are altered; ``g3`` where only a detail of it is given."""
+        return str(self.augment.get("preset", "g3" if self.augment else "none"))
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to training windows."""
+        given = {name: self.augment.get(name) for name in ("gain_db", "eq", "mix")}
+        return preset(self.augment_preset, **given)
+
+    @property
+    def unfreeze_blocks(self) -> int:
+        """Last blocks of the encoder that learn in a second stage; 0 without one."""
+        return int(self.network.get("unfreeze_blocks", 0))
 
     @property
     def is_leaky(self) -> bool:
@@ -176,4 +209,30 @@ def _problems(settings: TrainSettings) -> list[str]:
         problems.append(f"C is {settings.c}, expected a positive number")
     if settings.seed < 0:
         problems.append(f"the seed is {settings.seed}, expected 0 or more")
+    if settings.model in MODELS:
+        problems += _network_problems(settings)
     return problems
+
+
+def _network_problems(settings: TrainSettings) -> list[str]:
+    kind, name = settings.kind, settings.model
+    unknown = [key for key in settings.augment if key not in ALTERING]
+    chosen = settings.augment_preset
+    has_encoder = kind.network is not None and kind.features == "tokens"
+    refused = {
+        f"there is no setting {', '.join(unknown)} of altered windows; choose among {', '.join(ALTERING)}": unknown,
+        f"there is no augmentation `{chosen}`; choose one of {', '.join(PRESETS)}": chosen not in PRESETS,
+        f"`{name}` has no epochs in which windows could be altered": (
+            settings.augment and kind.network is None
+        ),
+        f"`{name}` has no encoder; --unfreeze-blocks and --full-state are of beats and beats-gru": (
+            (settings.unfreeze_blocks or settings.full_state) and not has_encoder
+        ),
+        "--from goes on from heads with a second stage, and there is none; give --unfreeze-blocks N": (
+            settings.from_run and not settings.unfreeze_blocks
+        ),
+        "altered windows and second stages are of the whole window; leave --lengths out": (
+            settings.lengths and (settings.augment or settings.unfreeze_blocks or settings.full_state)
+        ),
+    }
+    return [problem for problem, is_so in refused.items() if is_so]

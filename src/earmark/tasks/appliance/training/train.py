@@ -29,10 +29,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from earmark.audio.augment import Augmentation
 from earmark.errors import UsageError
 from earmark.features.table import FeatureTable
 from earmark.tasks.appliance.detector import Detector
-from earmark.tasks.appliance.layers import Layer, load_layer
+from earmark.tasks.appliance.groups.fbank import fbank
+from earmark.tasks.appliance.layers import HeadLayer, Layer, load_layer
 from earmark.tasks.appliance.lengths import Part, groups_of_parts, parts_of, table_of_part
 from earmark.tasks.appliance.protocols import Fold, folds
 from earmark.tasks.appliance.training.baselines import baseline_rows, columns_fit
@@ -41,6 +43,7 @@ from earmark.tasks.appliance.training.folds import Fitted, OutOfFold, final_mode
 from earmark.tasks.appliance.training.records import (
     card_of,
     config_of,
+    config_record,
     hashes_of,
     key_of,
     metric_lines,
@@ -50,12 +53,14 @@ from earmark.tasks.appliance.training.records import (
 from earmark.tasks.appliance.training.rows import Rows, read_rows
 from earmark.tasks.appliance.training.scoring import metrics_of, summary_of
 from earmark.tasks.appliance.training.settings import TrainSettings
-from earmark.training.runs import Run, RunWriter, find_run
+from earmark.tasks.appliance.training.starts import Starts, require_same_folds
+from earmark.training.runs import Run, RunWriter, find_run, load_run
 from earmark.training.work import locked, work_folder
 
 if TYPE_CHECKING:
     from earmark.features.group import FeatureGroup
     from earmark.features.progress import ProgressCallback
+    from earmark.models.beats.checkpoint import BeatsCheckpoint
     from earmark.tasks.project import Project
 
 __all__ = ["Trained", "Training", "train"]
@@ -146,13 +151,11 @@ class Training:
         """Read windows and features, and divide them."""
         rows = read_rows(project, settings.only_device)
         planned_folds(rows, settings)  # a protocol that does not fit is told before minutes of features
-        features = project.task.features(settings.view)
-        heard = groups_of_parts(
-            features.groups, parts_of(settings.lengths, rows.devices, rows.room.window_s)
-        )
+        groups = _groups(project, settings)
+        heard = groups_of_parts(groups, parts_of(settings.lengths, rows.devices, rows.room.window_s))
         table = project.extract(heard, rows.items(), progress=progress)
         rows, warnings = _with_features(rows, table)
-        hashes = hashes_of(rows, project.digests(heard))
+        hashes = hashes_of(rows, project.digests(heard)) | _start_hash(project, settings)
         key = key_of(settings, hashes, has_baselines=with_baselines)
         divided = planned_folds(rows, settings)
         return cls(
@@ -160,7 +163,7 @@ class Training:
             settings,
             rows,
             table,
-            features.groups,
+            groups,
             divided,
             hashes,
             key,
@@ -214,20 +217,35 @@ class Training:
     def _fit(self, on_event: OnEvent | None) -> Callable[..., Fitted]:
         if self.settings.kind.network is None:
             return columns_fit(self.rows, self.table, self.groups, self.settings)
-        from earmark.tasks.appliance.training.networks import networks_fit
+        from earmark.tasks.appliance.training.altered import Altered
+        from earmark.tasks.appliance.training.networks import NetworkFit
 
         def tell(epoch: dict[str, Any]) -> None:
             if on_event is not None:
                 on_event({"event": "epoch", **epoch})
 
-        checkpoint = None
-        if self.settings.view == "tokens":
-            from earmark.tasks.appliance.configured import project_beats
+        rows, settings, checkpoint = self.rows, self.settings, self._checkpoint()
+        is_altered = settings.augmentation != Augmentation()
+        altered = Altered(self.project, rows, settings, checkpoint) if is_altered else None
+        starts = self._starts(checkpoint)
+        return NetworkFit(rows, self.table, self.groups[0], settings, checkpoint, altered, starts, tell)
 
-            checkpoint = project_beats(self.project.effective)
-        return networks_fit(
-            self.rows, self.table, self.groups, self.settings, checkpoint=checkpoint, tell=tell
-        )
+    def _checkpoint(self) -> BeatsCheckpoint | None:
+        """Of the encoder whose tokens a network reads."""
+        if self.settings.view != "tokens":
+            return None
+        from earmark.tasks.appliance.configured import project_beats
+
+        return project_beats(self.project.effective)
+
+    def _starts(self, checkpoint: BeatsCheckpoint | None) -> Starts | None:
+        """The heads of the run that is gone on from."""
+        if self.settings.from_run is None:
+            return None
+        assert checkpoint is not None
+        run = load_run(self.settings.from_run, root=self.root, task=TASK)
+        require_same_folds(run, self.settings, self.hashes["data"])
+        return Starts(run.path, self.rows, self.folds, checkpoint)
 
     def _final(self, out: OutOfFold, fit: Callable[..., Fitted], work: Path) -> tuple[Fitted, Layer]:
         """The model of all windows; of the earlier system's single split, the one model there is."""
@@ -271,6 +289,8 @@ class Training:
             protocol_note=_note(self.folds),
         )
         room = rows.room
+        if settings.full_state and isinstance(layer, HeadLayer):
+            layer = replace(layer, full_state=True)
         detector = Detector(
             rows.devices, room.window_s, room.hop_s, room.sample_rate, layer, card["floor_dbfs"], card
         )
@@ -285,7 +305,7 @@ class Training:
             writer.write_metrics(metrics, metric_lines(out, fitted, metrics))
             n_files = len(np.unique(rows.recordings[out.positions]))
             write_best_metrics(writer.path, metrics, rows, fitted, n_files)
-            text = json.dumps(settings.record(), indent=1) + "\n"
+            text = json.dumps(config_record(settings), indent=1) + "\n"
             (writer.path / "train_config.json").write_text(text, encoding="utf-8")
             warnings, seconds = self._all_warnings(fitted), perf_counter() - start
             hashes, key = self.hashes, self.key
@@ -298,6 +318,19 @@ class Training:
     def _all_warnings(self, fitted: Fitted) -> list[str]:
         model = getattr(fitted.layer, "model", None)
         return [*self.warnings, *(model.warnings if model is not None else ())]
+
+
+def _groups(project: Project, settings: TrainSettings) -> tuple[FeatureGroup, ...]:
+    """What is extracted: what the model reads, and what its second stage does."""
+    groups = project.task.features(settings.view).groups
+    return (*groups, fbank) if settings.unfreeze_blocks else groups
+
+
+def _start_hash(project: Project, settings: TrainSettings) -> dict[str, str]:
+    """What decides the heads that a second stage starts from."""
+    if settings.from_run is None:
+        return {}
+    return {"start": load_run(settings.from_run, root=project.runs_folder, task=TASK).config["key"]}
 
 
 def planned_folds(rows: Rows, settings: TrainSettings) -> tuple[Fold, ...]:
