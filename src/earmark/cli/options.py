@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -116,6 +117,16 @@ class EarmarkCommand(click.Command):
         super().__init__(*args, **kwargs)
         taken = {name for parameter in self.params for name in parameter.opts}
         self.params += [option for option in common_options() if not taken.intersection(option.opts)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and refuse nan and inf in ranges: `click.FloatRange` lets them through, and no option means them."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            is_range = isinstance(parameter.type, click.FloatRange)
+            if is_range and isinstance(value, float) and not math.isfinite(value):
+                raise click.BadParameter(f"{value} is not a finite number.", ctx, parameter)
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, with logs going to standard error at the level that was asked for."""

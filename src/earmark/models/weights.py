@@ -78,11 +78,21 @@ class Weights:
         except ImportError:
             raise MissingExtraError("torch", "torch", "A network by its checkpoint") from None
         content = self.content()
+        # What torch raises for a file of another kind depends on its first bytes.
+        damaged = (
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        )
         try:
             loaded: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except damaged as error:
             raise UsageError(
-                f"{self.path} is no file of plain tensors ({_first_line(error)}); expected a PyTorch state dict or "
+                f"{self.path} is no file of plain tensors ({_first_sentence(error)}); expected a PyTorch state dict or "
                 "checkpoint that loads with weights_only=True. Fetch it again."
             ) from error
         return loaded
@@ -97,5 +107,6 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _first_sentence(error: Exception) -> str:
+    """Not more: torch goes on with the advice to load the file unsafely."""
+    return (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]

@@ -83,9 +83,17 @@ def _words(_context: click.Context, _parameter: click.Parameter, value: str | No
     help="Seal a test part, or none (default: auto).",
 )
 @click.option(
-    "--seal-sec", "seal_s", type=float, help="Seconds sealed of each recording, where takes are few."
+    "--seal-sec",
+    "seal_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds sealed of each recording, where takes are few.",
 )
-@click.option("--seal-gap-sec", "gap_s", type=float, help="Seconds before them that are used in no part.")
+@click.option(
+    "--seal-gap-sec",
+    "gap_s",
+    type=click.FloatRange(min=0),
+    help="Seconds before them that are used in no part.",
+)
 @click.option("--seal-on", metavar="COLUMN", help="Of --table: its equal values are sealed together.")
 @click.option("--reseal", "reseal_reason", metavar="REASON", help="Seal anew; the ledger keeps the reason.")
 @click.option("--seed", type=int, help="Seed of what is drawn.")

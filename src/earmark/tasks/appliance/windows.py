@@ -11,6 +11,7 @@ score without them flatters.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,8 @@ class Windowing:
     sample_rate: int = SAMPLE_RATE
 
     def __post_init__(self) -> None:
-        if not min(self.window_s, self.hop_s) * self.sample_rate >= 1:
+        lengths = (self.window_s, self.hop_s)
+        if not all(1 <= length * self.sample_rate < math.inf for length in lengths):
             raise UsageError(
                 f"windows of {self.window_s} s every {self.hop_s} s cannot be cut; expected lengths above 0, as "
                 f"{WINDOW_S} and {HOP_S}. Correct --window-sec and --hop-sec."
