@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from earmark.audio.clip import Clip
 from earmark.audio.decode import decode
-from earmark.audio.fragment import Span, cut, fragment, split_fragment
+from earmark.audio.fragment import Span, cut, cut_blocks, fragment, split_fragment
 from earmark.cache.entries import FeatureCache
 from earmark.errors import TooShortError
 from earmark.features.extractor import Extractor
@@ -31,6 +31,22 @@ def song(tmp_path):
 @feature_group("test.ends", columns=("first", "last", "length_s"), sample_rate=RATE)
 def ends(clip):
     return [clip.samples[0], clip.samples[-1], clip.duration_s]
+
+
+@given(st.lists(st.integers(0, 900), max_size=12), st.integers(0, 2000), st.integers(1, 3000))
+def test_blocks_are_cut_as_the_whole_is(sizes, first, length):
+    samples = np.arange(sum(sizes), dtype=np.float32)
+    blocks = np.split(samples, np.cumsum(sizes)[:-1]) if sizes else []
+    span = Span(first / 1000, (first + length) / 1000)
+
+    def of_blocks():
+        return np.concatenate([*cut_blocks(iter(blocks), span, sample_rate=1000), np.empty(0, np.float32)])
+
+    if first >= len(samples):
+        with pytest.raises(TooShortError):
+            of_blocks()
+    else:
+        assert np.array_equal(of_blocks(), cut(Clip(samples, 1000), span).samples)
 
 
 @given(st.floats(0, 1e5), st.floats(0.001, 1e4))

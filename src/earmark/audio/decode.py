@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -288,10 +288,22 @@ def _reading(file: BinaryIO, name: str) -> Iterator[tuple[int, Blocks]]:
             rate = _source_rate(track, name)
             yield rate, _checked(_gathered(_av_frames(opened, track, name, rate)), name, rate)
         return
-    with quiet_stderr(), _sound_file(file, name) as sound:
-        blocks = _checked(_soundfile_blocks(sound), name, sound.samplerate)
+    with ExitStack() as stack:
+        with quiet_stderr():
+            sound = stack.enter_context(_sound_file(file, name))
+        blocks = _checked(_quietly(_soundfile_blocks(sound)), name, sound.samplerate)
         is_counted = container in ("flac", "mp3")
         yield sound.samplerate, _complete(blocks, sound.frames, name) if is_counted else blocks
+
+
+def _quietly(blocks: Blocks) -> Blocks:
+    """The blocks, with standard error silent only while one is made: between them it is the reader's."""
+    while True:
+        with quiet_stderr():
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
 
 
 def _complete(blocks: Blocks, promised: int, name: str) -> Blocks:

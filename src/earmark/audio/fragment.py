@@ -8,13 +8,17 @@ ends, and the same part would have other features from a file than from a stream
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
 from earmark.errors import TooShortError
 
-__all__ = ["Span", "cut", "fragment", "samples_of", "split_fragment"]
+__all__ = ["Span", "cut", "cut_blocks", "fragment", "samples_of", "split_fragment"]
 
 _FRAGMENT = re.compile(r"#t=(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)$")
 
@@ -64,6 +68,27 @@ def cut(clip: Clip, span: Span | None) -> Clip:
         return clip
     first, end = samples_of(span, len(clip.samples), clip.sample_rate, clip.uri)
     return Clip(clip.samples[first:end], clip.sample_rate, f"{clip.uri}{span}" if clip.uri else None)
+
+
+def cut_blocks(
+    blocks: Iterable[NDArray[np.float32]], span: Span | None, *, sample_rate: int, uri: str | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """`cut` for a recording that comes in blocks; all are read, since damage may show at the end.
+
+    Raises
+    ------
+    TooShortError
+        The recording ends before the span begins.
+    """
+    if span is None:
+        yield from blocks
+        return
+    first, end = (round(edge * sample_rate) for edge in (span.start_s, span.end_s))
+    n_read = 0
+    for block in blocks:
+        yield block[max(0, first - n_read) : max(0, end - n_read)]
+        n_read += len(block)
+    samples_of(span, n_read, sample_rate, uri)
 
 
 def samples_of(span: Span, n_samples: int, sample_rate: int, uri: str | None) -> tuple[int, int]:

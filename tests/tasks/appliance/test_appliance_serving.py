@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -119,6 +120,12 @@ def test_raw_samples_in_any_pieces_are_those_of_the_file(model, folder, sizes):
     assert np.array_equal(blocks, decode(str(path), sample_rate=RATE).samples)
 
 
+def test_standard_error_is_heard_between_blocks(folder, capfd):
+    for number, _ in enumerate(decode_blocks(str(folder / "ac-on-fridge-off-day.flac"), sample_rate=RATE)):
+        os.write(2, b"note %d\n" % number)
+    assert "note 0" in capfd.readouterr().err
+
+
 def test_decoding_in_blocks_gives_what_decoding_gives(folder):
     for path in folder.iterdir():
         whole = decode(str(path), sample_rate=RATE).samples
@@ -127,12 +134,14 @@ def test_decoding_in_blocks_gives_what_decoding_gives(folder):
 
 def test_a_long_recording_is_read_as_a_stream_with_the_same_numbers(model, folder, monkeypatch):
     path = str(folder / "ac-off-fridge-on-day.wav")
-    [short] = Batch(model, workers=0).files([path])
+    parts = [f"{path}#t=1.5,11", f"{path}#t=18,20", f"{path}#t=99,120"]
+    [short, part, *_] = Batch(model, workers=0).files([path, *parts])
     monkeypatch.setattr(batch_module, "SPOOL_S", 1.0)
-    [long] = Batch(model, workers=0).files([path])
-    assert np.array_equal(long.p, short.p)
-    [part] = Batch(model, workers=0).files([f"{path}#t=1,9"])
-    assert isinstance(part, Failed) and "part" in part.error
+    [long, long_part, too_short, beyond] = Batch(model, workers=0).files([path, *parts])
+    assert np.array_equal(long.p, short.p) and long.document() == short.document()
+    assert np.array_equal(long_part.p, part.p) and len(part.p) == 3
+    assert isinstance(too_short, Failed) and "2.00 s" in too_short.error
+    assert isinstance(beyond, Failed) and "before" in beyond.error
 
 
 def test_a_part_of_a_recording_is_cut_from_the_whole(model, folder):

@@ -1,7 +1,7 @@
 """`predict`: the state of the room in each recording, by the medians of its windows.
 
 Windows go through the feature cache, several files at a time. A recording of more than 20 minutes is read as a stream
-is, window by window, so memory does not grow with it; the numbers are the same.
+is, window by window, so memory does not grow with it, and nothing of it is cached; the numbers are the same.
 
 Conventions: probabilities are those of the detector, no decoder comes between; the median of an even number is the mean
 of the two in the middle; a median equal to its threshold is on.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.decode import decode_blocks, probe
+from earmark.audio.decode import probe
 from earmark.audio.fragment import fragment, split_fragment
 from earmark.audio.spool import SPOOL_S
 from earmark.cache.entries import FeatureCache
@@ -35,6 +35,7 @@ from earmark.tasks.appliance.serving.length import LENGTH, n_samples_of
 from earmark.tasks.appliance.serving.lines import p_fields
 from earmark.tasks.appliance.serving.model import Model
 from earmark.tasks.appliance.serving.ring import Grid, Ring
+from earmark.tasks.appliance.serving.stream import blocks_of_file
 
 __all__ = ["Batch", "FileAnswer"]
 
@@ -143,7 +144,7 @@ class Batch:
         started = time.perf_counter()
         found: dict[str, Probabilities | Failed] = {}
         short = []
-        for uri in uris:
+        for uri in dict.fromkeys(uris):
             try:
                 is_long = probe(split_fragment(uri)[0]).duration_s > SPOOL_S
             except InputError as problem:
@@ -170,7 +171,7 @@ class Batch:
             windows[uri] = self._windows(uri, n_samples_of(row))
             if not windows[uri]:
                 found[uri] = Failed(uri, str(_too_short(uri, n_samples_of(row), self.grid)))
-        wanted = [window for of_file in windows.values() for window in of_file]
+        wanted = list(dict.fromkeys(window for of_file in windows.values() for window in of_file))
         if not wanted:
             return found
         is_little = self.workers is None and len(wanted) < WINDOWS_WORTH_WORKERS
@@ -186,8 +187,8 @@ class Batch:
         for failure in table.failures:
             if failure.id in wanted:
                 return Failed(uri, failure.error)
-        rows = [row for row, id in enumerate(table.ids) if id in wanted]
-        return self.model.detector.probabilities(_rows(table, rows))
+        place = {id: row for row, id in enumerate(table.ids)}
+        return self.model.detector.probabilities(_rows(table, [place[name] for name in names]))
 
     def _windows(self, uri: str, n_samples: int) -> list[str]:
         recording, part = split_fragment(uri)
@@ -196,16 +197,14 @@ class Batch:
         return [fragment(recording, offset_s + start_s, offset_s + end_s) for start_s, end_s in spans]
 
     def _streamed(self, uri: str) -> Probabilities | Failed:
-        """A long recording, read as it is decoded; a part of one is refused, since its whole would be held."""
-        if split_fragment(uri)[1] is not None:
-            return Failed(uri, f"`{uri}` is a part of a long recording. Expected a whole file. Cut it first.")
+        """A long recording, or a part of one, read as it is decoded."""
         ring, rows = Ring(self.grid, uri), []
         try:
-            for block in decode_blocks(uri, sample_rate=self.grid.sample_rate):
+            for block in blocks_of_file(uri, self.grid.sample_rate):
                 rows += [self.model.detector.probabilities([window.clip])[0] for window in ring.push(block)]
         except EarmarkError as problem:
             return Failed(uri, str(problem))
-        return np.stack(rows)
+        return np.stack(rows) if rows else Failed(uri, str(_too_short(uri, ring.n_heard, self.grid)))
 
 
 def _items(uris: Sequence[str]) -> list[Item]:

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.decode import decode, decode_blocks
-from earmark.audio.fragment import cut, split_fragment
+from earmark.audio.decode import decode_blocks
+from earmark.audio.fragment import cut_blocks, split_fragment
 from earmark.errors import TooShortError
 from earmark.inference.pcm import PcmDecoder, PcmFormat
 from earmark.tasks.appliance.schema import Devices
@@ -99,10 +99,8 @@ def answers_of(engine: Engine, blocks: Iterable[Samples]) -> Iterator[Answered]:
 def blocks_of_file(source: str, sample_rate: int) -> Iterator[Samples]:
     """Samples of a file as it is decoded, or of the part of it that is named."""
     recording, part = split_fragment(source)
-    if part is None:
-        yield from decode_blocks(recording, sample_rate=sample_rate)
-    else:
-        yield cut(decode(recording, sample_rate=sample_rate), part).samples
+    blocks = decode_blocks(recording, sample_rate=sample_rate)
+    return cut_blocks(blocks, part, sample_rate=sample_rate, uri=recording)
 
 
 def blocks_of_pcm(source: BinaryIO, pcm: PcmFormat, sample_rate: int) -> Iterator[Samples]:

@@ -1,7 +1,7 @@
 """`stream meter`: the messages of a listener about a recording as it runs, and in the end the answer of a batch.
 
-Raw samples are answered as they come, in pieces of any size; the bytes of a file are read to their end first, since
-only then is it known whether the file is whole. The last line is the document that `predict` gives for the same
+Raw samples are answered as they come, in pieces of any size, and a file as it is decoded, so memory does not grow with
+its length. Damage that shows only in the midst of a file ends the messages there. The last line is the document that `predict` gives for the same
 samples, to the last bit; for a file it comes through the same cache.
 """
 
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.decode import decode
-from earmark.audio.fragment import cut, split_fragment
+from earmark.audio.decode import decode_blocks
+from earmark.audio.fragment import Span, cut_blocks, split_fragment
 from earmark.cache.data_files import exempt
 from earmark.inference.pcm import PcmDecoder, PcmFormat
 from earmark.tasks.meter.serving.heard import Recording
@@ -76,7 +78,7 @@ class Stream:
         if isinstance(self.source, str):
             return pieces_of_file(self.source, rates)
         if self.pcm is None:
-            return pieces_of_file(_Bytes(self.source.read()), rates)
+            return pieces_of_file(self.source, rates)
         return pieces_of_pcm(self.source, self.pcm, rates)
 
 
@@ -91,16 +93,28 @@ def pieces_of_pcm(source: BinaryIO, pcm: PcmFormat, rates: tuple[int, ...], name
 
 
 def pieces_of_file(source: str | BinaryIO, rates: tuple[int, ...]) -> Pieces:
-    """A decoded recording, or the part of it that is named, a second at a time."""
-    recording, part = split_fragment(source) if isinstance(source, str) else (source, None)
-    with exempt(str(recording)):
-        clips = {rate: cut(decode(recording, sample_rate=rate), part) for rate in rates}
-    n_pieces = max(-(-len(clip.samples) // round(PIECE_S * rate)) for rate, clip in clips.items())
-    for k in range(n_pieces):
-        yield {
-            rate: clip.samples[round(k * PIECE_S * rate) : round((k + 1) * PIECE_S * rate)]
-            for rate, clip in clips.items()
-        }
+    """A recording as it is decoded, or the part of it that is named, a second at a time."""
+    recording, part = split_fragment(source) if isinstance(source, str) else (source.read(), None)
+    nothing = np.empty(0, dtype=np.float32)
+    with exempt(str(recording)) if isinstance(recording, str) else nullcontext():
+        of_rate = [_seconds_of(recording, part, rate) for rate in rates]
+        for pieces in zip_longest(*of_rate, fillvalue=nothing):
+            yield dict(zip(rates, pieces, strict=True))
+
+
+def _seconds_of(recording: str | bytes, part: Span | None, rate: int) -> Iterator[NDArray[np.float32]]:
+    """Pieces of `PIECE_S`, the last one shorter."""
+    source = recording if isinstance(recording, str) else _Bytes(recording)
+    name = recording if isinstance(recording, str) else STDIN
+    blocks = cut_blocks(decode_blocks(source, sample_rate=rate), part, sample_rate=rate, uri=name)
+    n, held = round(PIECE_S * rate), np.empty(0, dtype=np.float32)
+    for block in blocks:
+        held = np.concatenate([held, block])
+        whole = len(held) // n * n
+        yield from np.split(held[:whole], range(n, whole, n)) if whole else ()
+        held = held[whole:]
+    if len(held):
+        yield held
 
 
 class _Bytes(io.BytesIO):
