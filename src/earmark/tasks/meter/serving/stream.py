@@ -1,8 +1,8 @@
 """`stream meter`: the messages of a listener about a recording as it runs, and in the end the answer of a batch.
 
 Raw samples are answered as they come, in pieces of any size, and a file as it is decoded, so memory does not grow with
-its length. Damage that shows only in the midst of a file ends the messages there. The last line is the document that `predict` gives for the same
-samples, to the last bit; for a file it comes through the same cache.
+its length. Damage that shows only in the midst of a file ends the messages there. The last line is the document that
+`predict` gives for the same samples, to the last bit; for a file it comes through the same cache.
 """
 
 from __future__ import annotations
