@@ -26,6 +26,7 @@ _METER = "earmark.cli.meter."
 TASK_COMMANDS: dict[tuple[str, str], str] = {
     ("demo", "appliance"): _APPLIANCE + "demo:demo",
     ("prepare", "appliance"): _APPLIANCE + "prepare:prepare",
+    ("extract", "appliance"): _APPLIANCE + "extract:extract",
     ("train", "appliance"): _APPLIANCE + "train:train",
     ("grid", "appliance"): _APPLIANCE + "grid:grid",
     ("thresholds", "appliance"): _APPLIANCE + "thresholds:thresholds",
