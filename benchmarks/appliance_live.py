@@ -69,25 +69,28 @@ def main() -> None:
     parser.add_argument("--room", type=Path)
     parser.add_argument("--models", default="level,spectral,cnn")
     parser.add_argument("--beats", action="store_true")
+    parser.add_argument(
+        "--folder", type=Path, help="work here and keep the runs (default: a temporary folder)"
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        rows = measure(Path(temporary), given)
+        rows = measure(given.folder or Path(temporary), Path(temporary), given)
     print(json.dumps(rows, indent=2) if given.json else as_text(rows))
 
 
-def measure(folder: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row per process."""
+def measure(folder: Path, temporary: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row per process; runs are kept in `folder`."""
     files = appliance_rooms.prepared(folder / "room", given.room)
     runs = {model: trained(folder / "room", model) for model in given.models.split(",")}
     samples = np.concatenate([_decoded(path) for path in files])
     words = {model: [folder / "room", "--run", run.name] for model, run in runs.items()}
     rows = [
-        row_of(heard) for heard in heard_for(60 * given.minutes, folder, samples, words, with_device=True)
+        row_of(heard) for heard in heard_for(60 * given.minutes, temporary, samples, words, with_device=True)
     ]
     if given.beats:
         words = {"beats": beats_words(folder / "beats")}
-        rows += [row_of(heard) for heard in heard_for(BEATS_S, folder, samples, words, with_device=False)]
+        rows += [row_of(heard) for heard in heard_for(BEATS_S, temporary, samples, words, with_device=False)]
     return rows
 
 
@@ -99,7 +102,7 @@ def trained(project: Path, model: str, *options: str) -> Path:
 
 
 def beats_words(project: Path) -> list[Any]:
-    """A run of BEATs with random weights, trained on a minute of each state."""
+    """A run of BEATs with random weights, trained on 20 s of each state."""
     import torch
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "models"))
@@ -108,7 +111,7 @@ def beats_words(project: Path) -> list[Any]:
     from earmark.tasks.appliance.generator.files import write_steady
     from earmark.tasks.appliance.generator.scene import SyntheticRoom
 
-    project.mkdir(parents=True)
+    project.mkdir(parents=True, exist_ok=True)
     write_steady(project / "samples", SyntheticRoom(), duration_s=20.0)
     appliance_rooms.prepared(project, project / "samples", "--seal", "none")
     weights = project / "random.pt"

@@ -32,6 +32,7 @@ def earmark(project: Path, *words: str) -> Any:
 
 def prepared(project: Path, recordings: Path | None = None, *options: str) -> list[Path]:
     """Prepare recordings in a new project, those of the synthetic room where none are given; gives their files."""
+    project.mkdir(parents=True, exist_ok=True)
     if recordings is None:
         from earmark.tasks.appliance.demo import make_demo
 
@@ -43,12 +44,9 @@ def prepared(project: Path, recordings: Path | None = None, *options: str) -> li
 
 
 def trained(project: Path, model: str, *options: str) -> Path:
-    """Train a model; gives the folder of its run."""
-    root = project / "runs" / "appliance"
-    before = set(root.glob("*"))
-    earmark(project, "train", "appliance", "--model", model, "--no-baselines", *options)
-    [run] = {path for path in root.glob("*") if (path / "run.toml").is_file()} - before
-    return run
+    """Train a model, or find the equal run; gives its folder."""
+    done = earmark(project, "train", "appliance", "--model", model, "--no-baselines", *options)
+    return Path(done["path"])
 
 
 def facts_of(recording: Path) -> dict[str, bool]:
