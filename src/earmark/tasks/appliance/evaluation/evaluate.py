@@ -41,6 +41,7 @@ from earmark.tasks.appliance.schema import states
 from earmark.tasks.appliance.sealing import OPTIMISTIC
 from earmark.tasks.appliance.thresholds.choose import ChoiceSettings, choose
 from earmark.tasks.appliance.thresholds_file import Thresholds
+from earmark.tasks.appliance.training.rows import read_rows
 from earmark.tasks.appliance.training.scoring import PLAIN_THRESHOLD, RANK_BY, state_probabilities
 
 if TYPE_CHECKING:
@@ -324,8 +325,10 @@ def _timings(scored: Scored, final: Detector, thresholds: Thresholds, seed: int)
         switching: list[Trace] = timing.natural_traces(scored) if scored.split == "val" else []
     else:
         switching = timing.spliced_of(scored, final, seed=seed)
-    rules = timing.rules_of(thresholds.rule)
-    return timing.time_rules(rules, switching, timing.steady_traces(scored), scored.devices)
+    steady = timing.steady_traces(scored)
+    if not switching and not steady:
+        return []
+    return timing.time_rules(timing.rules_of(thresholds.rule), switching, steady, scored.devices)
 
 
 def _notes(project: Project, scored: Scored, thresholds: Thresholds) -> tuple[str, ...]:
@@ -344,7 +347,7 @@ def _notes(project: Project, scored: Scored, thresholds: Thresholds) -> tuple[st
         found.append("selected on the same files: the epochs of this run were chosen on these recordings too")
     if scored.split == "test" and Room.read(project).seal.get("kind") == "tail":
         found.append(f"{OPTIMISTIC}: training heard other parts of every recording")
-    found += _cells(scored)
+    found += [*_cells(scored), *_shared_groups(project, scored)]
     if scored.n_recordings < FEWEST_RECORDINGS:
         found.append(
             f"{scored.n_recordings} recordings are scored, fewer than {FEWEST_RECORDINGS}: each is listed, and no "
@@ -365,6 +368,22 @@ def _cells(scored: Scored) -> list[str]:
     return [
         "daypart = recording = background: each cell of facts and daypart is one recording, so a score may be one of "
         "the background; record further takes (earmark collect appliance)"
+    ]
+
+
+def _shared_groups(project: Project, scored: Scored) -> list[str]:
+    """Of a sealed test: whether what the protocol keeps apart, such as a machine, was heard in training all the same."""
+    settings, table = settings_of(scored.run), scored.rows.table
+    asked = settings.protocol_settings.get("group_on", "machine_src")
+    columns = [name for name in ([asked] if isinstance(asked, str) else asked) if name in table.columns]
+    if scored.split == "val" or settings.protocol != "groups" or not columns:
+        return []
+    training = read_rows(project, settings.only_device).table
+    shared = [name for name in columns if set(table[name]) & set(training[name])]
+    return [
+        f"sealed recordings share their {name} with recordings that train, so this is no score of an unheard one; seal "
+        f"whole ones: earmark prepare appliance --seal-on {name}"
+        for name in shared
     ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.tasks.appliance.evaluation.changes import ChangeScores
+from earmark.tasks.appliance.evaluation.scenes import ADAPTED, Seconds
 from earmark.tasks.appliance.evaluation.scored import Scored
 from earmark.tasks.appliance.evaluation.scores import ECE_BINS
 from earmark.tasks.appliance.evaluation.timing import on_spans_of
@@ -29,10 +30,15 @@ _COLOURS = ("#3f7fbf", "#d98032", "#3a9a6b", "#7a68b3", "#b5534f", "#8a94a3")
 _COLUMNS = 2
 _MOST_RECORDINGS = 24
 _DPI = 110
+_PAGE_IN = 7.4
+"""Width of a page: a narrower picture would be blown up to it."""
 
 
-def time_picture(scored: Scored, thresholds: Mapping[str, float]) -> bytes:
-    """Probability of each device over each recording, its threshold dashed, and when it truly is on as a bar above."""
+def time_picture(scored: Scored, thresholds: Mapping[str, float], seconds: Seconds | None = None) -> bytes:
+    """Probability of each device over each recording, its threshold dashed, and when it truly is on as a bar above.
+
+    With `seconds` also what is known only afterwards: the probability once the recording has taught its two states.
+    """
     names = list(dict.fromkeys(scored.rows.recordings.tolist()))[:_MOST_RECORDINGS]
     n_rows = -(-len(names) // _COLUMNS)
     figure = _figure(10.0, 0.7 + 1.35 * n_rows)
@@ -40,6 +46,10 @@ def time_picture(scored: Scored, thresholds: Mapping[str, float]) -> bytes:
     spans = on_spans_of(scored) if scored.has_switches else {}
     for axes, name in zip(panels, names, strict=False):
         _recording(axes, scored, name, thresholds, spans.get(name))
+        if seconds is not None:
+            own = seconds.recording == name
+            p = seconds.p[ADAPTED][own]
+            axes.plot(seconds.second[own] + 0.5, p, ":", color=_COLOURS[1], linewidth=1.3, label=ADAPTED)
     for axes in panels[len(names) :]:
         axes.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
@@ -58,6 +68,7 @@ def calibration_picture(y: npt.ArrayLike, p: npt.ArrayLike, devices: Devices) ->
         full = n > 0
         given, on = (np.bincount(bins, x, ECE_BINS)[full] / n[full] for x in (values[:, k], truth[:, k]))
         axes.plot([0, 1], [0, 1], "--", color=_MUTED, linewidth=1)
+        axes.set_box_aspect(1)
         axes.plot(given, on, color=_COLOURS[k % len(_COLOURS)], linewidth=1)
         axes.scatter(given, on, s=12 + 160 * n[full] / n.max(), color=_COLOURS[k % len(_COLOURS)], alpha=0.7)
         axes.set(
@@ -76,6 +87,7 @@ def roc_picture(
     figure = _figure(3.6 * len(curves) + 0.4, 3.6)
     for axes, (title, models) in zip(_row_of(figure, len(curves)), curves.items(), strict=True):
         axes.plot([0, 1], [0, 1], "--", color=_MUTED, linewidth=1)
+        axes.set_box_aspect(1)
         for k, (name, truth, p) in enumerate(models):
             false, hit, _ = roc_curve(truth, p)
             label = f"{name} {roc_auc_score(truth, p):.3f}"
@@ -181,7 +193,7 @@ def _figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(max(width, _PAGE_IN), height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -69,6 +69,7 @@ def level_rule(project: Project, scored: Scored) -> LevelRuleScores:
     """
     training = read_rows(project, settings_of(scored.run).only_device)
     joined = _joined(training, scored.rows)
+    files = [*training.recordings.tolist(), *scored.files.tolist()]
     p = np.zeros((len(scored), len(scored.devices)))
     rows, undefined = [], ""
     for number, fit in _fitted_on(scored, training):
@@ -78,7 +79,7 @@ def level_rule(project: Project, scored: Scored) -> LevelRuleScores:
             found = level_baseline(
                 joined.rms,
                 joined.y,
-                joined.recordings.tolist(),
+                files,
                 fit,
                 taught(joined, len(training) + asked),
                 joined.devices,

@@ -117,45 +117,33 @@ def _files(found: ApplianceEvaluation) -> Section:
         f"Thresholds: {told}. Bars above the curves say when a device truly is on; dashed lines are thresholds.",
     )
     tables: dict[str, Rows] = {"files.csv": list(own.rows), "folds.csv": rows}
-    picture = {"probability_over_time": time_picture(found.scored, found.thresholds.t)}
+    picture = {"probability over time": time_picture(found.scored, found.thresholds.t, found.seconds)}
     return Section("files", "Recordings", sentences, tables, picture, tuple(tables), is_open=True)
 
 
 def _windows(found: ApplianceEvaluation) -> Section:
+    n = int(found.known.rows.outlier.sum())
+    parts = {"all": found.windows, "without trimmed": found.trimmed if n else {}}
+    if len(found.folds) > 1:
+        parts |= {fold["fold"]: fold["windows"] for fold in found.folds}
     names = ("n", "accuracy", "f1", "auroc", "auprc", "brier", "ece")
     rows = [
         {
             "windows": what,
             "device": device,
             **{name: of[name] for name in names},
-            "why undefined": of.get("undefined"),
+            "undefined": of.get("undefined"),
         }
-        for what, scores in (("all", found.windows), ("without trimmed", found.trimmed))
+        for what, scores in parts.items()
         for device, of in scores.items()
     ]
-    rows += [
-        {
-            "windows": fold["fold"],
-            "device": device,
-            **{name: of[name] for name in names},
-            "why undefined": of.get("undefined"),
-        }
-        for fold in (found.folds if len(found.folds) > 1 else ())
-        for device, of in fold["windows"].items()
-    ]
-    n = int(found.known.rows.outlier.sum())
-    sentence = (
-        f"At the run's thresholds. The headline is of all windows; without the {n} that were trimmed as too loud the "
-        "scores flatter."
+    trimmed = (
+        f"The headline is of all windows; beside it stand scores without the {n} that were trimmed as too loud, which "
+        "training leaves out and a microphone does not."
     )
-    return Section(
-        "windows",
-        "Windows per device",
-        (sentence,),
-        {"windows.csv": rows},
-        files=("windows.csv",),
-        is_open=True,
-    )
+    sentence = f"At the run's thresholds. {trimmed if n else 'No window was trimmed as too loud.'}"
+    tables = {"windows.csv": rows}
+    return Section("windows", "Windows per device", (sentence,), tables, files=tuple(tables), is_open=True)
 
 
 def _models(found: ApplianceEvaluation) -> Section | None:
@@ -201,8 +189,8 @@ def _calibration(found: ApplianceEvaluation) -> Section:
     known = found.known
     told = ", ".join(f"{name} {found.windows[name]['ece']:.3f}" for name in known.devices.names)
     sentence = (
-        f"Expected calibration error over {ECE_BINS} bins: {told}. On the dashed line, windows given 0.7 are on in 70 % of "
-        "cases."
+        f"Expected calibration error over {ECE_BINS} bins: {told}. On the dashed line, windows given 0.7 are on in "
+        "70 % of cases."
     )
     picture = {"calibration": calibration_picture(known.rows.y, known.p, known.devices)}
     return Section(
@@ -242,7 +230,9 @@ def _time(found: ApplianceEvaluation) -> Section | None:
         f"{own.name}: median delay {median}, {row['missed']} of {row['changes']} switches missed, "
         f"{row['false_events']} false events in {row['hours']:.2f} h. On {where}."
     )
-    picture = {"switch_delay": delay_picture(own.switching, devices)} if len(own.switching.delays_s()) else {}
+    picture = (
+        {"delay of switches": delay_picture(own.switching, devices)} if len(own.switching.delays_s()) else {}
+    )
     return Section("time", "Decoders over time", (sentence,), tables, picture, tuple(tables), is_open=True)
 
 
@@ -258,11 +248,11 @@ def _seconds(found: ApplianceEvaluation) -> Section | None:
         f"“{PLAIN}” is what predict and live say.",
     )
     pictures = {
-        f"by_{by}": snr_picture(rows, by)
+        f"by {by.replace('_', ' ')}": snr_picture(rows, by)
         for by in dict.fromkeys(row["by"] for row in rows if row["by"])
         if by
     }
-    ordered = dict(sorted(pictures.items(), key=lambda one: one[0] != f"by_{SNR}"))
+    ordered = dict(sorted(pictures.items(), key=lambda one: one[0] != f"by {SNR.replace('_', ' ')}"))
     return Section(
         "seconds", "By the second", sentences, {"seconds.csv": rows}, ordered, ("seconds.csv",), is_open=True
     )
