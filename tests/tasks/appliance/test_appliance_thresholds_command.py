@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from appliance_trained_room import room_project
 from click.testing import CliRunner, Result
@@ -16,6 +17,7 @@ from earmark.errors import NoModelError, RunError, SealError
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.evaluation.traces import fold_detector, spliced_traces, steady_stretches
 from earmark.tasks.appliance.runs import answering_run
+from earmark.tasks.appliance.thresholds.run import unseen_rows
 from earmark.tasks.appliance.thresholds_file import Thresholds
 from earmark.tasks.appliance.training.settings import TrainSettings
 from earmark.tasks.appliance.training.train import train
@@ -34,9 +36,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Run]:
 
 @pytest.fixture
 def ask(trained: tuple[Project, Run], monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """The command on this room, in JSON; its runs lie elsewhere than the settings say."""
+    """The command on this room, in JSON; its runs lie elsewhere than the settings say. Splices take their time."""
     monkeypatch.setattr("earmark.cli.options.open_project", lambda *_: trained[0])
-    return lambda *args: CliRunner().invoke(command, list(args), obj=Invocation(format="json"))
+    plain = "--no-fit-decoder"
+    return lambda *args: CliRunner().invoke(command, [plain, *args], obj=Invocation(format="json"))
 
 
 def test_what_is_shown_is_what_is_written_and_belongs_to_this_model(
@@ -96,6 +99,20 @@ def test_splices_are_answered_by_the_model_that_had_not_heard_them(trained: tupl
         ):
             inside = (trace.ends_s - 6 >= start_s + 0.01) & (trace.ends_s <= end_s - 0.01)
             assert ((trace.p[inside, 0] > 0.5) == facts["ac"]).all()
+
+
+def test_limits_are_chosen_on_probabilities_of_the_size_that_the_final_model_gives(
+    trained: tuple[Project, Run],
+) -> None:
+    _, run = trained
+    detector, table = Detector.load(run), run.out_of_fold()
+    unseen = unseen_rows(table, detector)
+    for k, name in enumerate(detector.devices.names):
+        slope, offset = (getattr(detector.layer.calibration[k], part) for part in ("slope", "offset"))
+        raw = table[f"raw_{name}"].to_numpy().astype(float).clip(1e-6, 1 - 1e-6)
+        expected = 1 / (1 + np.exp(-(slope * np.log(raw / (1 - raw)) + offset)))
+        assert unseen[f"p_{name}"].to_numpy() == pytest.approx(expected, abs=1e-4)
+    assert unseen.drop("p_ac", "p_fridge").equals(table.drop("p_ac", "p_fridge"))
 
 
 @pytest.mark.slow

@@ -121,11 +121,14 @@ def _latencies(model: Model, settings: LiveSettings) -> list[dict[str, Any]]:
 
     from earmark.tasks.appliance.decoding.latency import P_OFF, P_ON, latency
     from earmark.tasks.appliance.thresholds.clarity import typical_switches
+    from earmark.tasks.appliance.thresholds.run import unseen_rows
     from earmark.training.runs import OUT_OF_FOLD_FILE
 
     devices, path = model.detector.devices, model.folder / OUT_OF_FOLD_FILE
     is_formula = settings.rule.name == "median"
-    seen = typical_switches(pl.read_parquet(path), devices) if path.is_file() and not is_formula else {}
+    seen = {}
+    if path.is_file() and not is_formula:
+        seen = typical_switches(unseen_rows(pl.read_parquet(path), model.detector), devices)
     plain = "a formula" if is_formula else f"played from {P_OFF:g} to {P_ON:g}, assumed"
     rows = []
     for k, name in enumerate(devices.names):

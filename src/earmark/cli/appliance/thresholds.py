@@ -52,7 +52,9 @@ __all__ = ["thresholds"]
     help="A thresholds.yaml whose decoder and hold times are kept.",
 )
 @click.option(
-    "--fit-decoder", is_flag=True, help="Also choose the decoder of streams, on spliced recordings."
+    "--fit-decoder/--no-fit-decoder",
+    default=None,
+    help="Choose the decoder of streams on spliced recordings, or give them medians. Default: where it takes seconds.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the splices.")
 @click.option(
@@ -68,7 +70,7 @@ def thresholds(
     run_name: str | None,
     part: str,
     base_config: Path | None,
-    fit_decoder: bool,
+    fit_decoder: bool | None,
     seed: int,
     output: Path | None,
     dry_run: bool,
@@ -78,7 +80,8 @@ def thresholds(
 
     All is chosen on windows that no fold of the run had seen, and written to thresholds.yaml in the run's folder, which
     predict, stream and live read alike; an earlier file is kept. The spread over folds says how far the choice can be
-    trusted. The sealed test is not touched.
+    trusted. How streams switch is chosen on splices of recordings that the answering fold had not heard. The sealed
+    test is not touched.
 
     \b
     Examples:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -119,6 +119,14 @@ class Detector:
         if not len(given):
             return np.empty((0, len(self.devices.names)), dtype=np.float32)
         return self.layer.raw(given)
+
+    def calibrated_as(self, other: Detector) -> Detector:
+        """The same with another's calibration: a fold's model with that of the final one, which limits are chosen for.
+
+        A fold calibrates on few windows of recordings that it has heard, and is as cautious as these are few; the final
+        model does on all windows that no fold had heard. Their probabilities rank alike and are not of one size.
+        """
+        return replace(self, layer=self.layer.with_calibration(other.layer.calibration))
 
     def save(self, folder: str | Path) -> None:
         """Write the layer and ``card.json`` into `folder`."""

@@ -15,8 +15,11 @@ the first window that hears all of it. What they weigh depends on these, so give
 claimed. A window that hears some of the switch counts as before it, so a played delay is late by up to a window. `hmm`
 names a first state sooner than a change, which must outweigh the state before: its first answers may be below typical.
 
-An even median needs one window more than
-the formula says (the mean of the two in the middle must pass the limit); the formula is kept as it is known.
+Where devices have windows of several lengths, a device's own is what a switch is heard by, and the first answer waits
+for the longest.
+
+An even median needs one window more than the formula says (the mean of the two in the middle must pass the limit); the
+formula is kept as it is known.
 """
 
 from __future__ import annotations
@@ -91,10 +94,10 @@ def latency(
         return played_latency(rule, devices, device, switch=switch, processing_s=processing_s)
     window_s = rule.windows_of(devices)[device]
     repeats_s = (settings.debounce_k - 1) * rule.hop_s
-    first_s = window_s + (settings.n - 1) * rule.hop_s
+    first_s = _longest_s(rule, devices) + (settings.n - 1) * rule.hop_s
     return Latency(
         typical_s=window_s + (math.ceil(settings.n / 2) - 1) * rule.hop_s + repeats_s + processing_s,
-        worst_s=first_s + repeats_s + processing_s,
+        worst_s=window_s + (settings.n - 1) * rule.hop_s + repeats_s + processing_s,
         first_answer_s=first_s,
         first_stable_s=first_s + repeats_s,
     )
@@ -119,9 +122,13 @@ def played_latency(
     return Latency(
         typical_s=None if n_after is None else window_s + n_after * rule.hop_s + processing_s,
         worst_s=None,
-        first_answer_s=_end_s(told.get("answer"), window_s, rule.hop_s),
-        first_stable_s=_end_s(told.get("stable"), window_s, rule.hop_s),
+        first_answer_s=_end_s(told.get("answer"), _longest_s(rule, devices), rule.hop_s),
+        first_stable_s=_end_s(told.get("stable"), _longest_s(rule, devices), rule.hop_s),
     )
+
+
+def _longest_s(rule: Rule, devices: Devices) -> float:
+    return max(rule.windows_of(devices).values())
 
 
 def _first(step: Callable[[int], Decided], first: int, at_most: int) -> int | None:

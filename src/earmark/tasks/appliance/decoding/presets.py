@@ -31,7 +31,7 @@ from earmark.tasks.appliance.decoding.medians import MedianDecoder, MedianSettin
 from earmark.tasks.appliance.decoding.votes import VoteDecoder, VoteSettings
 from earmark.tasks.appliance.schema import HOP_S, WINDOW_S, Devices
 
-__all__ = ["DECODERS", "DEFAULT_DECODER", "PRESETS", "Rule", "Settings", "default_rule", "preset"]
+__all__ = ["DECODERS", "DEFAULT_DECODER", "FAST", "PRESETS", "Rule", "Settings", "default_rule", "preset"]
 
 Settings = HmmSettings | MedianSettings | EventSettings | VoteSettings
 
@@ -42,6 +42,8 @@ DECODERS: Mapping[str, type[Settings]] = {
     "votes": VoteSettings,
 }
 DEFAULT_DECODER = "hmm"
+FAST = "fast"
+"""The preset for windows of a length per device."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ PRESETS: Mapping[str, Rule] = {
         others=Limits(0.70, 0.38, 3, 10, 20),
         ring_s=4.0,
     ),
-    "fast": Rule(HmmSettings(), hop_s=0.5, windows_s={"ac": 2.0}),
+    FAST: Rule(HmmSettings(), hop_s=0.5, windows_s={"ac": 2.0}),
 }
 
 

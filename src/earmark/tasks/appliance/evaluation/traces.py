@@ -99,8 +99,9 @@ def spliced_traces(
     n_pieces: int = 24,
     stay_s: tuple[float, float] = (20.0, 40.0),
     seed: int = 0,
+    hop_s: float | None = None,
 ) -> Iterator[Trace]:
-    """A splice per fold of a run, answered by the fold's model.
+    """A splice per fold of a run, answered every `hop_s` by the fold's model, calibrated as the final one is.
 
     Folds that left out recordings of a single state are passed over: nothing switches in them.
 
@@ -110,11 +111,13 @@ def spliced_traces(
         No fold left out two states.
     """
     detector, n_given = Detector.load(run), 0
+    if hop_s is not None:
+        detector = replace(detector, hop_s=hop_s)
     for number, table in run.out_of_fold().partition_by("fold", as_dict=True, maintain_order=True).items():
         stretches = steady_stretches(table, uris, detector.devices)
         if len({tuple(one.facts.items()) for one in stretches}) < 2:
             continue
-        asked = fold_detector(run, detector, int(number[0]))
+        asked = fold_detector(run, detector, int(number[0])).calibrated_as(detector)
         yield spliced_trace(stretches, asked, n_pieces=n_pieces, seed=seed + n_given, stay_s=stay_s)
         n_given += 1
     if not n_given:

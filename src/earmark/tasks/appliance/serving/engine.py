@@ -139,7 +139,7 @@ def require_windows(detector: Detector, rule: Rule) -> None:
     if wanted != detector.lengths:
         raise UsageError(
             f"the rule reads windows of {_seconds(wanted)}; the model was trained on {_seconds(detector.lengths)}. "
-            "Choose another --preset or --window-sec, or prepare and train with such windows."
+            "Choose another --preset or --window-sec, or use such windows: prepare --window-sec, train --lengths."
         )
 
 

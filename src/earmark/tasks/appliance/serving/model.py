@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earmark.tasks.appliance.detector import Detector
-from earmark.tasks.appliance.layers import ColumnsLayer
 from earmark.tasks.appliance.runs import answering_run
 from earmark.tasks.appliance.serving.floor import Floor
 from earmark.tasks.appliance.thresholds_file import Thresholds
@@ -78,12 +77,5 @@ def open_folder(folder: Path, thresholds: Path | None = None) -> Model:
     confirmed = Floor.read(folder)
     if confirmed is None:
         return Model(folder, detector, chosen, detector.floor_dbfs)
-    return Model(folder, _on_floor(detector, confirmed.floor_dbfs), chosen, confirmed.floor_dbfs)
-
-
-def _on_floor(detector: Detector, floor_dbfs: float) -> Detector:
-    """The detector with ``rel_level`` over another floor; one that does not read it is as it was."""
-    layer = detector.layer
-    if not isinstance(layer, ColumnsLayer) or layer.floor_dbfs is None:
-        return detector
-    return replace(detector, layer=replace(layer, floor_dbfs=floor_dbfs))
+    on_floor = replace(detector, layer=detector.layer.on_floor(confirmed.floor_dbfs))
+    return Model(folder, on_floor, chosen, confirmed.floor_dbfs)

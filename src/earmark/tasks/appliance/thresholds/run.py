@@ -1,8 +1,11 @@
 """Choosing the thresholds of a run and writing them beside it: what ``earmark thresholds appliance`` does.
 
-Streams get the medians with the limits chosen. Where the decoder is fitted, `hmm` takes their place if it tells changes
-sooner with no more false events and misses: unfitted it is as slow as calibrated probabilities of few recordings are
-cautious, so it is never written without that proof.
+All is chosen on probabilities of windows that no fold had heard, calibrated as the final model is, since that is what
+the limits are for.
+
+Streams get the decoder that does best on splices of recordings which the answering fold had not heard: `hmm`, fitted,
+if it tells changes sooner than the medians of the limits chosen with no more false events and misses. Where recordings
+cannot be spliced, or an encoder would make that a matter of many minutes, they get the medians, and a warning says why.
 """
 
 from __future__ import annotations
@@ -11,23 +14,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from earmark.data.parquet import write_bytes_atomic
-from earmark.errors import RunError
+from earmark.errors import RunError, UsageError
 from earmark.tasks.appliance.decoding.hmm import HmmSettings
 from earmark.tasks.appliance.decoding.medians import MedianSettings
-from earmark.tasks.appliance.decoding.presets import Rule
+from earmark.tasks.appliance.decoding.presets import FAST, Rule, preset
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.thresholds.choose import Choice, ChoiceSettings, choose, scored_rows
 from earmark.tasks.appliance.thresholds.fit_decoder import DecoderFit, fit_decoder
 from earmark.tasks.appliance.thresholds_file import THRESHOLDS_FILE, Thresholds
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from earmark.tasks.project import Project
     from earmark.training.runs import Run
 
-__all__ = ["FIGURE_FILES", "Chosen", "choose_for_run", "write"]
+__all__ = ["FIGURE_FILES", "Chosen", "choose_for_run", "unseen_rows", "write"]
 
 FIGURE_FILES = ("thresholds.svg", "thresholds.png")
+
+TOKENS = "appliance.token"
+"""How the names of groups begin that ask an encoder."""
+
+_FIT = "Run: earmark thresholds appliance --fit-decoder"
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class Chosen:
     choice: Choice
     part: str
     fit: DecoderFit | None = None
+    unfitted: str | None = None
+    """Why the decoder was not fitted."""
 
     @property
     def thresholds(self) -> Thresholds:
@@ -59,6 +73,8 @@ class Chosen:
             )
         if self.fit is not None and self.fit.warning:
             found.append(self.fit.warning)
+        if self.unfitted is not None:
+            found.append(f"streams get the decoder `{self.thresholds.rule.name}`: {self.unfitted}")
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def choose_for_run(
     *,
     part: str = "val",
     base: Path | None = None,
-    fits_decoder: bool = False,
+    fits_decoder: bool | None = None,
     n_pieces: int = 24,
     seed: int = 0,
 ) -> Chosen:
@@ -92,8 +108,9 @@ def choose_for_run(
         As for `earmark.tasks.appliance.thresholds.choose.choose`.
     base : path, optional
         Thresholds whose decoder and hold times are kept.
-    fits_decoder : bool
-        Also fit the decoder on splices of `n_pieces` pieces per fold, answered by the fold's model.
+    fits_decoder : bool, optional
+        Whether the decoder is fitted on splices of `n_pieces` pieces per fold, answered by the fold's model. None:
+        where it can be, is a matter of seconds, and `base` names no decoder.
 
     Raises
     ------
@@ -113,7 +130,7 @@ def choose_for_run(
         kept = Thresholds.read(base, detector.devices).rule
         rule = replace(kept, window_s=rule.window_s, hop_s=rule.hop_s)
     choice = choose(
-        run.out_of_fold(),
+        unseen_rows(run.out_of_fold(), detector),
         detector.devices,
         settings,
         part=part,
@@ -124,7 +141,17 @@ def choose_for_run(
     chosen = Chosen(run, choice, part)
     if fits_decoder:
         return _with_fit(project, chosen, n_pieces, seed)
-    return chosen if base is not None else _with_rule(chosen, _medians(choice.thresholds.rule))
+    if base is not None:
+        return chosen
+    plain = _with_rule(chosen, _medians(choice.thresholds.rule))
+    if fits_decoder is False:
+        return plain
+    if _has_encoder(detector):
+        return replace(plain, unfitted=f"an encoder takes minutes over splices. {_FIT}")
+    try:
+        return _with_fit(project, chosen, n_pieces, seed)
+    except UsageError as problem:
+        return replace(plain, unfitted=str(problem))
 
 
 def write(chosen: Chosen, output: Path | None = None) -> tuple[Path, ...]:
@@ -136,7 +163,8 @@ def write(chosen: Chosen, output: Path | None = None) -> tuple[Path, ...]:
     from earmark.tasks.appliance.thresholds.figure import thresholds_figure
 
     path = output or chosen.run.path / THRESHOLDS_FILE
-    rows = scored_rows(chosen.run.out_of_fold(), chosen.thresholds.devices, chosen.part)
+    unseen = unseen_rows(chosen.run.out_of_fold(), Detector.load(chosen.run))
+    rows = scored_rows(unseen, chosen.thresholds.devices, chosen.part)
     svg, png = (path.with_suffix(Path(name).suffix) for name in FIGURE_FILES)
     label = "Window probabilities with and without each device, and the thresholds chosen"
     write_bytes_atomic(svg, to_svg(thresholds_figure(rows, chosen.thresholds), "thresholds", label).encode())
@@ -145,13 +173,31 @@ def write(chosen: Chosen, output: Path | None = None) -> tuple[Path, ...]:
     return chosen.thresholds.write(path), svg, png  # last, since it is what takes effect
 
 
+def unseen_rows(table: pl.DataFrame, detector: Detector) -> pl.DataFrame:
+    """``out_of_fold.parquet`` of a run with ``p_<device>`` calibrated as its detector is; see the module."""
+    import polars as pl
+
+    names = detector.devices.names
+    raw = table.select(f"raw_{name}" for name in names).to_numpy().astype(np.float32)
+    p = detector.layer.calibrate(raw)
+    return table.with_columns(pl.Series(f"p_{name}", p[:, k]) for k, name in enumerate(names))
+
+
+def _has_encoder(detector: Detector) -> bool:
+    return any(TOKENS in group.name for group in detector.groups)
+
+
 def _plain_rule(run: Run, detector: Detector) -> Rule:
-    """`hmm` for the run's windows; a hidden device weighs what it weighed in the loss."""
+    """`hmm` for the run's windows; a hidden device weighs what it weighed in the loss.
+
+    Of a run with windows of several lengths answers come as often as those of the preset for it.
+    """
     settings = HmmSettings(
         masked_weight=float(run.config["recipe"].get("masked_loss", HmmSettings().masked_weight))
     )
     lengths = {name: s for name, s in detector.lengths.items() if s != detector.window_s}
-    return Rule(settings, window_s=detector.window_s, hop_s=detector.hop_s, windows_s=lengths)
+    hop_s = min(detector.hop_s, preset(FAST).hop_s) if lengths else detector.hop_s
+    return Rule(settings, window_s=detector.window_s, hop_s=hop_s, windows_s=lengths)
 
 
 def _with_fit(project: Project, chosen: Chosen, n_pieces: int, seed: int) -> Chosen:
@@ -159,7 +205,7 @@ def _with_fit(project: Project, chosen: Chosen, n_pieces: int, seed: int) -> Cho
 
     thresholds = chosen.thresholds
     uris = {item.id: item.uri for item in project.manifest}
-    traces = list(spliced_traces(chosen.run, uris, n_pieces=n_pieces, seed=seed))
+    traces = list(spliced_traces(chosen.run, uris, n_pieces=n_pieces, seed=seed, hop_s=thresholds.rule.hop_s))
     fit = fit_decoder(traces, thresholds.rule, thresholds.devices, rivals=[_medians(thresholds.rule)])
     told = {
         "fitted_on_hours": round(fit.scores.hours, 4),
