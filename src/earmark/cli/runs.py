@@ -215,7 +215,7 @@ def track_command(invocation: Invocation, run: str, uri: str | None, experiment:
     "--mode",
     type=click.Choice(["full", "head"]),
     default="full",
-    help="full: audio to logits, in a folder that answers without torch; head: tokens to logits, one file.",
+    help="full: audio to logits, in a folder that answers without torch; head: tokens or columns to logits, one file.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: in the run's folder onnx.")
 @click.option("--opset", type=click.IntRange(min=14), default=17, help="Of the ONNX file (17).")
@@ -225,12 +225,18 @@ def track_command(invocation: Invocation, run: str, uri: str | None, experiment:
 @click.option(
     "--frames", type=click.IntRange(min=1), help="Tokens of a fixed head (default: of the run's window)."
 )
+@click.option(
+    "--window-s", type=click.FloatRange(min=0, min_open=True), help="Of fixed axes (default: the run's)."
+)
+@click.option("--frames-per-s", type=float, help="Of the filter bank: 100.")
+@click.option("--input-dim", type=int, help="Of a token: the model's own.")
 @click.option("--no-dynamic-axes", is_flag=True, help="Fix batch and length.")
+@click.option("--no-normalize", is_flag=True, help="Refused: inputs are scaled as in training.")
 @click.pass_obj
 def export_command(
     invocation: Invocation, /, run: str, kind: str, mode: str, output: Path | None, **given: Any
 ) -> None:
-    """Write the network of RUN, a run of appliance, as a file for other programs and small machines.
+    """Write the model of RUN, a run of appliance, as a file for other programs and small machines.
 
     The file is kept only if it says what the run says, to 1e-4. The folder of `full` is named to `predict`, `stream`
     and `live` by --run; it needs onnxruntime and no torch.
@@ -251,7 +257,16 @@ def export_command(
             "does not bring it. Use --format onnx."
         )
     found = load_run(run, root=invocation.settings().path("runs"), task="appliance")
-    options = ExportOptions(given["opset"], given["batch"], not given["no_dynamic_axes"], given["frames"])
+    options = ExportOptions(
+        given["opset"],
+        given["batch"],
+        not given["no_dynamic_axes"],
+        given["frames"],
+        given["window_s"],
+        given["frames_per_s"],
+        given["input_dim"],
+        not given["no_normalize"],
+    )
     exported = export_run(found.path, output or default_target(found.path, mode), mode=mode, options=options)
     row = {
         "run": found.name,
