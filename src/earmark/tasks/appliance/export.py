@@ -25,6 +25,7 @@ from earmark.models.onnx_files import Exported
 from earmark.models.weights import Weights
 from earmark.tasks.appliance.detector import CARD_FILE, Detector
 from earmark.tasks.appliance.layers import MODEL_FOLDER, ColumnsLayer, HeadLayer, Layer
+from earmark.tasks.appliance.lengths import LengthsLayer
 from earmark.tasks.appliance.onnx_layer import MODEL_FILE, OnnxLayer
 from earmark.tasks.appliance.thresholds_file import THRESHOLDS_FILE, Thresholds
 from earmark.training.runs import RUN_FILE
@@ -92,6 +93,11 @@ def export_run(
     options = options or ExportOptions()
     detector = Detector.load(run)
     layer = detector.layer
+    if isinstance(layer, LengthsLayer):
+        raise UsageError(
+            f"`{run.name}` hears machines in windows of several lengths, each with a model of its own; expected one "
+            "model. Train without --lengths to export, or copy the run."
+        )
     _require_own(layer, mode, options)
     if isinstance(layer, ColumnsLayer):
         return _columns(detector, layer, target, options)
