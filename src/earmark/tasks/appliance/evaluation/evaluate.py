@@ -372,7 +372,7 @@ def _cells(scored: Scored) -> list[str]:
 
 
 def _shared_groups(project: Project, scored: Scored) -> list[str]:
-    """Of a sealed test: whether what the protocol keeps apart, such as a machine, was heard in training all the same."""
+    """Of a sealed test: whether what the protocol keeps apart, such as a machine, was heard in training."""
     settings, table = settings_of(scored.run), scored.rows.table
     asked = settings.protocol_settings.get("group_on", "machine_src")
     columns = [name for name in ([asked] if isinstance(asked, str) else asked) if name in table.columns]

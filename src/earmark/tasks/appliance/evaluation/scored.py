@@ -211,12 +211,12 @@ def _out_of_fold(run: Run, rows: Rows) -> Scored:
 def _sealed(project: Project, run: Run, rows: Rows, reason: str, progress: ProgressCallback | None) -> Scored:
     """Features first: a problem with them must not cost an opening."""
     detector = Detector.load(run)
-    items = list(project.manifest.subset(project.splits.test_ids))
-    if not items:
+    if not project.splits.test_ids:
         raise UsageError(
             "nothing is sealed in this room (it was prepared with --seal none), so there is no test to open. Evaluate "
             "--split val, or record further takes and prepare again."
         )
+    items = list(project.manifest.subset(project.splits.test_ids))
     features = project.extract(detector.groups, items, progress=progress)
     p = detector.probabilities(features).astype(np.float64)
     opening = project.sealed.open(run=run.name, reason=reason, commit=run.config["hashes"]["code"])
