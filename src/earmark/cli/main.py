@@ -196,6 +196,8 @@ def _sentence(error: BaseException) -> str:
     where = f"`{error.filename}`: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}The disk is full. Free some space and run again; finished work is kept."
+    if error.errno == errno.EFBIG:
+        return f"{where}The limit of file sizes is reached. Raise it (ulimit -f) and run again; finished work is kept."
     return f"{where}{error.strerror}."
 
 

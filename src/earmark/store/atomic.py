@@ -31,8 +31,10 @@ def write_atomic(path: str | Path, data: bytes, *, sync: bool = True) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a write, which names no file
+            error.filename = str(path)
         raise
     if sync:
         sync_folder(path.parent)
