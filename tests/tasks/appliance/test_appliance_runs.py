@@ -44,6 +44,10 @@ def test_the_newest_run_that_stands_for_the_room_answers(project):
     assert answering_run(project).name == longer.name
     promote(project.runs_folder, fits)
     assert answering_run(project).name == fits.name
+    Room().write(project.data_folder)
+    assert answering_run(project, only_device="ac").name == alone.name
+    with pytest.raises(NoModelError, match="train appliance --only-device fridge"):
+        answering_run(project, only_device="fridge")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """predict, stream, live and collect as they are typed."""
 
+import csv
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,25 @@ def test_live_hears_a_recording_as_fast_as_it_can(earmark, room, tmp_path):
     changes = [json.loads(line)["debounced_status"] for line in out.splitlines()]
     assert changes == ["both-off", "ac-on"]
     assert log.read_text() == out
+
+
+def test_live_appends_the_tables_of_a_stream_with_the_time_of_day(earmark, room, tmp_path):
+    logs = {name: tmp_path / "live" / f"{name}.csv" for name in ("probs", "events")}
+    words = [word for name, path in logs.items() for word in (f"--log-{name}", path)]
+    for _ in range(2):
+        assert earmark("live", "appliance", "--dry-run", room / "evening.flac", *words)[0] == 0
+    streamed = {name: tmp_path / f"{name}.csv" for name in logs}
+    flags = [word for name, path in streamed.items() for word in (f"--log-{name}", path)]
+    assert earmark("stream", "appliance", room / "evening.flac", *flags)[0] == 0
+    for name, path in logs.items():
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        expected = list(csv.DictReader(streamed[name].read_text().splitlines()))
+        assert len(expected) > 0 and len(rows) == 2 * len(expected)
+        times = [datetime.fromisoformat(row.pop("timestamp")) for row in rows]
+        assert times == sorted(times) and times[0].tzinfo is not None
+        assert rows[: len(expected)] == [
+            {key: value for key, value in row.items() if key not in ("file", "t_s")} for row in expected
+        ]
 
 
 def test_a_dry_run_begins_anew_with_each_file(earmark, room):

@@ -47,6 +47,9 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="A run's folder, or a file of it.",
         ),
+        click.option(
+            "--only-device", metavar="NAME", help="The newest run that was trained for this device alone."
+        ),
         click.option("--thresholds", type=FILE, help="In place of the thresholds.yaml of the run."),
         click.option(
             "--beats-checkpoint", metavar="FILE", help="Checkpoint of BEATs, for runs that listen with it."
@@ -103,7 +106,12 @@ def opened_model(invocation: Invocation, given: Mapping[str, Any]) -> Model:
     if given["device"] not in ("auto", "cpu"):
         note(invocation, f"Answers are computed on the CPU; --device {given['device']} is for training.")
     if state is None:
-        model = open_model(project, run=given["run_name"], thresholds=given["thresholds"])
+        model = open_model(
+            project,
+            run=given["run_name"],
+            only_device=given["only_device"],
+            thresholds=given["thresholds"],
+        )
     else:
         model = open_folder(state if state.is_dir() else state.parent, given["thresholds"])
     note(invocation, f"Run {model.name} answers: {', '.join(model.detector.devices.names)}.")

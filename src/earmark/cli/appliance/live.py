@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from earmark.tasks.appliance.serving.model import Model
     from earmark.tasks.appliance.serving.settings import LiveSettings
     from earmark.tasks.appliance.serving.sinks import Sink
+    from earmark.tasks.appliance.serving.tables import LiveTables
 
 __all__ = ["live"]
+
+_LOG = click.Path(dir_okay=False, path_type=Path)
 
 
 @command("live")
@@ -35,9 +38,9 @@ __all__ = ["live"]
 )
 @click.option("--only-changes", is_flag=True, help="Lines with debounced_status alone, and a sign of life.")
 @click.option("--heartbeat", type=click.FloatRange(min=0), default=60.0, help="Its seconds (60); 0: none.")
-@click.option(
-    "--log-jsonl", type=click.Path(dir_okay=False, path_type=Path), help="Append the lines to a file."
-)
+@click.option("--log-jsonl", type=_LOG, help="Append the lines to a file.")
+@click.option("--log-probs", type=_LOG, help="Append probabilities to a CSV file, a row per window.")
+@click.option("--log-events", type=_LOG, help="Append devices that switched to a CSV file.")
 @click.option("--dry-run", metavar="PATH", help="Hear a recording, or each of a folder, without waiting.")
 @click.option(
     "--confirm", metavar="STATE", help="Everything is off, as both-off says: measure the level of the room."
@@ -172,6 +175,12 @@ class _Room:
             sinks.append(JsonLines(self.given["log_jsonl"]))
         return Announcer(sinks, only_changes=self.given["only_changes"], heartbeat_s=self.given["heartbeat"])
 
+    def tables(self) -> LiveTables:
+        """What `--log-probs` and `--log-events` write."""
+        from earmark.tasks.appliance.serving.tables import LiveTables
+
+        return LiveTables(self.model.detector.devices, self.given["log_probs"], self.given["log_events"])
+
     def outputs(self, capture: Capture | None) -> Sequence[Sink]:
         """Whatever takes every line, and what is known of each device."""
         named = ("mqtt_room", "mqtt_prefix", "mqtt_discovery", "mqtt_password_file", "mqtt_ca")
@@ -198,21 +207,23 @@ def _listen(invocation: Invocation, room: _Room) -> int:
         stack.callback(signal.signal, signal.SIGTERM, before)
         stack.callback(lambda: note(invocation, _cost(started, cpu)))
         capture = None if room.given["dry_run"] is not None else room.capture()
-        told, outputs = room.told(), room.outputs(capture)
+        told, outputs, tables = room.told(), room.outputs(capture), room.tables()
+        stack.callback(tables.close)
         for sink in (told, *outputs):
             stack.callback(sink.close)
         if capture is None:
-            return _dry_run(room, told, outputs)
-        _hear(room, capture, told, outputs)
+            return _dry_run(room, told, outputs, tables)
+        _hear(room, capture, told, outputs, tables)
     return 0
 
 
-def _hear(room: _Room, capture: Capture, told: Sink, outputs: Sequence[Sink]) -> None:
+def _hear(room: _Room, capture: Capture, told: Sink, outputs: Sequence[Sink], tables: LiveTables) -> None:
     from earmark.tasks.appliance.serving.engine import Engine
     from earmark.tasks.appliance.serving.live import Session, listen
 
     engine = Engine(room.model.detector, room.settings.rule, capture.source.name)
-    session = Session(engine, capture.source.sample_rate, floor_dbfs=room.model.floor_dbfs)
+    rate, floor_dbfs = capture.source.sample_rate, room.model.floor_dbfs
+    session = Session(engine, rate, floor_dbfs=floor_dbfs, on_answered=tables.take)
     listen(
         session,
         capture,
@@ -223,7 +234,7 @@ def _hear(room: _Room, capture: Capture, told: Sink, outputs: Sequence[Sink]) ->
     )
 
 
-def _dry_run(room: _Room, told: Sink, outputs: Sequence[Sink]) -> int:
+def _dry_run(room: _Room, told: Sink, outputs: Sequence[Sink], tables: LiveTables) -> int:
     from earmark.cli.output import complain_of
     from earmark.errors import InputError
     from earmark.inference.inputs import expand_inputs
@@ -239,7 +250,10 @@ def _dry_run(room: _Room, told: Sink, outputs: Sequence[Sink]) -> int:
             continue
         detector = room.model.detector
         engine = Engine(detector, room.settings.rule, entry)
-        session = Session(engine, detector.sample_rate, floor_dbfs=room.model.floor_dbfs, source=entry)
+        floor_dbfs = room.model.floor_dbfs
+        session = Session(
+            engine, detector.sample_rate, floor_dbfs=floor_dbfs, source=entry, on_answered=tables.take
+        )
         try:
             run(session, _pieces_of(entry, detector.sample_rate), [told], outputs=outputs)
         except InputError as problem:

@@ -47,6 +47,8 @@ class Session:
         Told in each line: the file of a dry run.
     clock : callable
         Seconds of the Unix epoch.
+    on_answered : callable
+        Told of each window and of the time of its line, before that is given.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Session:
         floor_dbfs: float | None = None,
         source: str | None = None,
         clock: Callable[[], float] = time.time,
+        on_answered: Callable[[Answered, float], None] = lambda _answered, _timestamp: None,
     ) -> None:
         self.engine = engine
+        self._on_answered = on_answered
         self.ear = Ear(source_rate)
         self._watch = FloorWatch(floor_dbfs, engine.rule.hop_s)
         self._source, self._clock = source, clock
@@ -115,10 +119,12 @@ class Session:
             self._settled_at_s = now_s
         if decided.stable == self._none_on and not answered.is_held:
             self._watch.hear(answered.level_dbfs)
+        timestamp = self._clock()
+        self._on_answered(answered, timestamp)
         return live_line(
             self.engine.detector.devices,
             decided,
-            timestamp=self._clock(),
+            timestamp=timestamp,
             process_ms=1000 * answered.seconds,
             stable_age_s=None if self._settled_at_s is None else now_s - self._settled_at_s,
             audio_s=answered.window.end_s,

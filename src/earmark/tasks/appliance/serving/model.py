@@ -46,7 +46,13 @@ class Model:
         return self.folder.name
 
 
-def open_model(project: Project, *, run: str | None = None, thresholds: Path | None = None) -> Model:
+def open_model(
+    project: Project,
+    *,
+    run: str | None = None,
+    only_device: str | None = None,
+    thresholds: Path | None = None,
+) -> Model:
     """The model of `earmark.tasks.appliance.runs.answering_run`.
 
     Parameters
@@ -54,6 +60,8 @@ def open_model(project: Project, *, run: str | None = None, thresholds: Path | N
     project : Project
     run : str, optional
         Name of a run, or a folder that holds one.
+    only_device : str, optional
+        The run is to know this device alone.
     thresholds : Path, optional
         A file in place of the run's own.
 
@@ -64,7 +72,7 @@ def open_model(project: Project, *, run: str | None = None, thresholds: Path | N
     RunError
         The run is no detector, or has no thresholds, or they are of another model.
     """
-    return open_folder(answering_run(project, run).path, thresholds)
+    return open_folder(answering_run(project, run, only_device=only_device).path, thresholds)
 
 
 def open_folder(folder: Path, thresholds: Path | None = None) -> Model:

@@ -1,15 +1,20 @@
-"""CSV files that grow row by row and take their name only when they are whole."""
+"""CSV files that grow row by row: of a stream, which take their name when whole, and of `live`, which have no end."""
 
 from __future__ import annotations
 
 import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["GrowingTable"]
+from earmark.tasks.appliance.schema import Devices
+from earmark.tasks.appliance.serving.engine import Answered
+from earmark.tasks.appliance.serving.stream import event_rows, probability_row
+
+__all__ = ["AppendedTable", "GrowingTable", "LiveTables"]
 
 
 class GrowingTable:
@@ -57,3 +62,64 @@ class GrowingTable:
         os.fsync(self._file.fileno())
         self._file.close()
         self._partial.replace(self._path)
+
+
+class AppendedTable:
+    """Rows appended to a file, flushed one by one: what was written survives the death of the program.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made where it is missing; a file that is there goes on without another head.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Write a row, below the names where it is the first."""
+        if not self._file.tell():
+            self._writer.writerow(row)
+        self._writer.writerow(row.values())
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class LiveTables:
+    """The tables of `live`: those of `stream`, with the time of day in place of file and place in it.
+
+    Parameters
+    ----------
+    devices : Devices
+    probabilities, events : Path or None
+        Of files; None writes none.
+    """
+
+    def __init__(self, devices: Devices, probabilities: Path | None, events: Path | None) -> None:
+        self._devices = devices
+        self._probabilities = None if probabilities is None else AppendedTable(probabilities)
+        self._events = None if events is None else AppendedTable(events)
+
+    def take(self, answered: Answered, timestamp: float) -> None:
+        """Write the rows of a window that was answered at `timestamp`, in seconds of the Unix epoch."""
+        when = datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds")
+        if self._probabilities is not None:
+            self._probabilities.row(_at(when, probability_row("", self._devices, answered)))
+        if self._events is not None:
+            for row in event_rows("", answered):
+                self._events.row(_at(when, row))
+
+    def close(self) -> None:
+        """Close the files."""
+        for table in (self._probabilities, self._events):
+            if table is not None:
+                table.close()
+
+
+def _at(when: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"timestamp": when} | {name: value for name, value in row.items() if name not in ("file", "t_s")}
