@@ -345,8 +345,11 @@ def _notes(project: Project, scored: Scored, thresholds: Thresholds) -> tuple[st
         )
     if config["recipe"].get("protocol") == "single":
         found.append("selected on the same files: the epochs of this run were chosen on these recordings too")
-    if scored.split == "test" and Room.read(project).seal.get("kind") == "tail":
+    sealed = Room.read(project).seal.get("kind")
+    if scored.split == "test" and sealed == "tail":
         found.append(f"{OPTIMISTIC}: training heard other parts of every recording")
+    if sealed == "none":
+        found.append("nothing is sealed in this room, so there is no untouched test behind these scores")
     found += [*_cells(scored), *_shared_groups(project, scored)]
     if scored.n_recordings < FEWEST_RECORDINGS:
         found.append(
