@@ -48,7 +48,7 @@ RATE = 16_000
 
 def with_thresholds(project: Project, run: Run) -> Run:
     """The run with its thresholds written."""
-    write(choose_for_run(project, run, ChoiceSettings()))
+    write(choose_for_run(project, run, ChoiceSettings(), fits_decoder=False))
     return run
 
 

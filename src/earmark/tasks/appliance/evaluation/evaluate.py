@@ -11,7 +11,7 @@ with thresholds that were chosen on the other folds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -320,15 +320,18 @@ def _rivals(project: Project, scored: Scored, say: Callable[[str], None]) -> dic
 
 
 def _timings(scored: Scored, final: Detector, thresholds: Thresholds, seed: int) -> list[timing.Timing]:
+    scored, hop_s = timing.as_final(scored, final), scored.rows.room.hop_s
+    rules = timing.rules_of(thresholds.rule)
     if scored.has_switches:
+        rules = {name: replace(rule, hop_s=hop_s) for name, rule in rules.items()}
         # behind the seal the windows with a switch in them keep no truth: nobody knows when
         switching: list[Trace] = timing.natural_traces(scored) if scored.split == "val" else []
     else:
-        switching = timing.spliced_of(scored, final, seed=seed)
+        switching = timing.spliced_of(scored, replace(final, hop_s=thresholds.rule.hop_s), seed=seed)
     steady = timing.steady_traces(scored)
     if not switching and not steady:
         return []
-    return timing.time_rules(timing.rules_of(thresholds.rule), switching, steady, scored.devices)
+    return timing.time_rules(rules, switching, steady, scored.devices, steady_hop_s=hop_s)
 
 
 def _notes(project: Project, scored: Scored, thresholds: Thresholds) -> tuple[str, ...]:

@@ -19,8 +19,18 @@ from earmark.tasks.appliance.evaluation.changes import ChangeScores, Trace, foll
 from earmark.tasks.appliance.evaluation.scored import Scored
 from earmark.tasks.appliance.evaluation.traces import spliced_trace, steady_stretches
 from earmark.tasks.appliance.schema import Devices
+from earmark.tasks.appliance.thresholds.run import unseen_rows
 
-__all__ = ["Timing", "natural_traces", "on_spans_of", "rules_of", "spliced_of", "steady_traces", "time_rules"]
+__all__ = [
+    "Timing",
+    "as_final",
+    "natural_traces",
+    "on_spans_of",
+    "rules_of",
+    "spliced_of",
+    "steady_traces",
+    "time_rules",
+]
 
 N_PIECES = 24
 STAY_S = (20.0, 40.0)
@@ -76,17 +86,30 @@ def rules_of(own: Rule) -> dict[str, Rule]:
 
 
 def time_rules(
-    rules: Mapping[str, Rule], switching: Sequence[Trace], steady: Sequence[Trace], devices: Devices
+    rules: Mapping[str, Rule],
+    switching: Sequence[Trace],
+    steady: Sequence[Trace],
+    devices: Devices,
+    *,
+    steady_hop_s: float,
 ) -> list[Timing]:
-    """Every rule over all traces."""
+    """Every rule over all traces; those of steady recordings have the hop of the windows that were prepared."""
     return [
-        Timing(name, rule, *(_pooled(traces, rule, devices) for traces in (switching, steady)))
+        Timing(
+            name,
+            rule,
+            _pooled(switching, rule, devices),
+            _pooled(steady, replace(rule, hop_s=steady_hop_s), devices),
+        )
         for name, rule in rules.items()
     ]
 
 
 def spliced_of(scored: Scored, final: Detector, *, n_pieces: int = N_PIECES, seed: int = 0) -> list[Trace]:
-    """A splice per fold that has two states, answered by the model that had not heard its recordings."""
+    """A splice per fold that has two states, answered by the model that had not heard its recordings.
+
+    Windows follow each other by the hop of `final`, and are calibrated as it is.
+    """
     uris = dict(zip(scored.ids, scored.uris, strict=True))
     traces: list[Trace] = []
     for number in np.unique(scored.fold):
@@ -95,11 +118,22 @@ def spliced_of(scored: Scored, final: Detector, *, n_pieces: int = N_PIECES, see
             continue
         shortest = min(one.end_s - one.start_s for one in stretches)
         stay_s = STAY_S if shortest >= STAY_S[1] else SHORT_STAY_S
-        asked = scored.detector(int(number), final)
+        asked = scored.detector(int(number), final).calibrated_as(final)
         traces.append(
             spliced_trace(stretches, asked, n_pieces=n_pieces, stay_s=stay_s, seed=seed + len(traces))
         )
     return traces
+
+
+def as_final(scored: Scored, final: Detector) -> Scored:
+    """The windows calibrated as the final model's are, which the rules were chosen for; those of the test are so."""
+    if scored.split == "test":
+        return scored
+    unseen = unseen_rows(scored.run.out_of_fold(), final)
+    at = {key: number for number, key in enumerate(unseen.select("id", "fold").iter_rows())}
+    rows = [at[id, int(fold)] for id, fold in zip(scored.ids, scored.fold, strict=True)]
+    p = unseen.select(f"p_{name}" for name in scored.devices.names).to_numpy()[rows]
+    return replace(scored, p=p.astype(np.float64))
 
 
 def steady_traces(scored: Scored) -> list[Trace]:
