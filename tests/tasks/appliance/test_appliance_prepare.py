@@ -283,6 +283,7 @@ def test_the_command_prepares_and_its_options_exclude_each_other(room: Path) -> 
         assert told in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROOM.is_dir(), reason="the recordings of a real room lie beside the checkout")
 def test_eight_real_recordings_give_928_windows(tmp_path: Path) -> None:
     project, done = prepared(tmp_path, folder=ROOM, suffixes=("m4a",), windowing=Windowing(), seal="none")

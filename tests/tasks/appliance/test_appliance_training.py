@@ -316,6 +316,7 @@ def test_wrong_settings_are_told(wrong, words):
 # --- search and command -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_and_hears_no_scored_window(tmp_path):
     project = room_project(tmp_path, seconds=100.0)
     search = DetectorSearch(project, LEVEL, {"c": [0.1, 10.0], "masked_loss": [0.0]})
