@@ -60,7 +60,8 @@ def of(said: dict[str, subprocess.CompletedProcess[str]], start: str) -> subproc
 @pytest.mark.timeout(1800)
 def test_the_demo_tells_its_changes_and_invents_none(said, folder):
     demo = of(said, "earmark demo")
-    assert Path(demo.stdout.split("Report: ")[1].strip()).is_file()
+    report = Path(demo.stdout.split("Report: ")[1].strip())
+    assert report.name == "report.html" and report.is_file()
     again = run("earmark demo appliance --format json", folder)
     document = json.loads(again.stdout)
     assert document["changes"]["false_events"] == 0

@@ -12,10 +12,13 @@ __all__ = ["demo"]
 @command("demo")
 @click.pass_obj
 def demo(invocation: Invocation, /) -> int:
-    """Make a room's recordings, then prepare, train, choose thresholds, and score a stream with known switches.
+    """Make a room's recordings, then prepare, train, choose thresholds, evaluate, and score a stream of known switches.
 
     No microphone and no network. All of it lies in the project folder, which should hold no other recordings. A second
     run finds everything done. The room is synthetic: its scores say that all parts work, not how well a real one goes.
+
+    --format json prints one object: recordings, seal, run, metrics, thresholds, figure, report, changes of the stream
+    by device and kind with their delays, and the seconds of each stage.
 
     \b
     Examples:
@@ -41,5 +44,5 @@ def demo(invocation: Invocation, /) -> int:
     false, hours = result.changes["false_events"], result.changes["hours"]
     note(invocation, f"{false} false events in {60 * hours:.0f} minutes; {result.changes['missed']} missed.")
     if invocation.format == "table":
-        click.echo(f"Report: {result.figure}")
+        click.echo(f"Report: {result.report}")
     return 0

@@ -52,6 +52,7 @@ class DemoResult:
     metrics: dict[str, Any] = field(default_factory=dict)
     thresholds: list[dict[str, Any]] = field(default_factory=list)
     figure: Path | None = None
+    report: Path | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -104,6 +105,7 @@ class _Demo:
         self._timed("prepare", lambda: self._prepare(files))
         run = self._timed("train", self._train)
         model = self._timed("thresholds", lambda: self._thresholds(run))
+        self._timed("evaluate", lambda: self._evaluate(run))
         self._timed("stream", lambda: self._stream(model, files))
         return self.result
 
@@ -141,6 +143,16 @@ class _Demo:
             write(chosen, None)
         self.result.thresholds, self.result.figure = list(chosen.choice.rows), path.with_suffix(".svg")
         return open_folder(run.path)
+
+    def _evaluate(self, run: Run) -> None:
+        from earmark.tasks.appliance.evaluation.evaluate import Options, evaluate_appliance
+        from earmark.tasks.appliance.evaluation.sections import write_appliance_report
+
+        options = Options(
+            robustness=False, timing=False
+        )  # minutes; a synthetic room would teach nothing by them
+        found = evaluate_appliance(self.project, run, options, progress=self.tell)
+        self.result.report, *_ = write_appliance_report(found, run.path / "report")
 
     def _stream(self, model: Model, files: DemoFiles) -> None:
         from earmark.tasks.appliance.evaluation.changes import pooled
