@@ -1,6 +1,6 @@
 """How soon a switch in a room is told, by decoder and by the length of windows, against what is asked of them.
 
-    python benchmarks/appliance_delay.py [FOLDER] [--model spectral] [--splices 2]
+    python -u benchmarks/appliance_delay.py [FOLDER] [--model spectral] [--splices 2]
 
 FOLDER holds recordings whose names follow the default pattern, m4a or flac; without one a synthetic room is made.
 Asked: no false event on steady recordings, and a median delay of 5 s at most for the air conditioner and 12 s for the
