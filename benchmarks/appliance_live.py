@@ -150,7 +150,7 @@ def heard_for(
             thread.join()
         time.sleep(3.0)  # what is on its way may arrive
         for one in found:
-            one.process.send_signal(signal.SIGINT)
+            one.process.send_signal(signal.SIGTERM)  # SIGINT is ignored where a shell put us behind
         for thread in listeners:
             thread.join()
     return found
