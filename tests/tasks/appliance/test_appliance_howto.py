@@ -1,4 +1,4 @@
-"""The how-tos of listening, thresholds and BEATs: what they show exists, and what can run here runs as it is written."""
+"""The how-tos of listening, thresholds and BEATs: what they show exists, and what can run here runs as written."""
 
 from __future__ import annotations
 
