@@ -39,6 +39,20 @@ def median_states(rows, names, limits, n, k):
     return instant, debounced(instant, k)
 
 
+def settled_sides(instant, names, masks, k):
+    """Sides of all devices after each window (facts of None are no answer): K times the same, all of them heard."""
+    sides, out = {}, []
+    for i in range(len(instant)):
+        last = instant[max(0, i - k + 1) : i + 1]
+        for name in names:
+            hiders = [by for by, hides in masks if hides == name]
+            heard = [facts is not None and not any(facts[by] for by in hiders) for facts in last]
+            if len(last) == k and all(heard) and len({facts[name] for facts in last}) == 1:
+                sides[name] = last[-1][name]
+        out.append(dict(sides))
+    return out
+
+
 def event_switches(values, hop, n, tau, t_on, t_off, on_s, off_s, cooldown_s):
     """(step, kind) of one device."""
     a = math.exp(-hop / tau)

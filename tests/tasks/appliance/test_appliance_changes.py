@@ -22,7 +22,7 @@ from earmark.tasks.appliance.evaluation.changes import (
 )
 from earmark.tasks.appliance.evaluation.seconds import auroc_by, probability_per_second, truth_per_second
 from earmark.tasks.appliance.evaluation.splice import Piece, random_pieces, splice
-from earmark.tasks.appliance.schema import DEFAULT_DEVICES
+from earmark.tasks.appliance.schema import DEFAULT_DEVICES, Devices
 from earmark.tasks.appliance.thresholds.fit_decoder import compare_rules, fit_decoder, score_rule
 
 RATE = 16_000
@@ -201,3 +201,22 @@ def test_truth_and_auroc_per_second():
     assert scores["-6"]["auroc"] == 1.0 and scores["12"]["auroc"] == 0.0
     assert scores["all"] == {"auroc": pytest.approx(5 / 6), "seconds": 5, "uncovered": 1}
     assert np.isnan(auroc_by([True], [0.5], [0])["all"]["auroc"])
+
+
+def test_a_hidden_device_owes_no_report_and_gives_no_false_one():
+    """Where the fridge gives the state although the air conditioner hides it."""
+    devices = Devices(("fridge", "ac"), masks=(("ac", "fridge"),))
+    starts_s, facts = (0.0, 100.0, 200.0, 300.0), (FRIDGE, BOTH, AC, OFF)
+    trace = Trace(np.empty((0, 2)), np.empty(0), starts_s, facts, 400.0)
+    assert [(one.t_s, one.device) for one in true_changes(starts_s, facts, devices)] == [(300.0, "ac")]
+    for under_it in ("ac-on", "fridge-on"):
+        told = [
+            Report(10.0, "fridge-on"),
+            Report(150.0, "ac-on"),
+            Report(250.0, under_it),
+            Report(310.0, "both-off"),
+        ]
+        found = score_changes(trace, told, devices)
+        assert (found.n_missed, found.false_events) == (0, ())
+    false = score_changes(trace, [Report(50.0, "ac-on"), Report(320.0, "fridge-on")], devices)
+    assert (false.n_missed, len(false.false_events)) == (1, 2)

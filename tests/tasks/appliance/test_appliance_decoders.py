@@ -221,6 +221,53 @@ def test_windows_that_could_not_be_heard_hold_the_state():
     assert (held.index, held.stable, held.changed, held.events) == (8, "ac-on", False, ())
 
 
+HIDES = (("ac", "fridge"), ("pump", "fridge"), ("pump", "fan"))
+
+
+def with_masks(devices):
+    return Devices(devices.names, masks=[pair for pair in HIDES if set(pair) <= set(devices.names)])
+
+
+@settings(deadline=None)
+@given(rooms(), st.integers(1, 5), st.integers(1, 4))
+def test_median_holds_what_is_hidden(room, n, k):
+    devices, rows = with_masks(room[0]), room[1]
+    decided = run(Rule(MedianSettings(n, k)), devices, rows)
+    sides = restated.settled_sides([one.facts for one in decided], devices.names, devices.masks, k)
+    assert [one.settled for one in decided] == sides
+
+
+@settings(max_examples=60, deadline=None)
+@given(rooms(), st.sampled_from([0.6, 0.9]))
+def test_hmm_holds_what_is_hidden(room, confidence):
+    devices, rows = with_masks(room[0]), room[1]
+    sides, was = {}, {}
+    for one in run(Rule(HmmSettings(10.0, 10.0, confidence)), devices, rows):
+        p_of = dict(zip(devices.names, one.p_shown, strict=True))
+        for name, p in p_of.items():  # that of a device that nothing hides, so that hiders come first
+            if not any(hides == name for _, hides in devices.masks) and max(p, 1 - p) >= confidence:
+                sides[name] = p >= 0.5
+        for _, name in devices.masks:
+            hiders = [other for other, hides in devices.masks if hides == name]
+            is_hidden = any(p_of[other] >= 0.5 or sides.get(other) for other in hiders)
+            if not is_hidden and max(p_of[name], 1 - p_of[name]) >= confidence:
+                sides[name] = p_of[name] >= 0.5
+        assert one.settled == sides
+        assert {event.device for event in one.events} == {d for d in was if was[d] != sides[d]}
+        was = dict(sides)
+
+
+@pytest.mark.parametrize("name", ["median", "hmm"])
+def test_a_fridge_under_the_ac_stays_as_it_was(name):
+    rows = [[0.01, 0.99]] * 60 + [[0.99, 0.01]] * 120 + [[0.01, 0.99]] * 60 + [[0.01, 0.01]] * 120
+    decided = run(default_rule(name), DEFAULT_DEVICES, rows)
+    told = [(event.device, event.kind) for one in decided for event in one.events]
+    assert told == [("ac", "on"), ("ac", "off"), ("fridge", "off")]
+    assert all(one.settled["fridge"] for one in decided if one.stable == "ac-on")
+    states_told = [one.stable for one in decided if one.changed]
+    assert states_told[:2] == ["fridge-on", "ac-on"] and states_told[-2:] == ["fridge-on", "both-off"]
+
+
 @given(rooms(), st.sampled_from(sorted(DECODERS)))
 @settings(max_examples=60, deadline=None)
 def test_settled_sides_are_the_first_ones_and_the_events_since(room, name):

@@ -25,6 +25,8 @@ __all__ = [
     "SAMPLE_RATE",
     "WINDOW_S",
     "Devices",
+    "hidden_by",
+    "none_on",
     "short_key",
     "state_of",
     "states",
@@ -129,6 +131,17 @@ def state_of(facts: Mapping[str, bool], devices: Devices) -> str:
         if facts[name]:
             return f"{name}-on"
     return none_on(devices)
+
+
+def hidden_by(facts: Mapping[str, bool], devices: Devices) -> frozenset[str]:
+    """Devices that cannot be judged while these run, since one of these hides them.
+
+    Examples
+    --------
+    >>> sorted(hidden_by({"ac": True, "fridge": False}, DEFAULT_DEVICES))
+    ['fridge']
+    """
+    return frozenset(hides for by, hides in devices.masks if facts.get(by))
 
 
 def none_on(devices: Devices) -> str:

@@ -14,6 +14,9 @@ were lost (an overflow, an unplugged microphone) are skipped over. Nothing looks
 ``events``  devices that settled on the other side; where a device first settles is not an event
 =========== ============================================================================================
 
+A device that a running one hides cannot be judged: with `median` and `hmm` it stays on the side on which it had
+settled, without an event, until it is heard again. ``facts`` and ``p_shown`` go on telling what the model says of it.
+
 `Decoder.reset` with the facts of the start (a known label, say) makes them the settled ones: then the first state is no
 change, unless it is another.
 """
@@ -29,7 +32,7 @@ import numpy.typing as npt
 
 from earmark.errors import UsageError
 from earmark.inference.smoothing import Debounce, Held
-from earmark.tasks.appliance.schema import Devices, state_of
+from earmark.tasks.appliance.schema import Devices, hidden_by, state_of
 
 __all__ = ["Decided", "Decoder", "Event", "Settling", "confidence_of", "row_of"]
 
@@ -88,10 +91,13 @@ class Settling:
     devices : Devices
     repeats : int
         1 takes each at once.
+    holds_hidden : bool
+        Whether a device stays as it had settled while a running one hides it.
     """
 
     devices: Devices
     repeats: int
+    holds_hidden: bool = False
     _n_seen: int = field(default=0, init=False)
     _state: Held[str | None] = field(init=False)
     _facts: dict[str, Held[bool | None]] = field(init=False)
@@ -137,8 +143,12 @@ class Settling:
     def _settle_facts(self, facts: Facts, shown: Sequence[float], index: int) -> tuple[Event, ...]:
         rule = Debounce[bool | None](self.repeats - 1)
         events = []
+        hidden = hidden_by(facts, self.devices) if self.holds_hidden else frozenset()
         for name, p in zip(self.devices.names, shown, strict=True):
             before = self._facts[name]
+            if name in hidden:
+                self._facts[name] = Held(before.value, before.since_s, self._n_seen)  # a rival is forgotten
+                continue
             after = self._facts[name] = rule.step(before, self._n_seen, facts[name])
             if before.value is not None and after.value != before.value:
                 events.append(Event(name, "on" if after.value else "off", p, index))

@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from earmark.errors import UsageError
 from earmark.tasks.appliance.decoding.decided import Decided, Doubles, Event, Facts, row_of
-from earmark.tasks.appliance.schema import Devices, state_of, states
+from earmark.tasks.appliance.schema import Devices, hidden_by, state_of, states
 
 __all__ = ["CLIP", "MAX_DEVICES", "HmmDecoder", "HmmSettings", "JointStates", "most_likely_path"]
 
@@ -203,15 +203,17 @@ class HmmDecoder:
         )
 
     def _settle(self, p_on: Mapping[str, float], index: int) -> tuple[Event, ...]:
-        events = []
-        for name, p in p_on.items():
-            if max(p, 1 - p) < self._settings.confidence:
-                continue
-            is_on, before = p >= 0.5, self._settled.get(name)
-            self._settled[name] = is_on
-            if before is not None and before != is_on:
-                events.append(Event(name, "on" if is_on else "off", p, index))
-        return tuple(events)
+        """Devices that are sure of their side; of those that another hides, none."""
+        was, limit = dict(self._settled), self._settings.confidence
+        sure = {name: p >= 0.5 for name, p in p_on.items() if max(p, 1 - p) >= limit}
+        runs = {name: p >= 0.5 or {**was, **sure}.get(name, False) for name, p in p_on.items()}
+        heard = sure.keys() - hidden_by(runs, self._devices)
+        self._settled |= {name: sure[name] for name in heard}
+        return tuple(
+            Event(name, "on" if is_on else "off", p_on[name], index)
+            for name, is_on in sure.items()
+            if name in heard and was.get(name, is_on) != is_on
+        )
 
 
 def most_likely_path(

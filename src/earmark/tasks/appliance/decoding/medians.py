@@ -1,6 +1,7 @@
 """The rule `median`: the median of the last N windows, two limits per device, and a state that must repeat.
 
 No answer comes before N windows are there. The median of an even number is the mean of the two in the middle.
+A device that a running one hides is held.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class MedianDecoder:
     def __init__(self, devices: Devices, limits: Mapping[str, Limits], settings: MedianSettings) -> None:
         self._devices, self._limits = devices, limits
         self._recent: deque[Doubles] = deque(maxlen=settings.n)
-        self._settling = Settling(devices, settings.debounce_k)
+        self._settling = Settling(devices, settings.debounce_k, holds_hidden=True)
         self.reset()
 
     def reset(self, initial: Facts | None = None) -> None:

@@ -10,20 +10,23 @@ reports, at the end of the window that made it change. Both begin with a state a
   has ended. A report that returns to the truth is none.
 
 A change belongs to the device that switched. While a device of higher priority runs, the switch of another changes no
-state and is not asked for.
+state and is not asked for; nor is that of a device while one that hides it runs, and then no report of its state is
+false.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.tasks.appliance.decoding.presets import Rule
-from earmark.tasks.appliance.schema import Devices, state_of
+from earmark.tasks.appliance.schema import Devices, hidden_by, state_of
 
 __all__ = ["Change", "ChangeScores", "Report", "Trace", "follow", "pooled", "score_changes", "true_changes"]
 
@@ -146,13 +149,15 @@ def follow(trace: Trace, rule: Rule, devices: Devices) -> list[Report]:
 
 
 def true_changes(starts_s: Sequence[float], facts: Sequence[Facts], devices: Devices) -> list[Change]:
-    """The changes of public state, each by the device of the highest priority that switched."""
+    """The changes of public state that can be heard, each by the device of the highest priority that switched."""
     found = []
     for t_s, before, after in zip(starts_s[1:], facts[:-1], facts[1:], strict=True):
         state = state_of(after, devices)
         if state == state_of(before, devices):
             continue
         device = next(name for name in devices.priority if before[name] != after[name])
+        if device in hidden_by(after, devices):
+            continue
         found.append(Change(t_s, state, device, "on" if after[device] else "off"))
     return found
 
@@ -165,8 +170,7 @@ def score_changes(trace: Trace, reports: Sequence[Report], devices: Devices) -> 
         replace(change, delay_s=_delay_s(change, before_s, end_s, reports))
         for change, before_s, end_s in zip(changes, edges_s, edges_s[2:], strict=False)
     )
-    first = state_of(trace.facts[0], devices)
-    false = tuple(report for report in reports if report.state != _state_at(report.t_s, first, changes))
+    false = tuple(report for report in reports if report.state not in _possible(trace, report.t_s, devices))
     return ChangeScores(scored, false, trace.duration_s / SECONDS_PER_HOUR)
 
 
@@ -191,12 +195,12 @@ def _delay_s(change: Change, before_s: float, end_s: float, reports: Sequence[Re
     return told_s[0] - change.t_s if told_s else None
 
 
-def _state_at(t_s: float, first: str, changes: Sequence[Change]) -> str:
-    state = first
-    for change in changes:
-        if change.t_s <= t_s:
-            state = change.state
-    return state
+def _possible(trace: Trace, t_s: float, devices: Devices) -> set[str]:
+    """States that may hold at a moment, since nobody hears the devices that are hidden."""
+    facts = trace.facts[bisect_right(trace.starts_s, t_s) - 1]
+    hidden = sorted(hidden_by(facts, devices))
+    sides = product((False, True), repeat=len(hidden))
+    return {state_of({**facts, **dict(zip(hidden, of, strict=True))}, devices) for of in sides}
 
 
 def _quantile(values: npt.NDArray[np.float64], q: float) -> float:

@@ -17,6 +17,7 @@ from earmark.errors import UsageError
 from earmark.tasks.appliance.decoding.decided import Decided, Facts
 from earmark.tasks.appliance.decoding.presets import Rule
 from earmark.tasks.appliance.detector import Detector
+from earmark.tasks.appliance.schema import hidden_by
 from earmark.tasks.appliance.serving.ring import Grid, Ring, Window
 
 __all__ = ["Answered", "Engine", "grid_of", "level_dbfs", "require_windows"]
@@ -111,7 +112,7 @@ class Engine:
     def on(self) -> dict[str, bool | None]:
         """Which devices run: None where that has not settled yet, or a louder one that runs hides it."""
         settled = self._last.settled
-        hidden = {hides for by, hides in self.detector.devices.masks if settled.get(by)}
+        hidden = hidden_by(settled, self.detector.devices)
         return {name: None if name in hidden else settled.get(name) for name in self.detector.devices.names}
 
     def _answered(self, window: Window, *, is_held: bool) -> Answered:
