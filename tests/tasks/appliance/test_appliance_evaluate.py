@@ -35,7 +35,8 @@ from earmark.tasks.appliance.evaluation.timing import natural_traces, steady_tra
 from earmark.tasks.appliance.generator.scene import SyntheticRoom
 from earmark.tasks.appliance.prepare import PrepareOptions, prepare
 from earmark.tasks.appliance.thresholds.choose import ChoiceSettings
-from earmark.tasks.appliance.thresholds.run import choose_for_run, write
+from earmark.tasks.appliance.thresholds.run import choose_for_run, unseen_rows
+from earmark.tasks.appliance.thresholds_file import THRESHOLDS_FILE
 from earmark.tasks.appliance.training.settings import TrainSettings
 from earmark.tasks.appliance.training.train import train
 from earmark.tasks.appliance.windows import Windowing
@@ -46,9 +47,10 @@ Ask = Callable[..., Result]
 RATE = 16_000
 
 
-def with_thresholds(project: Project, run: Run) -> Run:
+def with_thresholds(project: Project, run: Run, *, fits_decoder: bool = False) -> Run:
     """The run with its thresholds written."""
-    write(choose_for_run(project, run, ChoiceSettings(), fits_decoder=False))
+    chosen = choose_for_run(project, run, ChoiceSettings(), fits_decoder=fits_decoder)
+    chosen.thresholds.write(run.path / THRESHOLDS_FILE)
     return run
 
 
@@ -74,10 +76,11 @@ def test_scores_are_those_of_the_table_of_unseen_windows(trained: tuple[Project,
     fridge = table.filter(pl.col("y_ac") == 0)
     scores = found.windows["fridge when ac is off"]
     assert scores["auroc"] == pytest.approx(roc_auc_score(fridge["y_fridge"], fridge["p_fridge"]))
-    on = table["p_fridge"] >= found.thresholds.t["fridge"]
+    answers = unseen_rows(table, Detector.load(run))  # thresholds are for these
+    on = answers["p_fridge"] >= found.thresholds.t["fridge"]
     assert found.windows["fridge"]["accuracy"] == pytest.approx((on == (table["y_fridge"] == 1)).mean())
     by_name = {row["recording_id"]: row for row in found.files.rows}
-    for (name,), rows in table.group_by("recording_id"):
+    for (name,), rows in answers.group_by("recording_id"):
         assert by_name[name]["p_ac"] == pytest.approx(np.median(rows["p_ac"].to_numpy()))
     assert [fold["fold"] for fold in found.folds] == ["day-to-night", "night-to-day"]
 
@@ -147,6 +150,23 @@ def test_altered_windows_do_not_overlap_and_are_altered_alike_each_time(trained:
     assert shift["gain -6 dB"] < 0 < shift["gain +6 dB"]  # trap 6: level is what this model hears
 
 
+@pytest.mark.slow
+def test_every_file_is_right_and_nothing_is_told_of_steady_ones(tmp_path: Path) -> None:
+    """At thresholds chosen on these very recordings, by a model that hears both devices."""
+    project = room_project(tmp_path)
+    run = train(project, TrainSettings(model="spectral"), with_baselines=False).run
+    run = with_thresholds(project, run, fits_decoder=True)
+    found = evaluate_appliance(project, run, Options(rivals=False))
+    assert found.files.state_acc == 1.0 and found.files.f1 == pytest.approx(found.thresholds.f1, abs=1e-4)
+    assert [fold["files"]["state_acc"] for fold in found.folds] == [1.0, 1.0]
+    assert found.altered[0]["state_accuracy"] == 1.0  # the windows as recorded
+    for one in found.timings:
+        assert not one.steady.false_events, one.name
+        assert one.steady.hours == pytest.approx(8 * 45 / 3600)
+    own = found.timings[0]
+    assert own.name == "hmm (chosen)" and not own.switching.n_missed and not own.switching.false_events
+
+
 def test_steady_recordings_are_whole_traces(trained: tuple[Project, Run]) -> None:
     project, run = trained
     scored = read_scored(project, run, "val", reason="")
@@ -156,6 +176,7 @@ def test_steady_recordings_are_whole_traces(trained: tuple[Project, Run]) -> Non
     assert len(steady_traces(gap)) == 9
 
 
+@pytest.mark.slow
 def test_command_writes_a_page_that_holds_everything(
     ask: Ask, trained: tuple[Project, Run], tmp_path: Path
 ) -> None:
@@ -181,7 +202,7 @@ def test_command_writes_a_page_that_holds_everything(
     assert worst == sorted(worst, reverse=True)
     assert own["time"][0]["decoder"] == "median (chosen)" and own["time"][0]["changes"] > 5
     assert own["time"][0]["steady_hours"] == pytest.approx(8 * 45 / 3600)
-    rows = list(csv.DictReader(histogram.open()))
+    rows = list(csv.DictReader(histogram.read_text().splitlines()))
     assert len(rows) == 20 and list(rows[0]) == [
         "label",
         "bin_start",
@@ -197,6 +218,7 @@ def test_command_writes_a_page_that_holds_everything(
         assert (run.path / "report" / name).is_file()
 
 
+@pytest.mark.slow
 def test_gate(ask: Ask, trained: tuple[Project, Run]) -> None:
     project, _ = trained
     missing = ask("--quick", "--ci")

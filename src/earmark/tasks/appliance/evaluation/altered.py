@@ -88,6 +88,7 @@ def altered_scores(
     Parameters
     ----------
     scored : Scored
+        With probabilities calibrated as those of `final`, which the thresholds are for.
     final : Detector
         The run's.
     thresholds : mapping of device to float
@@ -105,7 +106,7 @@ def altered_scores(
     rows = _rows(AS_RECORDED, chosen, chosen.p, thresholds)
     found = {one.name: np.empty_like(chosen.p) for one in ALTERATIONS}
     for number in np.unique(chosen.fold):
-        detector = chosen.detector(int(number), final)
+        detector = chosen.detector(int(number), final).calibrated_as(final)
         for batch, clips in _clips(chosen, np.flatnonzero(chosen.fold == number), detector.sample_rate):
             sounds = [_sounds(clip, id, seed) for clip, id in clips]
             for one in ALTERATIONS:

@@ -4,8 +4,11 @@ The headline is of all windows; scores without those that were trimmed as too lo
 fewer than `FEWEST_RECORDINGS` recordings no interval is claimed: windows of one recording are nearly copies of each
 other, so each recording is listed instead. Models are ranked by their worse fold: steady results beat one high score.
 
+Thresholds are for probabilities calibrated as the final model's, so what is said of answers is of these; what is said
+of probabilities themselves, such as their calibration, is of each fold's own, which had no part in it.
+
 Thresholds of a run are chosen on the very windows that ``val`` scores, which flatters; so every fold is also scored
-with thresholds that were chosen on the other folds.
+with thresholds that were chosen on the other folds, each calibrated by itself.
 """
 
 from __future__ import annotations
@@ -85,6 +88,7 @@ class ApplianceEvaluation:
     run: Run
     options: Options
     scored: Scored
+    final: Detector
     thresholds: Thresholds
     rivals: tuple[Rival, ...] = ()
     level: LevelRuleScores | None = None
@@ -100,25 +104,36 @@ class ApplianceEvaluation:
         return self.scored.known()
 
     @cached_property
+    def answered(self) -> Scored:
+        """All windows with the probabilities that the thresholds are for: calibrated as the final model's."""
+        return timing.as_final(self.scored, self.final)
+
+    @cached_property
+    def answers(self) -> Scored:
+        """Those of `answered` whose truth is known."""
+        return self.answered.known()
+
+    @cached_property
     def files(self) -> FileScores:
         """Of files at the run's thresholds."""
-        return _files(self.known, self.thresholds.t)
+        return _files(self.answers, self.thresholds.t)
 
     @cached_property
     def windows(self) -> dict[str, dict[str, Any]]:
         """Device -> scores of windows at the run's thresholds."""
-        return window_scores(self.known.rows.y, self.known.p, self.scored.devices, self.thresholds.t)
+        return _windows(self.known, self.answers, self.thresholds.t)
 
     @cached_property
     def trimmed(self) -> dict[str, dict[str, Any]]:
         """The same without the windows that were set aside as too loud."""
-        kept = self.known.take(~self.known.rows.outlier)
-        return window_scores(kept.rows.y, kept.p, self.scored.devices, self.thresholds.t)
+        known, answers = (one.take(~one.rows.outlier) for one in (self.known, self.answers))
+        return _windows(known, answers, self.thresholds.t)
 
     @cached_property
     def folds(self) -> list[dict[str, Any]]:
         """Per fold its files at thresholds of the run and of the other folds, and its windows."""
-        return [self._fold(name, part) for name, part in self.known.parts()]
+        parts = zip(self.known.parts(), self.answers.parts(), strict=True)
+        return [self._fold(name, part, answers) for (name, part), (_, answers) in parts]
 
     @cached_property
     def second_rows(self) -> list[dict[str, Any]]:
@@ -197,15 +212,15 @@ class ApplianceEvaluation:
                 found.append(baselines.Baseline(one.name, p, is_graded, about))
         return found
 
-    def _fold(self, name: str, part: Scored) -> dict[str, Any]:
-        others = self._thresholds_of_others(int(part.fold[0]))
+    def _fold(self, name: str, part: Scored, answers: Scored) -> dict[str, Any]:
+        others, t = self._thresholds_of_others(int(part.fold[0])), self.thresholds.t
         return {
             "fold": name,
             "n": len(part),
-            "files": _file_json(_files(part, self.thresholds.t)),
+            "files": _file_json(_files(answers, t)),
             "files_by_other_folds": others | _at_others(part, others),
-            "windows": window_scores(part.rows.y, part.p, part.devices, self.thresholds.t),
-            "state_accuracy": float(np.mean(said_state(part.p, self.thresholds.t, part) == part.state)),
+            "windows": _windows(part, answers, t),
+            "state_accuracy": float(np.mean(said_state(answers.p, t, part) == part.state)),
         }
 
     def _thresholds_of_others(self, number: int) -> dict[str, Any]:
@@ -258,7 +273,8 @@ def evaluate_appliance(
         found |= _rivals(project, scored, say)
     if options.robustness:
         say("altered windows")
-        found["altered"] = altered_scores(scored, final, thresholds.t, seed=options.seed, tell=say)
+        answered = timing.as_final(scored, final)
+        found["altered"] = altered_scores(answered, final, thresholds.t, seed=options.seed, tell=say)
     if options.timing:
         say("decoders")
         found["timings"] = _timings(scored, final, thresholds, options.seed)
@@ -269,6 +285,7 @@ def evaluate_appliance(
         run,
         options,
         scored,
+        final,
         thresholds,
         notes=_notes(project, scored, thresholds),
         facts=_facts(run, scored, thresholds),
@@ -419,6 +436,10 @@ def _facts(run: Run, scored: Scored, thresholds: Thresholds) -> dict[str, dict[s
 
 def _files(part: Scored, t: Mapping[str, float]) -> FileScores:
     return file_scores(file_medians(part.files.tolist(), part.rows.y, part.p), t, part.devices)
+
+
+def _windows(known: Scored, answers: Scored, t: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    return window_scores(known.rows.y, known.p, known.devices, t, answers=answers.p)
 
 
 def _at_others(part: Scored, others: Mapping[str, Any]) -> dict[str, Any]:

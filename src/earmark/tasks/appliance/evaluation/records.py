@@ -69,7 +69,7 @@ class Comparison:
 def record_of(found: ApplianceEvaluation) -> Record:
     """What would be kept of an evaluation."""
     known = found.known
-    right = said_state(known.p, found.thresholds.t, known) == known.state
+    right = said_state(found.answers.p, found.thresholds.t, known) == known.state
     windows: dict[str, dict[str, bool]] = {}
     for name, id, is_right in zip(known.rows.recordings.tolist(), known.ids, right.tolist(), strict=True):
         windows.setdefault(name, {})[id] = is_right

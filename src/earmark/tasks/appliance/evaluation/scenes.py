@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from earmark.evaluation.intervals import Interval, bootstrap_weights
+from earmark.evaluation.domain_shift import source_auc
+from earmark.evaluation.intervals import Interval, bootstrap_interval
 from earmark.tasks.appliance.evaluation.scored import Scored
 from earmark.tasks.appliance.evaluation.seconds import auroc_by, probability_per_second, truth_per_second
 from earmark.tasks.appliance.evaluation.timing import on_spans_of
@@ -138,22 +139,14 @@ def _interval(
     seconds: Seconds, p: Doubles, chosen: npt.NDArray[np.bool_], value: float, seed: int
 ) -> Interval:
     """95 % bounds over recordings; NaN with fewer than eight, of which no interval is claimed."""
-    from sklearn.metrics import roc_auc_score
-
     from earmark.tasks.appliance.evaluation.evaluate import FEWEST_RECORDINGS
 
     rows = chosen & ~np.isnan(p)
-    names, y, values = seconds.recording[rows], seconds.is_on[rows], p[rows]
-    nothing = Interval(value, float("nan"), float("nan"))
+    names, on, values = seconds.recording[rows], seconds.is_on[rows].astype(np.int64), p[rows]
     if len(np.unique(names)) < FEWEST_RECORDINGS or np.isnan(value):
-        return nothing
-    draws = [
-        roc_auc_score(y, values, sample_weight=weights)
-        for block in bootstrap_weights(names, N_REPLICATES, seed)
-        for weights in block
-        if len(np.unique(y[weights > 0])) == 2
-    ]
-    return Interval(value, *np.quantile(draws, (0.025, 0.975)).tolist()) if draws else nothing
+        return Interval(value, float("nan"), float("nan"))
+    both = np.stack([1 - values, values], axis=1)
+    return bootstrap_interval(source_auc, on, both, names, seed, n_replicates=N_REPLICATES)
 
 
 def _numerically(text: str) -> tuple[float, str]:

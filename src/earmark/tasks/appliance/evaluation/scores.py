@@ -109,15 +109,29 @@ def file_scores(medians: Medians, thresholds: Mapping[str, float], devices: Devi
 
 
 def window_scores(
-    y: npt.ArrayLike, p: npt.ArrayLike, devices: Devices, thresholds: Mapping[str, float]
+    y: npt.ArrayLike,
+    p: npt.ArrayLike,
+    devices: Devices,
+    thresholds: Mapping[str, float],
+    *,
+    answers: npt.ArrayLike | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Device -> scores of windows; a masked device has them also under ``<device> when <by> is off``."""
+    """Device -> scores of windows; a masked device has them also under ``<device> when <by> is off``.
+
+    Parameters
+    ----------
+    y, p : array, shape (n, n_devices)
+    answers : array, shape (n, n_devices), optional
+        What is compared with the thresholds, where these are for probabilities of another calibration than `p`.
+    """
     truth, values = np.asarray(y) == 1, np.asarray(p, dtype=np.float64)
     index = {name: k for k, name in enumerate(devices.names)}
-    found = {name: _of_device(truth[:, k], values[:, k], thresholds[name]) for name, k in index.items()}
+    limits = np.array([thresholds[name] for name in devices.names])
+    said = (values if answers is None else np.asarray(answers)) >= limits
+    found = {name: _of_device(truth[:, k], values[:, k], said[:, k]) for name, k in index.items()}
     for by, hidden in devices.masks:
         rows, k = ~truth[:, index[by]], index[hidden]
-        found[f"{hidden} when {by} is off"] = _of_device(truth[rows, k], values[rows, k], thresholds[hidden])
+        found[f"{hidden} when {by} is off"] = _of_device(truth[rows, k], values[rows, k], said[rows, k])
     return found
 
 
@@ -128,8 +142,7 @@ def positive_f1(truth: npt.ArrayLike, said: npt.ArrayLike) -> float:
     return 2 * hits / int(y.sum() + answer.sum()) if hits else 0.0
 
 
-def _of_device(truth: Bools, p: Doubles, threshold: float) -> dict[str, Any]:
-    said = p >= threshold
+def _of_device(truth: Bools, p: Doubles, said: Bools) -> dict[str, Any]:
     scores: dict[str, Any] = {
         "n": len(truth),
         "accuracy": float(np.mean(said == truth)) if len(truth) else math.nan,

@@ -117,7 +117,7 @@ def _files(found: ApplianceEvaluation) -> Section:
         f"Thresholds: {told}. Bars above the curves say when a device truly is on; dashed lines are thresholds.",
     )
     tables: dict[str, Rows] = {"files.csv": list(own.rows), "folds.csv": rows}
-    picture = {"probability over time": time_picture(found.scored, found.thresholds.t, found.seconds)}
+    picture = {"probability over time": time_picture(found.answered, found.thresholds.t, found.seconds)}
     return Section("files", "Recordings", sentences, tables, picture, tuple(tables), is_open=True)
 
 
@@ -141,9 +141,13 @@ def _windows(found: ApplianceEvaluation) -> Section:
         f"The headline is of all windows; beside it stand scores without the {n} that were trimmed as too loud, which "
         "training leaves out and a microphone does not."
     )
-    sentence = f"At the run's thresholds. {trimmed if n else 'No window was trimmed as too loud.'}"
+    sentences = (
+        "Accuracy and F1 are at the run's thresholds, on probabilities calibrated as the final model's, which these "
+        "are for; the rest is of the probabilities that each fold calibrated by itself.",
+        trimmed if n else "No window was trimmed as too loud.",
+    )
     tables = {"windows.csv": rows}
-    return Section("windows", "Windows per device", (sentence,), tables, files=tuple(tables), is_open=True)
+    return Section("windows", "Windows per device", sentences, tables, files=tuple(tables), is_open=True)
 
 
 def _models(found: ApplianceEvaluation) -> Section | None:
