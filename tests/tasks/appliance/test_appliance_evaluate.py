@@ -27,7 +27,7 @@ from earmark.errors import GateError, RunError, UsageError
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.evaluation.altered import ALTERATIONS, altered_scores, apart, with_added
 from earmark.tasks.appliance.evaluation.evaluate import Options, evaluate_appliance
-from earmark.tasks.appliance.evaluation.records import Record, compare, read_record
+from earmark.tasks.appliance.evaluation.records import Record, compare
 from earmark.tasks.appliance.evaluation.rivals import level_rule
 from earmark.tasks.appliance.evaluation.scenes import ADAPTED, PLAIN, SMOOTHED
 from earmark.tasks.appliance.evaluation.scored import read_scored
@@ -220,20 +220,19 @@ def test_command_writes_a_page_that_holds_everything(
 
 @pytest.mark.slow
 def test_gate(ask: Ask, trained: tuple[Project, Run]) -> None:
-    project, _ = trained
+    project, run = trained
     missing = ask("--quick", "--ci")
     assert isinstance(missing.exception, UsageError) and "--save" in str(missing.exception)
     assert ask("--quick", "--save").exit_code == 0
     assert ask("--quick", "--ci").exit_code == 0
-    record = read_record(project, "val")
-    path = project.data_folder / "records" / "val.json"
-    better = json.loads(path.read_text())
-    better["windows"] = {name: dict.fromkeys(of, True) for name, of in record.windows.items()}
-    write_bytes_atomic(path, json.dumps(better).encode())
+    thresholds = run.path / THRESHOLDS_FILE
+    kept = thresholds.read_text()
+    deaf = re.sub(r"^(t_\w+): .*", r"\1: 1.0000", kept, flags=re.MULTILINE)  # nothing is ever on
+    write_bytes_atomic(thresholds, deaf.encode())
     worse = ask("--quick", "--ci")
-    # levels cannot tell the fridge in half of the recordings, which a perfect record would show
     assert isinstance(worse.exception, GateError) and "REGRESSION" in str(worse.exception)
-    path.unlink()
+    write_bytes_atomic(thresholds, kept.encode())
+    (project.data_folder / "records" / "val.json").unlink()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +264,7 @@ def test_what_trained_is_never_scored_and_thresholds_come_first(
 ) -> None:
     project, run = trained
     assert isinstance(ask("--part", "train").exception, UsageError)
-    path = run.path / "thresholds.yaml"
+    path = run.path / THRESHOLDS_FILE
     kept = path.read_bytes()
     path.unlink()
     with pytest.raises(RunError, match="earmark thresholds appliance --run"):

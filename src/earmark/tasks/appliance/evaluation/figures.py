@@ -138,6 +138,7 @@ def delay_picture(scores: ChangeScores, devices: Devices) -> bytes:
             delays_s = scores.delays_s(name, kind)
             axes.hist(delays_s, bins, color=colour, alpha=0.6, hatch=hatch, label=f"{kind} ({len(delays_s)})")
         axes.set(xlabel="delay, s", ylabel="switches")
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set_title(name, fontsize=9, loc="left")
         axes.legend(fontsize=7, frameon=False)
     return _png(figure)

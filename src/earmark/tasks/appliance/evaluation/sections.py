@@ -196,9 +196,19 @@ def _calibration(found: ApplianceEvaluation) -> Section:
         f"Expected calibration error over {ECE_BINS} bins: {told}. On the dashed line, windows given 0.7 are on in "
         "70 % of cases."
     )
+    whose = (
+        "These are the probabilities that each fold calibrated by itself, the more cautious the fewer its recordings; "
+        "the final model calibrates on all that no fold had heard."
+    )
     picture = {"calibration": calibration_picture(known.rows.y, known.p, known.devices)}
     return Section(
-        "calibration", "Calibration per device", (sentence,), {}, picture, ("histogram.csv",), is_open=True
+        "calibration",
+        "Calibration per device",
+        (sentence, whose),
+        {},
+        picture,
+        ("histogram.csv",),
+        is_open=True,
     )
 
 
@@ -234,10 +244,13 @@ def _time(found: ApplianceEvaluation) -> Section | None:
         f"{own.name}: median delay {median}, {row['missed']} of {row['changes']} switches missed, "
         f"{row['false_events']} false events in {row['hours']:.2f} h. On {where}."
     )
+    steady = f"Of steady recordings, {row['steady_hours']:.2f} h of them: {row['steady_false_events']} false events."
     picture = (
         {"delay of switches": delay_picture(own.switching, devices)} if len(own.switching.delays_s()) else {}
     )
-    return Section("time", "Decoders over time", (sentence,), tables, picture, tuple(tables), is_open=True)
+    return Section(
+        "time", "Decoders over time", (sentence, steady), tables, picture, tuple(tables), is_open=True
+    )
 
 
 def _seconds(found: ApplianceEvaluation) -> Section | None:
@@ -268,8 +281,8 @@ def _robustness(found: ApplianceEvaluation) -> Section | None:
     worst = min(found.altered, key=lambda row: row["state_accuracy"])
     sentence = (
         f"Windows altered as sound and asked anew: worst is {worst['alteration']}, with the state of "
-        f"{worst['state_accuracy']:.0%} of windows right; {found.altered[0]['state_accuracy']:.0%} as recorded. SNR is "
-        "over the window itself; shift is how far the mean probability moved."
+        f"{100 * worst['state_accuracy']:.0f} % of windows right; {100 * found.altered[0]['state_accuracy']:.0f} % as "
+        "recorded. SNR is over the window itself; shift is how far the mean probability moved."
     )
     return Section(
         "robustness",
@@ -299,7 +312,7 @@ def _roc(found: ApplianceEvaluation) -> dict[str, bytes]:
         if truth.any() and not truth.all():
             title = name if name not in hidden else f"{name} when {hidden[name]} is off"
             curves[title] = [(model, truth, p[rows, k]) for model, p in models[: _CURVES + 1]]
-    return {"roc": roc_picture(curves)} if curves else {}
+    return {"ROC curves": roc_picture(curves)} if curves else {}
 
 
 def _level_rows(row: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
