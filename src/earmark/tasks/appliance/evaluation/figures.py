@@ -130,6 +130,8 @@ def snr_picture(rows: Sequence[Mapping[str, Any]], by: str) -> bytes:
 
 def delay_picture(scores: ChangeScores, devices: Devices) -> bytes:
     """How long after a switch it was told, per device and direction."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(3.4 * len(devices) + 0.4, 2.8)
     longest = max(float(scores.delays_s().max(initial=1.0)), 1.0)
     bins = np.linspace(0, np.ceil(longest), 21).tolist()
@@ -138,7 +140,7 @@ def delay_picture(scores: ChangeScores, devices: Devices) -> bytes:
             delays_s = scores.delays_s(name, kind)
             axes.hist(delays_s, bins, color=colour, alpha=0.6, hatch=hatch, label=f"{kind} ({len(delays_s)})")
         axes.set(xlabel="delay, s", ylabel="switches")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(name, fontsize=9, loc="left")
         axes.legend(fontsize=7, frameon=False)
     return _png(figure)
