@@ -27,6 +27,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -58,6 +59,7 @@ MAX_READERS: Final = 510
 """Concurrent read transactions over all processes; LMDB's 126 is few for a large machine. 64 bytes each."""
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
+LOCK_BYTES: Final = 64 * (MAX_READERS + 4)
 
 
 class _Depth(threading.local):
@@ -313,11 +315,21 @@ class Store:
             "metasync": False,
         }
         if self.writable:
+            self._require_room()
             return lmdb.open(str(self.folder), **options)
         lockable = os.access(self.folder / LOCK_FILE, os.W_OK)
         # Without a lock file nobody can be writing here, or only another user: checksums guard what is read
         # then.
         return lmdb.open(str(self.folder), readonly=True, create=False, lock=lockable, **options)
+
+    def _require_room(self) -> None:
+        """A new lock file is written through memory, where a full disk ends the program with SIGBUS: try before."""
+        lock = self.folder / LOCK_FILE
+        if lock.exists() and lock.stat().st_blocks:
+            return
+        with tempfile.TemporaryFile(dir=self.folder) as trial:
+            trial.write(bytes(LOCK_BYTES))
+            trial.flush()
 
     def _refuse_truncated(self) -> None:
         """A file shorter than its page table says would end a later read with SIGBUS, so look first."""
