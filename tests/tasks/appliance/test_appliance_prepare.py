@@ -125,7 +125,9 @@ def test_what_is_sealed_stays_so_by_content_through_other_names_windows_and_leng
     assert (project.manifest.hash, project.splits.hash) == before
     old, new = (room / "samples" / f"ac-on-fridge-on-{name}.wav" for name in ("day", "day-7"))
     old.rename(new)
-    prepared(room, windowing=Windowing(3.0, 0.7), seal_s=5.0, gap_s=0.0)
+    with pytest.raises(SealError, match=r"--seal-sec 5 and --seal-gap-sec 0 would move .* --reseal REASON"):
+        prepared(room, seal_s=5.0, gap_s=0.0)
+    prepared(room, windowing=Windowing(3.0, 0.7), seal_s=30.0)
     assert windows_of(room, "train")["end_sec"].max() <= 20.0
     renamed = windows_of(room, "test").filter(pl.col("recording_id") == "ac-on-fridge-on-day-7")
     assert renamed["start_sec"].min() >= 30.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from earmark.data.seal import SPLITS_FILE, seal
 from earmark.data.splits import Splits
 from earmark.errors import UsageError
 from earmark.features.progress import ProgressCallback
+from earmark.store.lock import in_turn
 from earmark.tasks.appliance.importer import (
     Imported,
     Source,
@@ -42,7 +44,7 @@ from earmark.tasks.appliance.recordings import (
 )
 from earmark.tasks.appliance.room import ROOM_FILE, Room
 from earmark.tasks.appliance.schema import Devices
-from earmark.tasks.appliance.sealing import GAP_S, SEAL_S, Sealing, caveats, plan_seal
+from earmark.tasks.appliance.sealing import Sealing, caveats, plan_seal
 from earmark.tasks.appliance.segments import read_scenes
 from earmark.tasks.appliance.task import sealed_columns
 from earmark.tasks.appliance.windows import DROP_TOP_SHARE, DropBy, Windowing, window_table, write_windows
@@ -85,7 +87,8 @@ class PrepareOptions:
         Write just the one table, or start from it.
     files_manifest, windows_manifest : Path or None
     seal : {"auto", "none"}
-    seal_s, gap_s : float
+    seal_s, gap_s : float or None
+        None keeps those of the room, else takes the usual ones.
     seal_on : str or None
         Column of the table of recordings whose equal values are sealed together.
     reseal_reason : str or None
@@ -113,8 +116,8 @@ class PrepareOptions:
     files_manifest: Path | None = None
     windows_manifest: Path | None = None
     seal: str = "auto"
-    seal_s: float = SEAL_S
-    gap_s: float = GAP_S
+    seal_s: float | None = None
+    gap_s: float | None = None
     seal_on: str | None = None
     reseal_reason: str | None = None
     ffmpeg_mono: bool = False
@@ -164,22 +167,22 @@ def prepare(project: Project, options: PrepareOptions, progress: ProgressCallbac
         skip_short=options.skip_short,
         progress=progress,
     )
-    devices = found.devices
-    sealing = plan_seal(
-        [each.hashed(options.seal_on) for each in imported],
-        wanted=options.seal,
-        earlier=_earlier_sealing(project, options),
-        seal_s=options.seal_s,
-        gap_s=options.gap_s,
-        seed=project.settings.seed,
-    )
-    table = room_table(imported, devices, options.windowing, sealing, project.cache.identify_many)
-    room = _room(options, found, sealing)
-    manifest = Manifest(table, root=project.root)
-    splits = _splits(project, manifest, devices, reseal=bool(options.reseal_reason))
-    files: tuple[Path, ...] = ()
-    if not options.dry_run:
-        files = _write(project, options, imported, room, manifest, splits)
+    devices, files = found.devices, tuple[Path, ...]()
+    with _writing_alone(project, options):
+        sealing = plan_seal(
+            [each.hashed(options.seal_on) for each in imported],
+            wanted=options.seal,
+            earlier=_earlier_sealing(project, options),
+            seal_s=options.seal_s,
+            gap_s=options.gap_s,
+            seed=project.settings.seed,
+        )
+        table = room_table(imported, devices, options.windowing, sealing, project.cache.identify_many)
+        room = _room(options, found, sealing)
+        manifest = Manifest(table, root=project.root)
+        splits = _splits(project, manifest, devices, reseal=bool(options.reseal_reason))
+        if not options.dry_run:
+            files = _write(project, options, imported, room, manifest, splits)
     split = {row["id"]: row["split"] for row in splits.rows().values()}
     rows = tuple(_account(each, manifest.table, split) for each in imported)
     parts = Counter(split.values())
@@ -187,6 +190,14 @@ def prepare(project: Project, options: PrepareOptions, progress: ProgressCallbac
     return Prepared(
         devices, found.pattern, rows, dict(parts), sealing.sentence(parts["test"]), told, skipped, files
     )
+
+
+def _writing_alone(project: Project, options: PrepareOptions) -> AbstractContextManager[None]:
+    """Of two at once the second builds on what the first has sealed, and their files do not mix."""
+    if options.dry_run:
+        return nullcontext()
+    project.data_folder.mkdir(parents=True, exist_ok=True)
+    return in_turn(project.data_folder)
 
 
 @dataclass(frozen=True)

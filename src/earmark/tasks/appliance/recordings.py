@@ -120,7 +120,10 @@ def find_recordings(folder: Path, suffixes: Iterable[str] = DEFAULT_SUFFIXES) ->
     """
     wanted = {f".{suffix.lower().lstrip('.')}" for suffix in suffixes}
     if not folder.is_dir():
-        raise UsageError(f"there is no folder `{folder}`; expected one with recordings. Correct the path.")
+        raise UsageError(
+            f"there is no folder `{folder}`; expected one with recordings. Correct the path, or record some: "
+            "earmark collect appliance"
+        )
     listed = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     found = sorted((path for path in listed if path.suffix.lower() in wanted), key=lambda path: path.name)
     if not found:

@@ -103,8 +103,8 @@ def plan_seal(
     *,
     wanted: str = "auto",
     earlier: Sealing | None = None,
-    seal_s: float = SEAL_S,
-    gap_s: float = GAP_S,
+    seal_s: float | None = None,
+    gap_s: float | None = None,
     seed: int = 42,
 ) -> Sealing:
     """What is sealed of these recordings.
@@ -115,19 +115,20 @@ def plan_seal(
     wanted : {"auto", "none"}
     earlier : Sealing, optional
         Of an earlier preparation; None also where the test is to be drawn anew.
-    seal_s, gap_s : float
-        Of ``tail``, seconds.
+    seal_s, gap_s : float, optional
+        Of ``tail``, seconds; default: those of the earlier preparation, else `SEAL_S` and `GAP_S`.
     seed : int
         Of ``scenes``.
 
     Raises
     ------
     SealError
-        ``none`` is wanted of a room that has a sealed test.
+        ``none``, or other lengths, are wanted of a room that has a sealed test.
     UsageError
         A recording leaves nothing to train beside its tail, or there are too few scenes.
     """
     if earlier is not None and earlier.spans:
+        _refuse_other_lengths(earlier, seal_s, gap_s)
         return _kept(recordings, earlier, wanted)
     if wanted == "none":
         return Sealing("none")
@@ -136,7 +137,8 @@ def plan_seal(
     cells = _cells(recordings)
     if all(len(takes) > 1 for takes in cells.values()):
         return Sealing("takes", spans={takes[-1].content: (0.0, None) for takes in cells.values()})
-    return _with_tails(Sealing("tail", seal_s, gap_s), recordings)
+    own = Sealing("tail", SEAL_S if seal_s is None else seal_s, GAP_S if gap_s is None else gap_s)
+    return _with_tails(own, recordings)
 
 
 def caveats(recordings: Sequence[Recording]) -> tuple[str, ...]:
@@ -148,6 +150,18 @@ def caveats(recordings: Sequence[Recording]) -> tuple[str, ...]:
         "each cell of facts and daypart is one recording, so machine, recording and background cannot be told "
         "apart: a score may be one of the background. Record further takes (earmark collect appliance).",
     )
+
+
+def _refuse_other_lengths(earlier: Sealing, seal_s: float | None, gap_s: float | None) -> None:
+    asked = {"--seal-sec": (seal_s, earlier.seal_s), "--seal-gap-sec": (gap_s, earlier.gap_s)}
+    other = [
+        f"{flag} {wanted:g}" for flag, (wanted, own) in asked.items() if wanted is not None and wanted != own
+    ]
+    if other:
+        raise SealError(
+            f"{' and '.join(other)} would move what is sealed of this room ({len(earlier.spans)} recordings). Expected "
+            "it to stay sealed; leave the option out, or draw anew on the record: --reseal REASON"
+        )
 
 
 def _kept(recordings: Sequence[Hashed], earlier: Sealing, wanted: str) -> Sealing:
