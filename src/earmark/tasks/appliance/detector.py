@@ -136,13 +136,19 @@ class Detector:
         (path / CARD_FILE).write_text(text, encoding="utf-8")
 
     @classmethod
-    def load(cls, run: Run | str | Path) -> Self:
+    def load(cls, run: Run | str | Path, *, beats: str | None = None) -> Self:
         """The final model of a run, or a detector's folder.
+
+        Parameters
+        ----------
+        run : Run or path
+        beats : str, optional
+            Where the checkpoint of its encoder may lie; else EARMARK_BEATS, else where it was in training.
 
         Raises
         ------
         RunError
-            The folder holds no detector, or a file of it is damaged.
+            The folder holds no detector, a file of it is damaged, or its encoder's checkpoint is not to be found.
         """
         from earmark.tasks.appliance.layers import load_layer
 
@@ -155,7 +161,7 @@ class Detector:
                 window_s=room.window_s,
                 hop_s=room.hop_s,
                 sample_rate=room.sample_rate,
-                layer=load_layer(path),
+                layer=load_layer(path, beats),
                 floor_dbfs=card["floor_dbfs"],
                 card=card,
                 hash=model_hash(path),

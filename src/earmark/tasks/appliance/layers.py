@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from earmark.errors import RunError
+from earmark.errors import RunError, UsageError
 from earmark.features.group import FeatureGroup
 from earmark.features.table import FeatureTable
 from earmark.models.estimator import Floats
@@ -154,16 +154,19 @@ class HeadLayer:
         write_record(folder, self.groups, record)
 
 
-def load_layer(folder: Path) -> Layer:
-    """The layer in a folder; raises RunError where its files are missing or damaged."""
+def load_layer(folder: Path, beats: str | None = None) -> Layer:
+    """The layer in a folder; raises RunError where its files are missing or damaged.
+
+    `beats` is where the checkpoint of its encoder may lie, where it has one; see `_checkpoint`.
+    """
     path = folder / MODEL_FOLDER / LAYER_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if "onnx" in record:
             return _exported(folder, record)
         if "parts" in record:
-            return LengthsLayer.load(folder, record)
-        checkpoint = _checkpoint(record.get("beats"))
+            return LengthsLayer.load(folder, record, beats)
+        checkpoint = _checkpoint(record.get("beats"), beats)
         groups = groups_named(record["groups"], checkpoint)
         if "calibration" not in record:
             return ColumnsLayer(MultiLabel.load(folder / MODEL_FOLDER), groups, record["floor_dbfs"])
@@ -218,19 +221,28 @@ def groups_named(names: Sequence[str], checkpoint: BeatsCheckpoint | None = None
     return tuple(known[name] for name in names)
 
 
-def _checkpoint(record: Mapping[str, str] | None) -> BeatsCheckpoint | None:
-    """The encoder that a model was trained on: where the environment says, else where it was."""
+def _checkpoint(record: Mapping[str, str] | None, beats: str | None) -> BeatsCheckpoint | None:
+    """The encoder that a model was trained on: where the caller or the environment says, else where it was."""
     if record is None:
         return None
     from earmark.models.beats.checkpoint import BeatsCheckpoint
 
-    found = BeatsCheckpoint.open(os.environ.get("EARMARK_BEATS") or record["path"])
-    if found.sha256 != record["sha256"]:
-        raise RunError(
-            f"`{found.path}` has SHA-256 {found.sha256}; this model was trained on tokens of {record['sha256']}. Give "
-            "that checkpoint by EARMARK_BEATS."
-        )
-    return found
+    problems = []
+    for path in dict.fromkeys([beats, os.environ.get("EARMARK_BEATS"), record["path"]]):
+        if not path:
+            continue
+        try:
+            found = BeatsCheckpoint.open(path)
+        except UsageError as problem:
+            problems.append(f"{str(problem)[0].lower()}{str(problem).partition(';')[0][1:]}")
+            continue
+        if found.sha256 == record["sha256"]:
+            return found
+        problems.append(f"`{path}` has the SHA-256 {found.sha256[:12]}")
+    raise RunError(
+        f"This model hears by the BEATs checkpoint with the SHA-256 {record['sha256'][:12]}, which is not there: "
+        f"{'; '.join(problems)}. Put it back at `{record['path']}`, or say where it lies: EARMARK_BEATS=FILE"
+    )
 
 
 def with_derived(table: FeatureTable, floor_dbfs: float | None) -> FeatureTable:

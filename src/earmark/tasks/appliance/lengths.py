@@ -183,12 +183,12 @@ class LengthsLayer:
         write_record(folder, self.groups, record)
 
     @classmethod
-    def load(cls, folder: Path, record: Mapping[str, Any]) -> LengthsLayer:
-        """Read what `save` wrote; `record` is the content of ``model/layer.json``."""
+    def load(cls, folder: Path, record: Mapping[str, Any], beats: str | None = None) -> LengthsLayer:
+        """Read what `save` wrote; `record` is the content of ``model/layer.json``, `beats` as of `load_layer`."""
         from earmark.tasks.appliance.layers import MODEL_FOLDER, load_layer
 
         parts = [Part(seconds, tuple(devices)) for seconds, devices in record["parts"]]
-        loaded = tuple((part, load_layer(folder / MODEL_FOLDER / part.name)) for part in parts)
+        loaded = tuple((part, load_layer(folder / MODEL_FOLDER / part.name, beats)) for part in parts)
         return cls(loaded, tuple(record["names"]))
 
     def _taken(self, answers: Sequence[Floats]) -> Floats:

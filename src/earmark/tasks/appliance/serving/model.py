@@ -72,12 +72,14 @@ def open_model(
     RunError
         The run is no detector, or has no thresholds, or they are of another model.
     """
-    return open_folder(answering_run(project, run, only_device=only_device).path, thresholds)
+    folder = answering_run(project, run, only_device=only_device).path
+    beats = project.settings.appliance.beats
+    return open_folder(folder, thresholds, None if beats is None else str(project.root / beats))
 
 
-def open_folder(folder: Path, thresholds: Path | None = None) -> Model:
-    """The detector and thresholds in a run's folder; errors as of `open_model`."""
-    detector = Detector.load(folder)
+def open_folder(folder: Path, thresholds: Path | None = None, beats: str | None = None) -> Model:
+    """The detector and thresholds in a run's folder; errors as of `open_model`, `beats` as of `Detector.load`."""
+    detector = Detector.load(folder, beats=beats)
     if thresholds is None:
         chosen = Thresholds.of_run(folder, detector.devices, detector.hash)
     else:
