@@ -42,7 +42,7 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_devices(invocation: Invocation, *, as_json: bool) -> None:
     """The sound devices, as rows or as one document."""
-    from earmark.cli.output import emit, to_json
+    from earmark.cli.output import emit, note, to_json
     from earmark.inference.sources import input_devices
 
     found = input_devices()
@@ -50,6 +50,11 @@ def print_devices(invocation: Invocation, *, as_json: bool) -> None:
         click.echo(to_json(found), nl=False)
     else:
         emit(invocation, found["devices"], document=found)
+    if not found["devices"]:
+        note(
+            invocation,
+            "No sound device that can hear was found. Plug a microphone in, or name a file: --input",
+        )
 
 
 def opened_capture(

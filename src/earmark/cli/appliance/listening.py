@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from earmark.cli.options import Invocation, open_project
 if TYPE_CHECKING:
     from earmark.tasks.appliance.serving.model import Model
 
-__all__ = ["flags_of", "model_options", "opened_model", "rule_options"]
+__all__ = ["flags_of", "make_folders", "model_options", "opened_model", "rule_options"]
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _SHARE = click.FloatRange(0, 1)
@@ -96,6 +96,25 @@ def flags_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return flags
 
 
+def make_folders(files: Iterable[Path]) -> None:
+    """Make the folders of files that will be written, before minutes of work.
+
+    Raises
+    ------
+    UsageError
+        One cannot be made, as where a file has its name.
+    """
+    from earmark.errors import UsageError
+
+    for path in files:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise UsageError(
+                f"the folder `{path.parent}` of `{path.name}` cannot be made ({error.strerror}). Name another one."
+            ) from error
+
+
 def opened_model(invocation: Invocation, given: Mapping[str, Any]) -> Model:
     """The model that the options name; its run is told."""
     from earmark.cli.output import note
@@ -113,7 +132,9 @@ def opened_model(invocation: Invocation, given: Mapping[str, Any]) -> Model:
             thresholds=given["thresholds"],
         )
     else:
-        model = open_folder(state if state.is_dir() else state.parent, given["thresholds"])
+        model = open_folder(
+            state if state.is_dir() else state.parent, given["thresholds"], given["beats_checkpoint"]
+        )
     note(invocation, f"Run {model.name} answers: {', '.join(model.detector.devices.names)}.")
     return model
 

@@ -200,21 +200,25 @@ def _listen(invocation: Invocation, room: _Room) -> int:
 
     from earmark.cli.output import note
 
-    started, cpu = time.monotonic(), time.process_time()
+    started, cpu, code = time.monotonic(), time.process_time(), 0
     with ExitStack() as stack:
         # A service is ended by this signal: sinks are closed as by Ctrl-C.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         stack.callback(signal.signal, signal.SIGTERM, before)
-        stack.callback(lambda: note(invocation, _cost(started, cpu)))
         capture = None if room.given["dry_run"] is not None else room.capture()
         told, outputs, tables = room.told(), room.outputs(capture), room.tables()
         stack.callback(tables.close)
         for sink in (told, *outputs):
             stack.callback(sink.close)
-        if capture is None:
-            return _dry_run(room, told, outputs, tables)
-        _hear(room, capture, told, outputs, tables)
-    return 0
+        try:
+            if capture is None:
+                code = _dry_run(room, told, outputs, tables)
+            else:
+                _hear(room, capture, told, outputs, tables)
+        except KeyboardInterrupt:
+            pass  # which ends it, with all that follows
+        note(invocation, _cost(started, cpu))
+    return code
 
 
 def _hear(room: _Room, capture: Capture, told: Sink, outputs: Sequence[Sink], tables: LiveTables) -> None:
@@ -285,12 +289,39 @@ def _confirm(invocation: Invocation, model: Model, settings: LiveSettings, given
     capture = _Room(invocation, model, settings, given).capture()
     pieces = capture.pieces(tick_s=settings.rule.hop_s)
     grid = grid_of(model.detector, settings.rule)
-    floor = measure_floor(pieces, capture.source.sample_rate, grid, given["seconds"])
+    rows: list[Any] = []
+    floor = measure_floor(
+        pieces,
+        capture.source.sample_rate,
+        grid,
+        given["seconds"],
+        on_window=lambda clip: rows.append(model.detector.probabilities([clip])[0]),
+    )
+    _doubt(model, rows, expected)
     path = floor.write(model.folder)
     trained = model.detector.card.get("floor_dbfs")
     emit(invocation, [vars(floor) | {"training_floor_dbfs": trained}])
     note(invocation, f"Written: {path}. The model is as it was; delete the file to take this back.")
     return 0
+
+
+def _doubt(model: Model, rows: list[Any], expected: str) -> None:
+    """Warn where the model heard another state than the one that was said."""
+    import numpy as np
+
+    from earmark.cli.output import complain
+    from earmark.tasks.appliance.schema import state_of
+
+    devices = model.detector.devices
+    medians = dict(zip(devices.names, np.median(rows, axis=0).tolist(), strict=True))
+    heard = state_of(model.thresholds.facts(medians), devices)
+    if heard == expected:
+        return
+    told = ", ".join(f"{name} {p:.2f}" for name, p in medians.items())
+    complain(
+        f"warning: the model heard {heard} ({told}), not {expected}. If something ran, the level is too high: turn it "
+        "off and measure again."
+    )
 
 
 def _cost(started: float, cpu: float) -> str:

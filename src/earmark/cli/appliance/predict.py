@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from earmark.cli.appliance.listening import model_options, opened_model
+from earmark.cli.appliance.listening import make_folders, model_options, opened_model
 from earmark.cli.options import Invocation, command, open_project
 
 __all__ = ["predict"]
@@ -52,7 +52,6 @@ def predict(
       earmark predict appliance samples/ --csv states.csv
     """
     from earmark.cli.output import complain_of, render, to_json
-    from earmark.cli.predictions import require_writable
     from earmark.cli.progress import progress
     from earmark.data.parquet import write_bytes_atomic
     from earmark.inference.prediction import Failed
@@ -65,7 +64,7 @@ def predict(
         return 0
     _require_window(given["window_sec"], model.detector.window_s)
     if table is not None:
-        require_writable([table])
+        make_folders([table])
     named = (*audio, *sources)
     with_path = len(named) > 1 or any(Path(one).is_dir() for one in named)
     project = open_project(invocation, "appliance")

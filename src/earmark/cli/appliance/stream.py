@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earmark.cli.appliance.listening import flags_of, model_options, opened_model, rule_options
+from earmark.cli.appliance.listening import flags_of, make_folders, model_options, opened_model, rule_options
 from earmark.cli.meter.listening import pcm_options
 from earmark.cli.options import Invocation, command
 
@@ -71,7 +71,6 @@ def stream(
       ffmpeg -i day.mkv -f s16le -ac 1 -ar 16000 - | earmark stream appliance - --pcm s16le --sample-rate 16000
     """
     from earmark.cli.output import note, to_json
-    from earmark.cli.predictions import require_writable
     from earmark.cli.stream import pcm_format
     from earmark.tasks.appliance.serving.lines import stream_schema
     from earmark.tasks.appliance.serving.settings import resolve
@@ -82,7 +81,7 @@ def stream(
         return 0
     settings = resolve(model.thresholds, flags_of(given))
     outputs = [given[name] for name in ("report", "log_probs", "log_events") if given[name] is not None]
-    require_writable(outputs)
+    make_folders(outputs)
     named = (*audio, *sources)
     pcm = pcm_format(
         named[0] if len(named) == 1 else "", given["pcm"], given["sample_rate"], given["channels"]

@@ -9,7 +9,7 @@ Flat YAML, numbers with four decimals::
     window_s: 6.0000
     hop_s: 1.5000
     floor_dbfs: -58.3000
-    model: 3f0c...
+    model: '3f0c...'
     decoder: {name: hmm, evidence: 1.0000, dwell_s: 600.0000, ...}
     hysteresis:
       ac: {t_on: 0.7750, t_off: 0.6750, on_s: 0.0000, off_s: 0.0000, cooldown_s: 0.0000}
@@ -225,26 +225,36 @@ def _load(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise RunError(f"there is no `{path}`. Run: earmark thresholds appliance --run RUN")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"it is not YAML ({error}).") from error
     if not isinstance(document, dict):
         raise UsageError(f"it holds {type(document).__name__}; expected names and values.")
+    if isinstance(document.get("model"), int | float):  # digits alone, unquoted: YAML takes them for a number
+        document["model"] = yaml.load(text, Loader=yaml.BaseLoader)["model"]
     return document
 
 
 def _yaml(document: Mapping[str, Any]) -> str:
-    """Block style at the top, one line for each table below; floats with four decimals."""
+    """Block style at the top, one line for each table below; floats with four decimals, the hash in quotes."""
     import yaml
+
+    class Quoted(str):
+        pass
 
     class Dumper(yaml.SafeDumper):
         pass
 
     Dumper.add_representer(
+        Quoted, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", str(value), style="'")
+    )
+
+    Dumper.add_representer(
         float, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", f"{value:.4f}")
     )
     text = yaml.dump(
-        dict(document),
+        {key: Quoted(value) if key == "model" else value for key, value in document.items()},
         Dumper=Dumper,
         sort_keys=False,
         allow_unicode=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from earmark.audio.clip import Clip
 from earmark.errors import InputError
 from earmark.inference.capture import Piece
 from earmark.inference.pcm import PcmDecoder, PcmFormat
@@ -15,8 +16,15 @@ from earmark.tasks.appliance.serving.ring import Grid, Ring
 __all__ = ["measure_floor"]
 
 
-def measure_floor(pieces: Iterable[Piece], source_rate: int, grid: Grid, seconds: float) -> Floor:
-    """The median level of the windows in the next `seconds` of audio.
+def measure_floor(
+    pieces: Iterable[Piece],
+    source_rate: int,
+    grid: Grid,
+    seconds: float,
+    *,
+    on_window: Callable[[Clip], None] = lambda _clip: None,
+) -> Floor:
+    """The median level of the windows in the next `seconds` of audio; each is given to `on_window`.
 
     Raises
     ------
@@ -32,7 +40,9 @@ def measure_floor(pieces: Iterable[Piece], source_rate: int, grid: Grid, seconds
             )
         ear.hear(piece.samples)
         samples = resampler.push(piece.samples.astype("<f4", copy=False).tobytes())[grid.sample_rate]
-        levels += [level_dbfs(window.clip) for window in ring.push(samples)]
+        for window in ring.push(samples):
+            levels.append(level_dbfs(window.clip))
+            on_window(window.clip)
         if ear.heard_s >= seconds and levels:
             return _checked(ear, levels)
     raise InputError(

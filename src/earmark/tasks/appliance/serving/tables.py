@@ -33,6 +33,7 @@ class GrowingTable:
         self._columns = list(columns)
 
     def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._partial.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         if self._columns:
@@ -54,14 +55,15 @@ class GrowingTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._file.close()
-            self._partial.unlink()
-            return
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._partial.replace(self._path)
+        try:
+            with self._file:  # closing writes, too, and may fail
+                if kind is None:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+            if kind is None:
+                self._partial.replace(self._path)
+        finally:
+            self._partial.unlink(missing_ok=True)
 
 
 class AppendedTable:
