@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from itertools import product
 
 import click
 import numpy as np
@@ -19,10 +20,16 @@ from appliance_small_room import RATE, steady, written_run
 from click.testing import CliRunner
 
 from earmark.cli.main import cli
-from earmark.errors import UsageError
+from earmark.errors import RunError, UsageError
 from earmark.models.weights import Weights
 from earmark.store.atomic import write_atomic
-from earmark.tasks.appliance.thresholds_file import THRESHOLDS_FILE
+from earmark.tasks.appliance.layers import located_checkpoint
+from earmark.tasks.appliance.room import Room
+from earmark.tasks.appliance.schema import DEFAULT_DEVICES
+from earmark.tasks.appliance.serving.appended import AppendedLines
+from earmark.tasks.appliance.serving.tables import GrowingTable
+from earmark.tasks.appliance.thresholds_file import THRESHOLDS_FILE, Thresholds
+from earmark.tasks.project import Project
 
 VERBS = ("prepare", "collect", "train", "grid", "thresholds", "predict", "stream", "live")
 
@@ -119,3 +126,117 @@ def test_recordings_that_are_wrong_are_told_together(tmp_path):
     code, told = said(tmp_path, "prepare", "appliance", "samples", "--ext", "wav")
     assert code == 2 and "3 problems" in told and "does not match" in told and "is empty" in told
     assert not (tmp_path / "data" / "manifests").exists()
+
+
+def test_a_log_keeps_whole_lines_through_a_full_disk_a_kill_and_another_writer(tmp_path):
+    path, told = tmp_path / "logs" / "a.csv", []
+    log, other = AppendedLines(path, told.append), AppendedLines(path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    was = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        log.write("1", head="name")
+        other.write("2", head="name")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (15, before[1]))
+        for _ in range(3):
+            log.write("a line of some length")
+        with pytest.raises(OSError, match="room|space|large"):
+            other.write("a line of some length")
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        log.write("3", head="name")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, was)
+    assert "Lines are left out" in told[0] and "3 lines were left out" in told[1] and len(told) == 2
+    with path.open("a") as file:
+        file.write("half a li")
+    other.write("4")
+    assert path.read_text().splitlines() == ["name", "1", "2", "3", "half a li", "4"]
+
+
+def test_a_table_that_cannot_be_finished_leaves_nothing(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    was = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        with pytest.raises(OSError, match="too large"), GrowingTable(tmp_path / "new" / "p.csv") as table:
+            table.row({"p": 0.123456789012345})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, was)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_hash_of_digits_alone_is_read_with_and_without_quotes(tmp_path):
+    for model in ("0123" * 8, "9" * 32, "12345678901234567890123456789e12"):
+        path = Thresholds(DEFAULT_DEVICES, {"ac": 0.5, "fridge": 0.5}, model=model).write(tmp_path / "t.yaml")
+        assert f"model: '{model}'" in path.read_text()
+        path.write_text(path.read_text().replace("'", ""))
+        assert Thresholds.read(path, DEFAULT_DEVICES, model=model).model == model
+
+
+def test_folders_of_outputs_are_made_and_what_is_doubtful_is_told(tmp_path):
+    run = written_run(tmp_path / "runs")
+    soundfile.write(tmp_path / "x.wav", steady(True, False, 30.0), RATE)
+    asked = ("--run", run.name, "x.wav")
+    assert said(tmp_path, "predict", "appliance", *asked, "--csv", "a/b/states.csv")[0] == 0
+    assert (
+        said(tmp_path, "stream", "appliance", *asked, "--log-probs", "c/p.csv", "--report", "d/r.json")[0]
+        == 0
+    )
+    assert all((tmp_path / name).is_file() for name in ("a/b/states.csv", "c/p.csv", "d/r.json"))
+    code, told = said(tmp_path, "predict", "appliance", *asked, "--csv", "x.wav/states.csv")
+    assert code == 2 and "cannot be made" in told
+    confirm = ("--confirm", "both-off", "--seconds", "12", "--input", "x.wav", "--as-fast-as-possible")
+    code, told = said(tmp_path, "live", "appliance", "--run", run.name, *confirm)
+    assert code == 0 and "warning: the model heard ac-on" in told
+    code, told = said(tmp_path, "live", "appliance", "--run", run.name, "--input", "gone.wav")
+    assert code == 1 and "processor time" not in told
+    code, told = said(tmp_path, "prepare", "appliance")
+    assert code == 2 and "earmark collect appliance" in told
+
+
+def test_two_preparations_at_once_leave_one_room(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "samples").mkdir()
+    for ac, fridge, daypart in product(("on", "off"), ("on", "off"), ("day", "night")):
+        path = tmp_path / "samples" / f"ac-{ac}-fridge-{fridge}-{daypart}.wav"
+        soundfile.write(path, rng.normal(0, 0.01, 60 * RATE), RATE)
+    words = [sys.executable, "-m", "earmark", "prepare", "appliance", "samples", "--ext", "wav"]
+    both = [
+        subprocess.Popen(
+            [*words, "--hop-sec", hop],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for hop in ("1.5", "3")
+    ]
+    for process in both:
+        err = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, err
+    project = Project.open("appliance", tmp_path)
+    starts = sorted(project.manifest.table["start_sec"].unique())
+    assert starts[1] - starts[0] == Room.read(project).hop_s and project.splits.test_ids
+
+
+def test_a_checkpoint_that_is_gone_or_another_is_named_with_its_remedy(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from wide_beats import write_wide_checkpoint
+
+    from earmark.models.beats.checkpoint import BeatsCheckpoint
+
+    monkeypatch.delenv("EARMARK_BEATS", raising=False)
+    path, moved = write_wide_checkpoint(tmp_path / "beats.pt"), tmp_path / "moved.pt"
+    known = BeatsCheckpoint.open(path)
+    record = {"path": known.path, "sha256": known.sha256}
+    assert located_checkpoint(record).sha256 == known.sha256
+    path.rename(moved)
+    with pytest.raises(RunError, match=r"No such file.*EARMARK_BEATS=FILE"):
+        located_checkpoint(record)
+    assert located_checkpoint(record, str(moved)).path == str(moved)
+    monkeypatch.setenv("EARMARK_BEATS", str(moved))
+    assert located_checkpoint(record).path == str(moved)
+    moved.write_bytes(b"another")
+    with pytest.raises(RunError, match=r"moved.pt` has the SHA-256 .*Put it back"):
+        located_checkpoint(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +165,13 @@ class _Room:
             keep_s=detector.window_s + settings.rule.hop_s,
         )
 
+    @property
+    def on_loss(self) -> Callable[[str], None] | None:
+        """A full disk does not end what hears a microphone; a dry run it does."""
+        from earmark.cli.output import complain
+
+        return complain if self.given["dry_run"] is None else None
+
     def told(self) -> Sink:
         """Standard output and the log, as far as a line is to be told."""
         from earmark.tasks.appliance.serving.live import Announcer
@@ -172,14 +179,16 @@ class _Room:
 
         sinks: list[Sink] = [TextSink(sys.stdout)]
         if self.given["log_jsonl"] is not None:
-            sinks.append(JsonLines(self.given["log_jsonl"]))
+            sinks.append(JsonLines(self.given["log_jsonl"], self.on_loss))
         return Announcer(sinks, only_changes=self.given["only_changes"], heartbeat_s=self.given["heartbeat"])
 
     def tables(self) -> LiveTables:
         """What `--log-probs` and `--log-events` write."""
         from earmark.tasks.appliance.serving.tables import LiveTables
 
-        return LiveTables(self.model.detector.devices, self.given["log_probs"], self.given["log_events"])
+        return LiveTables(
+            self.model.detector.devices, self.given["log_probs"], self.given["log_events"], self.on_loss
+        )
 
     def outputs(self, capture: Capture | None) -> Sequence[Sink]:
         """Whatever takes every line, and what is known of each device."""

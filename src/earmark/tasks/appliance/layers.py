@@ -43,6 +43,7 @@ __all__ = [
     "HeadLayer",
     "Layer",
     "load_layer",
+    "located_checkpoint",
     "with_derived",
     "write_record",
 ]
@@ -157,7 +158,7 @@ class HeadLayer:
 def load_layer(folder: Path, beats: str | None = None) -> Layer:
     """The layer in a folder; raises RunError where its files are missing or damaged.
 
-    `beats` is where the checkpoint of its encoder may lie, where it has one; see `_checkpoint`.
+    `beats` is where the checkpoint of its encoder may lie, where it has one; see `located_checkpoint`.
     """
     path = folder / MODEL_FOLDER / LAYER_FILE
     try:
@@ -166,7 +167,7 @@ def load_layer(folder: Path, beats: str | None = None) -> Layer:
             return _exported(folder, record)
         if "parts" in record:
             return LengthsLayer.load(folder, record, beats)
-        checkpoint = _checkpoint(record.get("beats"), beats)
+        checkpoint = located_checkpoint(record["beats"], beats) if "beats" in record else None
         groups = groups_named(record["groups"], checkpoint)
         if "calibration" not in record:
             return ColumnsLayer(MultiLabel.load(folder / MODEL_FOLDER), groups, record["floor_dbfs"])
@@ -221,10 +222,21 @@ def groups_named(names: Sequence[str], checkpoint: BeatsCheckpoint | None = None
     return tuple(known[name] for name in names)
 
 
-def _checkpoint(record: Mapping[str, str] | None, beats: str | None) -> BeatsCheckpoint | None:
-    """The encoder that a model was trained on: where the caller or the environment says, else where it was."""
-    if record is None:
-        return None
+def located_checkpoint(record: Mapping[str, str], beats: str | None = None) -> BeatsCheckpoint:
+    """The encoder that a model was trained on: where the caller or the environment says, else where it was.
+
+    Parameters
+    ----------
+    record : mapping
+        ``path`` and ``sha256`` in training.
+    beats : str, optional
+        Where it may lie.
+
+    Raises
+    ------
+    RunError
+        No file with that digest lies in any of these places.
+    """
     from earmark.models.beats.checkpoint import BeatsCheckpoint
 
     problems = []

@@ -7,10 +7,12 @@ bounded queue of its own. `line` is called once per line, in order, by one threa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, TextIO
+
+from earmark.tasks.appliance.serving.appended import AppendedLines
 
 __all__ = ["JsonLines", "Sink", "TextSink", "closing"]
 
@@ -43,22 +45,14 @@ class TextSink:
 
 
 class JsonLines:
-    """Lines appended to a file, flushed one by one: what was written survives the death of the program.
+    """Lines appended to a file as JSON; parameters as of `AppendedLines`."""
 
-    Parameters
-    ----------
-    path : Path
-        Its folder is made where it is missing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
-        self._inner = TextSink(self._file)
+    def __init__(self, path: Path, on_loss: Callable[[str], None] | None = None) -> None:
+        self._file = AppendedLines(path, on_loss)
 
     def line(self, line: Line) -> None:
         """Append a line."""
-        self._inner.line(line)
+        self._file.write(json.dumps(line, allow_nan=False))
 
     def close(self) -> None:
         """Close the file."""

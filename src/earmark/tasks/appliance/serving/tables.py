@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from earmark.tasks.appliance.schema import Devices
+from earmark.tasks.appliance.serving.appended import AppendedLines
 from earmark.tasks.appliance.serving.engine import Answered
 from earmark.tasks.appliance.serving.stream import event_rows, probability_row
 
@@ -67,25 +69,14 @@ class GrowingTable:
 
 
 class AppendedTable:
-    """Rows appended to a file, flushed one by one: what was written survives the death of the program.
+    """Rows appended to a file; one that is there goes on without another head. Parameters as of `AppendedLines`."""
 
-    Parameters
-    ----------
-    path : Path
-        Its folder is made where it is missing; a file that is there goes on without another head.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
+    def __init__(self, path: Path, on_loss: Callable[[str], None] | None = None) -> None:
+        self._file = AppendedLines(path, on_loss)
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Write a row, below the names where it is the first."""
-        if not self._file.tell():
-            self._writer.writerow(row)
-        self._writer.writerow(row.values())
-        self._file.flush()
+        self._file.write(_csv_line(row.values()), head=_csv_line(row))
 
     def close(self) -> None:
         """Close the file."""
@@ -100,12 +91,20 @@ class LiveTables:
     devices : Devices
     probabilities, events : Path or None
         Of files; None writes none.
+    on_loss : callable, optional
+        As of `AppendedLines`.
     """
 
-    def __init__(self, devices: Devices, probabilities: Path | None, events: Path | None) -> None:
+    def __init__(
+        self,
+        devices: Devices,
+        probabilities: Path | None,
+        events: Path | None,
+        on_loss: Callable[[str], None] | None = None,
+    ) -> None:
         self._devices = devices
-        self._probabilities = None if probabilities is None else AppendedTable(probabilities)
-        self._events = None if events is None else AppendedTable(events)
+        self._probabilities = None if probabilities is None else AppendedTable(probabilities, on_loss)
+        self._events = None if events is None else AppendedTable(events, on_loss)
 
     def take(self, answered: Answered, timestamp: float) -> None:
         """Write the rows of a window that was answered at `timestamp`, in seconds of the Unix epoch."""
@@ -121,6 +120,12 @@ class LiveTables:
         for table in (self._probabilities, self._events):
             if table is not None:
                 table.close()
+
+
+def _csv_line(fields: Iterable[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(fields)
+    return text.getvalue()
 
 
 def _at(when: str, row: Mapping[str, Any]) -> dict[str, Any]:
