@@ -240,3 +240,29 @@ def test_a_checkpoint_that_is_gone_or_another_is_named_with_its_remedy(tmp_path,
     moved.write_bytes(b"another")
     with pytest.raises(RunError, match=r"moved.pt` has the SHA-256 .*Put it back"):
         located_checkpoint(record)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_and_the_same_command_goes_on_with_room(tmp_path):
+    (tmp_path / "samples").mkdir()
+    rng = np.random.default_rng(0)
+    for ac, fridge in product(("on", "off"), repeat=2):
+        path = tmp_path / "samples" / f"ac-{ac}-fridge-{fridge}-day.wav"
+        soundfile.write(path, rng.normal(0, 0.01, 12 * RATE), RATE)
+    room = tmp_path / "room"
+    room.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", room], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk takes the rights of root")
+    try:
+        words = ("prepare", "appliance", "../samples", "--ext", "wav", "--seal", "none")
+        with pytest.raises(OSError, match="No space"), (room / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        code, told = said(room, *words)
+        assert code == 2 and "could not be written" in told and "free space" in told
+        (room / "filler").unlink()
+        assert not [path for path in room.rglob("*") if path.is_file() and ".earmark" not in path.parts]
+        assert said(room, *words)[0] == 0
+    finally:
+        subprocess.run(["umount", room], check=True)
