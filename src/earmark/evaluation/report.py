@@ -84,6 +84,8 @@ _SECTIONS = (
     ("provenance", "Provenance"),
 )
 
+_NO_TEST_SET = "Nothing is sealed, so there is no test set."
+
 _COMPARED = ("balanced_accuracy", "accuracy", "log_loss")
 """Metrics of the comparison table, besides the headline; all of them are in ``metrics.json``."""
 
@@ -268,10 +270,10 @@ def _split_words(evaluation: Evaluation) -> str:
         return evaluation.scored_words
     if evaluation.split == "test":
         return f"Scored on the sealed test set: {evaluation.n} {evaluation.item_noun} that no training step could read."
+    seal = "The sealed test set was not opened for this." if evaluation.has_test_set else _NO_TEST_SET
     return (
-        f"Scored out of fold: each of {evaluation.n} {evaluation.item_noun} by a model that was trained "
-        "without its "
-        "group. The sealed test set was not opened for this."
+        f"Scored out of fold: each of {evaluation.n} {evaluation.item_noun} by a model that was trained without its "
+        f"group. {seal}"
     )
 
 
@@ -282,6 +284,8 @@ def _resampled(evaluation: Evaluation) -> str:
 
 def _openings_sentence(evaluation: Evaluation) -> str:
     times, runs = evaluation.test_openings, evaluation.test_runs
+    if not evaluation.has_test_set:
+        return _NO_TEST_SET
     if not times:
         return "This test set has never been opened."
     often = "once" if times == 1 else f"{times} times"

@@ -131,6 +131,8 @@ class Evaluation:
         Cost per stage.
     openings : tuple of Opening
         Every opening of this test set so far, this one included.
+    has_test_set : bool
+        Whether anything is sealed at all.
     facts : mapping of str to mapping
         Tables for readers, by title: model and parameters, data, hashes, versions, seeds.
     class_colours : mapping of str to str
@@ -171,6 +173,7 @@ class Evaluation:
     set_aside: tuple[SetAside, ...] = ()
     stages: tuple[Stage, ...] = ()
     openings: tuple[Opening, ...] = ()
+    has_test_set: bool = True
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     class_colours: Mapping[str, str] = field(default_factory=dict)
     item_noun: str = "items"

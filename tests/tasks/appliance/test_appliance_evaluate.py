@@ -212,6 +212,7 @@ def test_command_writes_a_page_that_holds_everything(
     ]
     assert sum(int(row["present_count"]) + int(row["absent_count"]) for row in rows) == 2 * document["n"]
     page = (run.path / "report" / "report.html").read_text()
+    assert "Nothing is sealed" in page and "sealed test set was not opened" not in page
     assert "= recording = background" in page and "data:image/png;base64," in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
     for name in ("files.csv", "models.csv", "level_rule.csv", "decoders.csv", "metrics.json"):

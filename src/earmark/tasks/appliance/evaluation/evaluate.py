@@ -165,6 +165,7 @@ class ApplianceEvaluation:
             set_aside=self.scored.set_aside,
             stages=(Stage(f"train {self.run.algorithm}", config["seconds"], computed=config["rows"]),),
             openings=self.scored.openings,
+            has_test_set=self.scored.rows.room.seal.get("kind") != "none",
             facts=self.facts,
             item_noun="windows",
             created=config["created"],
