@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.clip import Clip
 from earmark.audio.decode import probe
 from earmark.audio.fragment import fragment, split_fragment
 from earmark.audio.spool import SPOOL_S
@@ -26,9 +27,11 @@ from earmark.errors import EarmarkError, InputError, TooShortError, UsageError
 from earmark.features.extractor import Extractor
 from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
-from earmark.features.table import FeatureTable
+from earmark.features.table import FeatureTable, joined
 from earmark.inference.inputs import expand_inputs
 from earmark.inference.prediction import Failed
+from earmark.tasks.appliance.detector import table_of_clips
+from earmark.tasks.appliance.references import OfRecordings
 from earmark.tasks.appliance.schema import state_of
 from earmark.tasks.appliance.serving.engine import grid_of
 from earmark.tasks.appliance.serving.length import LENGTH, n_samples_of
@@ -188,7 +191,8 @@ class Batch:
             if failure.id in wanted:
                 return Failed(uri, failure.error)
         place = {id: row for row, id in enumerate(table.ids)}
-        return self.model.detector.probabilities(_rows(table, [place[name] for name in names]))
+        rows = _rows(table, [place[name] for name in names])
+        return self.model.detector.probabilities(rows, _one_recording(len(rows)))
 
     def _windows(self, uri: str, n_samples: int) -> list[str]:
         recording, part = split_fragment(uri)
@@ -201,10 +205,26 @@ class Batch:
         ring, rows = Ring(self.grid, uri), []
         try:
             for block in blocks_of_file(uri, self.grid.sample_rate):
-                rows += [self.model.detector.probabilities([window.clip])[0] for window in ring.push(block)]
+                rows += [self._of_window(window.clip) for window in ring.push(block)]
         except EarmarkError as problem:
             return Failed(uri, str(problem))
-        return np.stack(rows) if rows else Failed(uri, str(_too_short(uri, ring.n_heard, self.grid)))
+        if not rows:
+            return Failed(uri, str(_too_short(uri, ring.n_heard, self.grid)))
+        if isinstance(rows[0], FeatureTable):
+            return self.model.detector.probabilities(joined(rows), _one_recording(len(rows)))
+        return np.stack(rows)
+
+    def _of_window(self, clip: Clip) -> FeatureTable | Probabilities:
+        """Its probabilities; its features where these must be compared with those of the whole recording."""
+        detector = self.model.detector
+        if detector.needs_reference:
+            return table_of_clips([clip], detector.groups)
+        found: Probabilities = detector.probabilities([clip])[0]
+        return found
+
+
+def _one_recording(n_windows: int) -> OfRecordings:
+    return OfRecordings(np.zeros(n_windows, np.int64))
 
 
 def _items(uris: Sequence[str]) -> list[Item]:
