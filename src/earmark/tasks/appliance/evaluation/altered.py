@@ -3,8 +3,8 @@
 Each window is altered as sound and asked anew, of the model that had not heard its recording. Noise is pink and speech
 is a synthetic voice, both at an SNR over the root mean square of the window itself; nothing is clipped. Windows that
 overlap say nearly the same, so of each recording at most `MOST_WINDOWS` are taken that do not, evenly spread. What is
-added to a window is drawn by seed and the window's id: the same for every model, and at every SNR. A model that compares
-a window with its recording hears all windows of the recording altered alike.
+added to a window is drawn by seed and the window's id: the same for every model, and at every SNR. A model that
+compares a window with its recording hears all windows of the recording altered alike.
 """
 
 from __future__ import annotations

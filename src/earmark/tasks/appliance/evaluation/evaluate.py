@@ -346,8 +346,9 @@ def _timings(
     rules = timing.rules_of(thresholds.rule)
     if scored.has_switches:
         rules = {name: replace(rule, hop_s=hop_s) for name, rule in rules.items()}
-        # behind the seal the windows with a switch in them keep no truth: nobody knows when
-        switching: list[Trace] = timing.natural_traces(scored) if scored.split == "val" else []
+        # rooms sealed before the seal kept the spans of windows with a switch do not know when one was
+        is_told = scored.rows.table["on_spans"].null_count() == 0
+        switching: list[Trace] = timing.natural_traces(scored) if is_told else []
     else:
         switching = timing.spliced_of(scored, replace(final, hop_s=thresholds.rule.hop_s), seed=seed)
     steady = timing.steady_traces(scored)

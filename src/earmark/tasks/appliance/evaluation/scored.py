@@ -221,7 +221,7 @@ def _sealed(project: Project, run: Run, rows: Rows, reason: str, progress: Progr
     features = project.extract(detector.groups, items, progress=progress)
     p = detector.probabilities(features, _whole_recordings(project, features.ids)).astype(np.float64)
     opening = project.sealed.open(run=run.name, reason=reason, commit=run.config["hashes"]["code"])
-    table = _with_truth(project, features.ids, opening.rows)
+    table = _with_truth(project, features.ids, (*opening.rows, *opening.unlabelled))
     left_out = tuple(SetAside(failure.uri, failure.error) for failure in features.failures)
     taken = Rows(table, Room.read(project), rows.devices)
     return Scored(run, "test", taken, np.zeros(len(p), np.int64), p, (WHOLE,), left_out, _openings(project))
@@ -236,7 +236,7 @@ def _whole_recordings(project: Project, ids: tuple[str, ...]) -> OfRecordings:
 def _with_truth(
     project: Project, ids: tuple[str, ...], sealed: tuple[Mapping[str, Any], ...]
 ) -> pl.DataFrame:
-    """Rows of the manifest with what the seal hid; windows with a switch have no label and stay as they are."""
+    """Rows of the manifest with what the seal hid; windows with a switch have no label, but spans."""
     import polars as pl
 
     table = project.manifest.table

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.audio.clip import Clip
 from earmark.audio.decode import probe
 from earmark.audio.fragment import fragment, split_fragment
 from earmark.audio.spool import SPOOL_S
@@ -202,25 +201,21 @@ class Batch:
 
     def _streamed(self, uri: str) -> Probabilities | Failed:
         """A long recording, or a part of one, read as it is decoded."""
-        ring, rows = Ring(self.grid, uri), []
+        ring, detector = Ring(self.grid, uri), self.model.detector
+        rows: list[Probabilities] = []
+        tables: list[FeatureTable] = []  # of models that compare each window with the whole recording
         try:
             for block in blocks_of_file(uri, self.grid.sample_rate):
-                rows += [self._of_window(window.clip) for window in ring.push(block)]
+                for window in ring.push(block):
+                    if detector.needs_reference:
+                        tables.append(table_of_clips([window.clip], detector.groups))
+                    else:
+                        rows.append(detector.probabilities([window.clip])[0])
         except EarmarkError as problem:
             return Failed(uri, str(problem))
-        if not rows:
-            return Failed(uri, str(_too_short(uri, ring.n_heard, self.grid)))
-        if isinstance(rows[0], FeatureTable):
-            return self.model.detector.probabilities(joined(rows), _one_recording(len(rows)))
-        return np.stack(rows)
-
-    def _of_window(self, clip: Clip) -> FeatureTable | Probabilities:
-        """Its probabilities; its features where these must be compared with those of the whole recording."""
-        detector = self.model.detector
-        if detector.needs_reference:
-            return table_of_clips([clip], detector.groups)
-        found: Probabilities = detector.probabilities([clip])[0]
-        return found
+        if tables:
+            return detector.probabilities(joined(tables), _one_recording(len(tables)))
+        return np.stack(rows) if rows else Failed(uri, str(_too_short(uri, ring.n_heard, self.grid)))
 
 
 def _one_recording(n_windows: int) -> OfRecordings:
