@@ -21,6 +21,7 @@ from earmark.tasks.appliance.serving.batch import Batch
 from earmark.tasks.appliance.serving.engine import Engine
 from earmark.tasks.appliance.serving.model import open_folder
 from earmark.tasks.appliance.serving.stream import answers_of, blocks_of_file
+from earmark.tasks.appliance.serving.timeline import segments_of
 from earmark.tasks.appliance.thresholds.choose import ChoiceSettings
 from earmark.tasks.appliance.thresholds.run import choose_for_run, write
 from earmark.tasks.appliance.training.settings import TrainSettings
@@ -121,6 +122,10 @@ def test_long_and_short_recordings_are_answered_alike(
     monkeypatch.setattr("earmark.tasks.appliance.serving.batch.SPOOL_S", 10.0)
     (long,) = batch.files([path])
     np.testing.assert_allclose(short.p, long.p, atol=1e-6)  # type: ignore[union-attr]
+    for answer in (short, long):
+        (segment,) = answer.timeline()  # type: ignore[union-attr]
+        assert segment["device"] == "ac"
+        assert abs(segment["on_s"] - 10.0) < 1.6 and abs(segment["off_s"] - 22.0) < 1.6
 
 
 def test_evaluation_hears_as_a_stream_does(scenes: tuple[Project, Run]) -> None:
@@ -133,6 +138,14 @@ def test_evaluation_hears_as_a_stream_does(scenes: tuple[Project, Run]) -> None:
     np.testing.assert_allclose(told, np.array(heard), atol=1e-5)
     table = project.extract(final.groups, [scored.rows.items()[row] for row in rows])
     assert not np.allclose(told, final.probabilities(table, OfRecordings(["s3"] * len(rows))))
+
+
+def test_segments_reach_to_the_ends_and_lie_between_the_middles_of_windows() -> None:
+    p = np.full((40, 1), 0.01, np.float32)
+    p[:10], p[20:25], p[35:] = 0.99, 0.99, 0.99
+    told = segments_of(p, None, ("fan",), window_s=3.0, hop_s=1.0)
+    assert [(one["on_s"], one["off_s"]) for one in told] == [(0.0, 11.0), (21.0, 26.0), (36.0, 42.0)]
+    assert segments_of(p * 0, None, ("fan",), window_s=3.0, hop_s=1.0) == []
 
 
 def test_windows_of_several_lengths_are_refused() -> None:
