@@ -62,6 +62,8 @@ class Opening:
     rows : tuple of dict
         ``id``, ``label``, ``group`` and, where known, ``content_hash``, ``source``, ``sample_weight`` and the
         policy's sealed columns.
+    unlabelled : tuple of dict
+        The same of test items without a label, of which a sealed column tells something.
     record : dict
         The line of the ledger.
     """
@@ -74,7 +76,9 @@ class Opening:
                 "an opening of the test set was made by hand. Expected one from `SealedLabels.open`, "
                 "which writes it to the ledger. Use `earmark evaluate --split test`."
             )
-        self.rows = tuple(dict(row) for row in rows)
+        told = [dict(row) for row in rows]
+        self.rows = tuple(row for row in told if row["label"] is not None)
+        self.unlabelled = tuple(row for row in told if row["label"] is None)
         self.record = dict(record)
 
     @property
@@ -119,7 +123,8 @@ class SealedLabels:
             )
         splits = Splits.read(self.folder / SPLITS_FILE)
         rows = self._verified_rows(splits)
-        record = _record("open", splits, run=run, commit=commit, reason=reason, n=len(rows))
+        n = sum(row["label"] is not None for row in rows)
+        record = _record("open", splits, run=run, commit=commit, reason=reason, n=n)
         append_event(self.folder / LEDGER_FILE, record)
         return Opening(rows, record, token=_TOKEN)
 
@@ -205,7 +210,9 @@ def _earlier_test_keys(folder: Path) -> frozenset[str]:
 def _write_sealed(path: Path, manifest: Manifest, splits: Splits) -> str:
     import polars as pl
 
-    test = pl.col("id").is_in(list(splits.test_ids)) & pl.col("label").is_not_null()
+    telling = [name for name in ("label", *splits.policy.sealed_columns) if name in manifest.table.columns]
+    is_told = pl.any_horizontal(pl.col(name).is_not_null() for name in telling)
+    test = pl.col("id").is_in(list(splits.test_ids)) & is_told
     group = pl.col(splits.policy.group_on or "group").cast(pl.String).alias("group")
     table = manifest.table.filter(test).with_columns(group).sort("id")
     kept = dict.fromkeys((*_KEPT, *splits.policy.sealed_columns))

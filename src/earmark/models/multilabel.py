@@ -33,8 +33,8 @@ FORMAT = 1
 OFF_ON = ("off", "on")
 """Classes of each label's classifier."""
 
-_SUMS_DEPEND_ON_ROWS = frozenset({"logistic"})
-"""Estimators with a matrix product, whose order of summation BLAS chooses by the number of rows."""
+_SUMS_DEPEND_ON_ROWS = frozenset({"logistic", "ensemble"})
+"""Estimators with a matrix product in them, whose order of summation BLAS chooses by the number of rows."""
 
 Make = Callable[[str], Classifier]
 

@@ -29,7 +29,7 @@ from earmark.tasks.appliance.evaluation.altered import ALTERATIONS, altered_scor
 from earmark.tasks.appliance.evaluation.evaluate import Options, evaluate_appliance
 from earmark.tasks.appliance.evaluation.records import Record, compare
 from earmark.tasks.appliance.evaluation.rivals import level_rule
-from earmark.tasks.appliance.evaluation.scenes import ADAPTED, PLAIN, SMOOTHED
+from earmark.tasks.appliance.evaluation.scenes import ADAPTED, PLAIN, SMOOTHED, STREAMED
 from earmark.tasks.appliance.evaluation.scored import read_scored
 from earmark.tasks.appliance.evaluation.timing import natural_traces, steady_traces
 from earmark.tasks.appliance.generator.scene import SyntheticRoom
@@ -347,7 +347,7 @@ def test_recordings_with_switches_are_scored_by_the_second(scenes: tuple[Project
     project, run = scenes
     found = evaluate_appliance(project, run, Options(rivals=False, robustness=False))
     overall = {row["way"]: row for row in found.second_rows if not row["by"]}
-    assert set(overall) == {PLAIN, SMOOTHED, ADAPTED}
+    assert set(overall) == {PLAIN, STREAMED, SMOOTHED, ADAPTED}
     assert all("offline" in way for way in (SMOOTHED, ADAPTED))
     assert (
         overall[PLAIN]["auroc"] > 0.95

@@ -98,8 +98,20 @@ def test_whole_scenes_are_sealed_in_proportion_and_nothing_tells_their_switches(
         assert table["label"][fold.train].null_count() == 0
 
 
-def test_sealed_sources_do_not_train_where_they_are_sealed_together(scenes: Path) -> None:
-    table = prepared(scenes, seal_on="machine_src").manifest.table
+def test_the_seal_keeps_when_the_machine_switched(scenes: Path) -> None:
+    whole = prepared(scenes, seal="none").manifest.table
+    for name in ("sealed.parquet", "splits.parquet", "manifest.parquet", "devices.json"):
+        (scenes / "data/appliance" / name).unlink()
+    project = prepared(scenes)
+    opening = project.sealed.open(run="r", reason="test")
+    assert all(row["label"] is not None for row in opening.rows) and opening.unlabelled
+    behind = {row["id"]: row["on_spans"] for row in (*opening.rows, *opening.unlabelled)}
+    told = dict(whole.select("id", "on_spans").iter_rows())
+    assert behind == {id: told[id] for id in project.splits.test_ids}
+
+
+def test_sealed_sources_do_not_train(scenes: Path) -> None:
+    table = prepared(scenes).manifest.table
     sources = {part: set(table.filter(pl.col("split") == part)["machine_src"]) for part in ("train", "test")}
     assert sources["test"]
     assert not sources["train"] & sources["test"]

@@ -26,6 +26,9 @@ __all__ = ["predict"]
 @click.option(
     "--details", is_flag=True, help="Add path, devices, windows, margins, masked devices and seconds."
 )
+@click.option(
+    "--timeline", is_flag=True, help="Add when each device ran, told afterwards: segments of on_s and off_s."
+)
 @click.option("--csv", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write a table, too.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes; 0 computes in this one.")
 @click.option("--no-cache", is_flag=True, help="Compute everything and keep nothing.")
@@ -38,6 +41,7 @@ def predict(
     audio: tuple[str, ...],
     table: Path | None,
     details: bool,
+    timeline: bool,
     **given: Any,
 ) -> int:
     """Tell which devices are on in SOURCES: a line of JSON each, by the medians of the windows.
@@ -50,6 +54,7 @@ def predict(
       earmark predict appliance --audio evening.m4a
       earmark predict appliance samples/ --details
       earmark predict appliance samples/ --csv states.csv
+      earmark predict appliance kitchen.flac --timeline
     """
     from earmark.cli.output import complain_of, render, to_json
     from earmark.cli.progress import progress
@@ -71,7 +76,7 @@ def predict(
     n_failed, rows = 0, []
     with progress(invocation) as tell:
         cache = None if given["no_cache"] else project.cache
-        batch = Batch(model, cache, given["workers"], given["hop_sec"], tell)
+        batch = Batch(model, cache, given["workers"], given["hop_sec"], tell, keeps_bands=timeline)
         for outcome in batch.files(named):
             if isinstance(outcome, Failed):
                 complain_of(outcome.path, outcome.error)
@@ -80,6 +85,8 @@ def predict(
             line = {"path": outcome.path} if with_path else {}
             document = line | outcome.document() | (outcome.details() if details else {})
             rows.append({"path": outcome.path} | document)
+            if timeline:
+                document = document | {"segments": outcome.timeline()}
             if invocation.format != "csv":
                 click.echo(to_json(document, indent=None), nl=False)
     columns = list(rows[0]) if rows else ["path", "status"]

@@ -94,7 +94,9 @@ def _words(_context: click.Context, _parameter: click.Parameter, value: str | No
     type=click.FloatRange(min=0),
     help="Seconds before them that are used in no part.",
 )
-@click.option("--seal-on", metavar="COLUMN", help="Of --table: its equal values are sealed together.")
+@click.option(
+    "--seal-on", metavar="COLUMN", help="Of --table: its equal values are sealed together (machine_src)."
+)
 @click.option("--reseal", "reseal_reason", metavar="REASON", help="Seal anew; the ledger keeps the reason.")
 @click.option("--seed", type=int, help="Seed of what is drawn.")
 @click.option(

@@ -43,14 +43,20 @@ _ALTERING = {
 }
 """Option -> how training windows are altered."""
 
-_PROTOCOL = {"train_split": "train_split", "group_on": "group_on", "block_s": "block_s", "gap_s": "gap_s"}
+_PROTOCOL = {
+    "train_split": "train_split",
+    "group_on": "group_on",
+    "n_folds": "n_folds",
+    "block_s": "block_s",
+    "gap_s": "gap_s",
+}
 """Option -> setting of a protocol."""
 
 _OPTIONS = (
     click.option(
         "--model",
-        type=click.Choice(["level", "spectral", "logmel256", "g1", "cnn", "beats", "beats-gru"]),
-        help="Default: beats where a checkpoint is given, else spectral.",
+        type=click.Choice(["level", "spectral", "relative", "logmel256", "g1", "cnn", "beats", "beats-gru"]),
+        help="Default: beats where a checkpoint is given, relative in recordings with switches, else spectral.",
     ),
     click.option(
         "--protocol",
@@ -70,6 +76,7 @@ _OPTIONS = (
         "--train-split", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Of files (0.8)."
     ),
     click.option("--group-on", metavar="COLUMN", help="Of protocol groups (machine_src)."),
+    click.option("--n-folds", type=click.IntRange(min=2), help="Of protocol groups (5)."),
     click.option(
         "--block-sec", "block_s", type=click.FloatRange(min=0, min_open=True), help="Of blocks (30)."
     ),
@@ -77,7 +84,9 @@ _OPTIONS = (
         "--gap-sec", "gap_s", type=click.FloatRange(min=0), help="Between the sides of a recording (10)."
     ),
     click.option(
-        "--estimator", type=click.Choice(["logistic", "trees"]), help="Of models on columns (logistic)."
+        "--estimator",
+        type=click.Choice(["logistic", "trees", "mean"]),
+        help="Of models on columns (logistic; of relative the mean of both).",
     ),
     click.option(
         "--c", "--C", "c", type=click.FloatRange(min=0, min_open=True), help="Inverse strength of L2 (1)."
@@ -235,8 +244,7 @@ def settings_of(project: Project, given: Mapping[str, Any]) -> TrainSettings:
     from earmark.tasks.appliance.protocols import LEAKY
     from earmark.tasks.appliance.training.settings import MODELS, TrainSettings
 
-    has_beats = "tokens" in project.task.feature_sets
-    model = given["model"] or ("beats" if has_beats else "spectral")
+    model = given["model"] or _default_model(project)
     named: dict[str, Any] = {"model": model, "seed": project.settings.seed}
     for name in ("estimator", "c", "features", "only_device", "masked_loss", "val_daypart"):
         if given[name] is not None:
@@ -253,6 +261,12 @@ def settings_of(project: Project, given: Mapping[str, Any]) -> TrainSettings:
     if named["protocol"] in ("files", LEAKY, "groups"):
         named["protocol_settings"]["seed"] = project.settings.seed
     return TrainSettings(**named)
+
+
+def _default_model(project: Project) -> str:
+    if "tokens" in project.task.feature_sets:
+        return "beats"
+    return "relative" if project.is_prepared and "on_spans" in project.manifest.table.columns else "spectral"
 
 
 def lengths_of(given: Sequence[str]) -> dict[str, float]:

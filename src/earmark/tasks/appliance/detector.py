@@ -2,7 +2,8 @@
 
 Every way to ask it goes through here: training scores its folds, `predict` reads files through the feature cache,
 `stream` and `live` hand in clips. A window's probabilities depend on that window alone and are equal to the last bit
-on every way.
+on every way; but those of a model that also asks how the window differs from the rest of its recording, which is given
+as a *reference* and is not the same for a file and for a stream (`earmark.tasks.appliance.references`).
 
 A detector is a folder with ``card.json`` (what it was made of and how it must be asked) and the files of its *layer*:
 ``model/`` for models on columns, ``model.safetensors`` and ``head.safetensors`` for neural ones. Layers are what the
@@ -34,6 +35,7 @@ from earmark.tasks.appliance.schema import Devices
 
 if TYPE_CHECKING:
     from earmark.tasks.appliance.layers import Layer
+    from earmark.tasks.appliance.references import Reference
     from earmark.training.runs import Run
 
 __all__ = ["CARD_FILE", "LENGTHS_KEY", "Detector", "table_of_clips"]
@@ -89,13 +91,22 @@ class Detector:
         own: Mapping[str, float] = self.card.get(LENGTHS_KEY, {})
         return {name: own.get(name, self.window_s) for name in self.devices.names}
 
-    def probabilities(self, given: FeatureTable | Sequence[Clip]) -> Floats:
+    @property
+    def needs_reference(self) -> bool:
+        """Whether `probabilities` must be told what the recording usually sounds like."""
+        return self.layer.needs_reference
+
+    def probabilities(
+        self, given: FeatureTable | Sequence[Clip], reference: Reference | None = None
+    ) -> Floats:
         """Calibrated probability that each device is on.
 
         Parameters
         ----------
         given : FeatureTable or sequence of Clip
             Features of `groups`, a row per window, or the windows themselves.
+        reference : Reference, optional
+            What the windows are compared with; read only if `needs_reference`.
 
         Returns
         -------
@@ -105,19 +116,21 @@ class Detector:
         Raises
         ------
         InputError
-            A clip is no window of this detector, or a feature cannot be computed of it.
+            A clip is no window of this detector, a feature cannot be computed of it, or a reference is missing.
         SchemaError
             A column is missing in the table.
         """
-        return self.layer.calibrate(self.raw(given))
+        return self.layer.calibrate(self.raw(given, reference))
 
-    def raw(self, given: FeatureTable | Sequence[Clip]) -> Floats:
+    def raw(self, given: FeatureTable | Sequence[Clip], reference: Reference | None = None) -> Floats:
         """The same before calibration."""
         if not isinstance(given, FeatureTable):
             self._require_windows(given)
             given = table_of_clips(given, self.groups)
         if not len(given):
             return np.empty((0, len(self.devices.names)), dtype=np.float32)
+        if reference is not None and self.needs_reference:
+            given = reference.over(given)
         return self.layer.raw(given)
 
     def calibrated_as(self, other: Detector) -> Detector:

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from earmark.errors import RunError, UsageError
+from earmark.errors import InputError, RunError, UsageError
 from earmark.features.group import FeatureGroup
 from earmark.features.table import FeatureTable
 from earmark.models.estimator import Floats
 from earmark.models.multilabel import MultiLabel, calibrated
 from earmark.models.platt import Platt
 from earmark.tasks.appliance.lengths import LengthsLayer
+from earmark.tasks.appliance.references import RELATIVE
 
 if TYPE_CHECKING:
     from earmark.models.acoustic.fitted import FittedHead
@@ -65,6 +66,9 @@ class Layer(Protocol):
     @property
     def calibration(self) -> tuple[Platt, ...]: ...
 
+    @property
+    def needs_reference(self) -> bool: ...
+
     def raw(self, table: FeatureTable) -> Floats: ...
 
     def calibrate(self, raw: Floats) -> Floats: ...
@@ -89,8 +93,27 @@ class ColumnsLayer:
         """Of each device."""
         return self.model.calibration
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it reads columns less what the recording usually sounds like."""
+        return any(name.startswith(RELATIVE) for name in self.model.columns)
+
     def raw(self, table: FeatureTable) -> Floats:
-        """Raw probabilities, shape (n, n_devices); raises SchemaError where a column is missing."""
+        """Raw probabilities, shape (n, n_devices).
+
+        Raises
+        ------
+        InputError
+            It reads relative columns, and the table has none.
+        SchemaError
+            Another column is missing.
+        """
+        if self.needs_reference and not any(name.startswith(RELATIVE) for name in table.columns):
+            raise InputError(
+                "a window was given alone; this model compares it with what its recording usually sounds like. Give a "
+                "reference: OfRecordings for windows of whole recordings, SoFar for a stream "
+                "(earmark.tasks.appliance.references)."
+            )
         chosen = with_derived(table, self.floor_dbfs).select(self.model.columns)
         return self.model.raw(chosen.values, chosen.columns)
 
@@ -124,6 +147,11 @@ class HeadLayer:
 
     full_state: bool = False
     """Whether `save` keeps all of the encoder's weights."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """No: each window is heard alone."""
+        return False
 
     def raw(self, table: FeatureTable) -> Floats:
         """Raw probabilities, shape (n, n_devices)."""

@@ -150,6 +150,11 @@ class LengthsLayer:
         }
         return tuple(of[name] for name in self.names)
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether one of its layers does."""
+        return any(layer.needs_reference for _, layer in self.parts)
+
     def raw(self, table: FeatureTable) -> Floats:
         """Raw probabilities, shape (n, n_devices)."""
         return self._taken(

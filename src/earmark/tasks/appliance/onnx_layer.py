@@ -52,6 +52,11 @@ class OnnxLayer:
         """The one group: logits of a window."""
         return (logits_group(self.model, self.devices),)
 
+    @property
+    def needs_reference(self) -> bool:
+        """No: each window is heard alone."""
+        return False
+
     def raw(self, table: FeatureTable) -> Floats:
         """Raw probabilities, shape (n, n_devices)."""
         from scipy.special import expit

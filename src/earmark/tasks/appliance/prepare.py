@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["PrepareOptions", "Prepared", "prepare"]
 
 MANIFESTS = "manifests"
+SEAL_ON = "machine_src"
 MOST_FOLDS = 5
 
 
@@ -90,7 +91,8 @@ class PrepareOptions:
     seal_s, gap_s : float or None
         None keeps those of the room, else takes the usual ones.
     seal_on : str or None
-        Column of the table of recordings whose equal values are sealed together.
+        Column of the table of recordings whose equal values are sealed together; None is ``machine_src``, where the
+        table has it. With a name that is no column, such as ``file``, each recording is drawn alone.
     reseal_reason : str or None
     ffmpeg_mono : bool
         Levels of ``windows.parquet`` as FFmpeg's own down-mix of stereo gives them, 3.01 dB higher.
@@ -170,7 +172,7 @@ def prepare(project: Project, options: PrepareOptions, progress: ProgressCallbac
     devices, files = found.devices, tuple[Path, ...]()
     with _writing_alone(project, options):
         sealing = plan_seal(
-            [each.hashed(options.seal_on) for each in imported],
+            [each.hashed(options.seal_on or SEAL_ON) for each in imported],
             wanted=options.seal,
             earlier=_earlier_sealing(project, options),
             seal_s=options.seal_s,

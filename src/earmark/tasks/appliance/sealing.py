@@ -215,7 +215,7 @@ def _drawn_scenes(recordings: Sequence[Hashed], seed: int) -> list[str]:
     if n_groups < _FEWEST_SCENES:
         raise UsageError(
             f"{n_groups} recordings, or groups of them, are too few to seal some; expected at least "
-            f"{_FEWEST_SCENES}. Add recordings, or seal nothing: --seal none"
+            f"{_FEWEST_SCENES}. Add recordings, draw each file alone (--seal-on file), or seal nothing (--seal none)."
         )
     table = pl.DataFrame(
         {

@@ -3,7 +3,8 @@
 Each window is altered as sound and asked anew, of the model that had not heard its recording. Noise is pink and speech
 is a synthetic voice, both at an SNR over the root mean square of the window itself; nothing is clipped. Windows that
 overlap say nearly the same, so of each recording at most `MOST_WINDOWS` are taken that do not, evenly spread. What is
-added to a window is drawn by seed and the window's id: the same for every model, and at every SNR.
+added to a window is drawn by seed and the window's id: the same for every model, and at every SNR. A model that
+compares a window with its recording hears all windows of the recording altered alike.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from earmark.tasks.appliance.evaluation.scored import Scored
 from earmark.tasks.appliance.evaluation.scores import window_scores
 from earmark.tasks.appliance.generator.disturbances import DISTURBANCES
 from earmark.tasks.appliance.generator.noise import pink, shaped_noise
+from earmark.tasks.appliance.references import OfRecordings
 
 __all__ = ["ALTERATIONS", "Alteration", "altered_scores", "apart", "with_added"]
 
@@ -111,7 +113,9 @@ def altered_scores(
             sounds = [_sounds(clip, id, seed) for clip, id in clips]
             for one in ALTERATIONS:
                 changed = [_changed(clip, of, one) for (clip, _), of in zip(clips, sounds, strict=True)]
-                found[one.name][batch] = detector.probabilities(changed)
+                # a batch holds windows of one file
+                whole = OfRecordings(np.zeros(len(changed), np.int64))
+                found[one.name][batch] = detector.probabilities(changed, whole)
         if tell is not None:
             tell(f"altered windows of {chosen.fold_names[number]}")
     return rows + [row for name, p in found.items() for row in _rows(name, chosen, p, thresholds)]

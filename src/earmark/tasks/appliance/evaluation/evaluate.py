@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from earmark.tasks.appliance.evaluation.rivals import (
 from earmark.tasks.appliance.evaluation.scenes import Seconds, score_seconds, seconds_of
 from earmark.tasks.appliance.evaluation.scored import Scored, read_scored, settings_of
 from earmark.tasks.appliance.evaluation.scores import FileScores, file_medians, file_scores, window_scores
+from earmark.tasks.appliance.evaluation.streamed import as_stream
 from earmark.tasks.appliance.room import Room
 from earmark.tasks.appliance.schema import states
 from earmark.tasks.appliance.sealing import OPTIMISTIC
@@ -278,10 +280,10 @@ def evaluate_appliance(
         found["altered"] = altered_scores(answered, final, thresholds.t, seed=options.seed, tell=say)
     if options.timing:
         say("decoders")
-        found["timings"] = _timings(scored, final, thresholds, options.seed)
+        found["timings"] = _timings(project, scored, final, thresholds, options.seed)
     if scored.has_switches:
         say("seconds")
-        found["seconds"] = seconds_of(project, scored)
+        found["seconds"] = seconds_of(project, scored, final)
     return ApplianceEvaluation(
         run,
         options,
@@ -337,13 +339,17 @@ def _rivals(project: Project, scored: Scored, say: Callable[[str], None]) -> dic
     return {"level": level, "rivals": (level.rival, *found)}
 
 
-def _timings(scored: Scored, final: Detector, thresholds: Thresholds, seed: int) -> list[timing.Timing]:
+def _timings(
+    project: Project, scored: Scored, final: Detector, thresholds: Thresholds, seed: int
+) -> list[timing.Timing]:
     scored, hop_s = timing.as_final(scored, final), scored.rows.room.hop_s
+    scored = as_stream(project, scored, final, own=methodcaller("calibrated_as", final))
     rules = timing.rules_of(thresholds.rule)
     if scored.has_switches:
         rules = {name: replace(rule, hop_s=hop_s) for name, rule in rules.items()}
-        # behind the seal the windows with a switch in them keep no truth: nobody knows when
-        switching: list[Trace] = timing.natural_traces(scored) if scored.split == "val" else []
+        # rooms sealed before the seal kept the spans of windows with a switch do not know when one was
+        is_told = scored.rows.table["on_spans"].null_count() == 0
+        switching: list[Trace] = timing.natural_traces(scored) if is_told else []
     else:
         switching = timing.spliced_of(scored, replace(final, hop_s=thresholds.rule.hop_s), seed=seed)
     steady = timing.steady_traces(scored)

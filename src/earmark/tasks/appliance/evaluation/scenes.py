@@ -1,9 +1,13 @@
 """How well a machine is heard by the second, in recordings in which it switches: overall, by SNR, by kind of machine.
 
-Three ways from windows to seconds (`earmark.tasks.appliance.evaluation.seconds`): the probability as it is, as
-`predict` and `live` have it; smoothed over the recording; and after the recording has taught its own two states
-(`earmark.tasks.appliance.scene_adaptation`). The last two read the whole recording and are *offline*: no live stream
-has them.
+Four ways from windows to seconds (`earmark.tasks.appliance.evaluation.seconds`): the probability as `predict` has it,
+of all windows around the second; as a stream has it, of the last window that ended by then; smoothed over the
+recording; and after the recording has taught its own two states (`earmark.tasks.appliance.scene_adaptation`). The last
+two read the whole recording and are *offline*: no live stream has them. Nor has it the first, of a model that compares
+windows with their recording.
+
+Probabilities of folds are calibrated as the final model's are: a fold calibrates on few recordings, and seconds of all
+folds are ranked together.
 
 Intervals draw whole recordings with replacement.
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,18 +25,26 @@ import numpy.typing as npt
 from earmark.evaluation.domain_shift import source_auc
 from earmark.evaluation.intervals import Interval, bootstrap_interval
 from earmark.tasks.appliance.evaluation.scored import Scored
-from earmark.tasks.appliance.evaluation.seconds import auroc_by, probability_per_second, truth_per_second
-from earmark.tasks.appliance.evaluation.timing import on_spans_of
+from earmark.tasks.appliance.evaluation.seconds import (
+    auroc_by,
+    latest_per_second,
+    probability_per_second,
+    truth_per_second,
+)
+from earmark.tasks.appliance.evaluation.streamed import as_stream
+from earmark.tasks.appliance.evaluation.timing import as_final, on_spans_of
 from earmark.tasks.appliance.scene_adaptation import adapted_posterior, log_odds, sticky_posterior
 
 if TYPE_CHECKING:
+    from earmark.tasks.appliance.detector import Detector
     from earmark.tasks.project import Project
 
-__all__ = ["OFFLINE", "PLAIN", "Seconds", "score_seconds", "seconds_of"]
+__all__ = ["OFFLINE", "PLAIN", "STREAMED", "Seconds", "score_seconds", "seconds_of"]
 
 Doubles = npt.NDArray[np.float64]
 
 PLAIN = "as heard"
+STREAMED = "as a stream"
 SMOOTHED = "smoothed (offline)"
 ADAPTED = "adapted to the recording (offline)"
 OFFLINE = (SMOOTHED, ADAPTED)
@@ -55,11 +68,13 @@ class Seconds:
     columns: Mapping[str, npt.NDArray[np.str_]]
 
 
-def seconds_of(project: Project, scored: Scored) -> Seconds:
+def seconds_of(project: Project, scored: Scored, final: Detector) -> Seconds:
     """Truth and probabilities by the second; what tells recordings apart comes along from the manifest."""
+    scored = as_final(scored, final)
     bands, spans, table = _bands(project, scored), on_spans_of(scored), scored.rows.table
     kept = [name for name in (SNR, *KINDS) if name in table.columns and name not in scored.devices.names]
     names, parts = scored.rows.recordings, []
+    streamed = as_stream(project, scored, final, own=methodcaller("calibrated_as", final)).p[:, 0]
     for name in dict.fromkeys(names.tolist()):
         at = np.flatnonzero(names == name)
         n = int(table["duration_s"][int(at[0])])
@@ -69,13 +84,14 @@ def seconds_of(project: Project, scored: Scored) -> Seconds:
             way: probability_per_second(p, starts, ends, n)[known]
             for way, p in _ways(scored.p[at, 0], bands[at], scored.rows.room.hop_s).items()
         }
+        ways[STREAMED] = latest_per_second(streamed[at], ends, n)[known]
         free = {column: np.full(known.sum(), str(table[column][int(at[0])])) for column in kept}
         parts.append((name, np.flatnonzero(known), truth_per_second(spans[name], n)[known], ways, free))
     return Seconds(
         recording=np.concatenate([np.full(len(second), name) for name, second, *_ in parts]),
         second=np.concatenate([part[1] for part in parts]),
         is_on=np.concatenate([part[2] for part in parts]),
-        p={way: np.concatenate([part[3][way] for part in parts]) for way in (PLAIN, *OFFLINE)},
+        p={way: np.concatenate([part[3][way] for part in parts]) for way in (PLAIN, STREAMED, *OFFLINE)},
         columns={column: np.concatenate([part[4][column] for part in parts]) for column in kept},
     )
 

@@ -21,6 +21,7 @@ from earmark.errors import RunError, UsageError
 from earmark.evaluation.result import Opening, SetAside
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.evaluation.traces import fold_detector
+from earmark.tasks.appliance.references import OfRecordings
 from earmark.tasks.appliance.room import Room
 from earmark.tasks.appliance.schema import Devices
 from earmark.tasks.appliance.training.records import hashes_of
@@ -218,18 +219,24 @@ def _sealed(project: Project, run: Run, rows: Rows, reason: str, progress: Progr
         )
     items = list(project.manifest.subset(project.splits.test_ids))
     features = project.extract(detector.groups, items, progress=progress)
-    p = detector.probabilities(features).astype(np.float64)
+    p = detector.probabilities(features, _whole_recordings(project, features.ids)).astype(np.float64)
     opening = project.sealed.open(run=run.name, reason=reason, commit=run.config["hashes"]["code"])
-    table = _with_truth(project, features.ids, opening.rows)
+    table = _with_truth(project, features.ids, (*opening.rows, *opening.unlabelled))
     left_out = tuple(SetAside(failure.uri, failure.error) for failure in features.failures)
     taken = Rows(table, Room.read(project), rows.devices)
     return Scored(run, "test", taken, np.zeros(len(p), np.int64), p, (WHOLE,), left_out, _openings(project))
 
 
+def _whole_recordings(project: Project, ids: tuple[str, ...]) -> OfRecordings:
+    table = project.manifest.table
+    recording = dict(table.select("id", "recording_id").iter_rows())
+    return OfRecordings([recording[id] for id in ids])
+
+
 def _with_truth(
     project: Project, ids: tuple[str, ...], sealed: tuple[Mapping[str, Any], ...]
 ) -> pl.DataFrame:
-    """Rows of the manifest with what the seal hid; windows with a switch have no label and stay as they are."""
+    """Rows of the manifest with what the seal hid; windows with a switch have no label, but spans."""
     import polars as pl
 
     table = project.manifest.table

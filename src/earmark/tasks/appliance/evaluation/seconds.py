@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from earmark.errors import UsageError
 
-__all__ = ["auroc_by", "probability_per_second", "truth_per_second"]
+__all__ = ["auroc_by", "latest_per_second", "probability_per_second", "truth_per_second"]
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -52,6 +52,28 @@ def probability_per_second(
     total = weights.sum(axis=1)
     means: Doubles = np.divide(weights @ values, total, out=np.full(n_seconds, np.nan), where=total > 0)
     return means
+
+
+def latest_per_second(p: npt.ArrayLike, ends_s: npt.ArrayLike, n_seconds: int) -> Doubles:
+    """The last window that had ended when each second ended, as a stream has it.
+
+    Parameters
+    ----------
+    p : array, shape (n_windows,)
+    ends_s : array, shape (n_windows,)
+        Ascending.
+    n_seconds : int
+
+    Returns
+    -------
+    ndarray, float64, shape (n_seconds,)
+        Seconds before the end of the first window have its probability: a stream waits for it.
+    """
+    values, ends = np.asarray(p, dtype=np.float64), np.asarray(ends_s, dtype=np.float64)
+    if not len(values):
+        return np.full(n_seconds, np.nan)
+    last = np.searchsorted(ends, np.arange(1, n_seconds + 1) + 1e-6, side="right") - 1
+    return values[np.maximum(last, 0)]
 
 
 def truth_per_second(on_spans_s: Sequence[tuple[float, float]], n_seconds: int) -> Bools:

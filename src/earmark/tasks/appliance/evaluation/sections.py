@@ -25,7 +25,7 @@ from earmark.tasks.appliance.evaluation.figures import (
     snr_picture,
     time_picture,
 )
-from earmark.tasks.appliance.evaluation.scenes import PLAIN, SNR
+from earmark.tasks.appliance.evaluation.scenes import PLAIN, SNR, STREAMED
 from earmark.tasks.appliance.evaluation.scores import ECE_BINS
 from earmark.tasks.appliance.evaluation.targets import target_rows
 
@@ -262,7 +262,8 @@ def _seconds(found: ApplianceEvaluation) -> Section | None:
     sentences = (
         f"Area under the ROC curve over all seconds: {told}.",
         "What is marked offline reads the whole recording, whose future a live stream does not have; "
-        f"“{PLAIN}” is what predict and live say.",
+        f"“{PLAIN}” is what predict says of the windows around a second, “{STREAMED}” what stream and live say when it "
+        "ends.",
     )
     pictures = {
         f"by {by.replace('_', ' ')}": snr_picture(rows, by)

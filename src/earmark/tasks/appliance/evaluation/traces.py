@@ -19,6 +19,7 @@ from earmark.errors import UsageError
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.evaluation.changes import Trace
 from earmark.tasks.appliance.evaluation.splice import Piece, Spliced, random_pieces, splice
+from earmark.tasks.appliance.references import SoFar
 from earmark.tasks.appliance.schema import Devices
 from earmark.tasks.appliance.windows import Windowing
 
@@ -53,7 +54,11 @@ def trace_of(spliced: Spliced, detector: Detector) -> Trace:
     starts_s = windowing.starts_s(len(clip.samples))
     firsts = windowing.first_samples(starts_s)
     batches = np.split(firsts, range(_BATCH, len(firsts), _BATCH))
-    said = [detector.probabilities([_window(clip, first, windowing) for first in batch]) for batch in batches]
+    reference = SoFar()  # as a stream hears it
+    said = [
+        detector.probabilities([_window(clip, first, windowing) for first in batch], reference)
+        for batch in batches
+    ]
     return Trace(
         p=np.concatenate(said).astype(np.float64),
         ends_s=starts_s + detector.window_s,

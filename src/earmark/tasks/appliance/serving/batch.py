@@ -26,9 +26,11 @@ from earmark.errors import EarmarkError, InputError, TooShortError, UsageError
 from earmark.features.extractor import Extractor
 from earmark.features.item import Item
 from earmark.features.progress import ProgressCallback
-from earmark.features.table import FeatureTable
+from earmark.features.table import FeatureTable, joined
 from earmark.inference.inputs import expand_inputs
 from earmark.inference.prediction import Failed
+from earmark.tasks.appliance.detector import table_of_clips
+from earmark.tasks.appliance.references import OfRecordings
 from earmark.tasks.appliance.schema import state_of
 from earmark.tasks.appliance.serving.engine import grid_of
 from earmark.tasks.appliance.serving.length import LENGTH, n_samples_of
@@ -36,10 +38,12 @@ from earmark.tasks.appliance.serving.lines import p_fields
 from earmark.tasks.appliance.serving.model import Model
 from earmark.tasks.appliance.serving.ring import Grid, Ring
 from earmark.tasks.appliance.serving.stream import blocks_of_file
+from earmark.tasks.appliance.serving.timeline import bands_of, segments_of
 
 __all__ = ["Batch", "FileAnswer"]
 
 Probabilities = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 FILES_AT_ONCE = 32
 WINDOWS_WORTH_WORKERS = 400
@@ -57,12 +61,18 @@ class FileAnswer:
     p : ndarray, float32, shape (n_windows, n_devices)
     seconds : float
         What reading it took, its share where files were read together.
+    hop_s : float
+        Between windows.
+    bands : ndarray, float64, shape (n_windows, 26), or None
+        Third octaves of the windows, where the model reads them and they were kept.
     """
 
     path: str
     model: Model
     p: Probabilities
     seconds: float
+    hop_s: float
+    bands: Doubles | None = None
 
     @property
     def medians(self) -> dict[str, float]:
@@ -85,6 +95,13 @@ class FileAnswer:
         devices = self.model.detector.devices
         return {"status": self.status, **p_fields(devices, tuple(self.medians.values()))}
 
+    def timeline(self) -> list[dict[str, Any]]:
+        """When each device ran: ``device``, ``on_s``, ``off_s``; `earmark.tasks.appliance.serving.timeline`."""
+        detector = self.model.detector
+        return segments_of(
+            self.p, self.bands, detector.devices.names, window_s=detector.window_s, hop_s=self.hop_s
+        )
+
     def details(self) -> dict[str, Any]:
         """What ``--details`` adds."""
         facts, thresholds = self.facts, self.model.thresholds.t
@@ -96,6 +113,14 @@ class FileAnswer:
             "masked": sorted({hides for by, hides in self.model.detector.devices.masks if facts[by]}),
             "seconds": round(self.seconds, 4),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Probabilities of all windows of a recording, and their third octaves where they are at hand."""
+
+    p: Probabilities
+    bands: Doubles | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +136,8 @@ class Batch:
         As of `Extractor`.
     hop_s : float or None
         Between windows; None is that of the run.
+    keeps_bands : bool
+        Keep the third octaves of windows also of recordings that are read as a stream, for their timeline.
     """
 
     model: Model
@@ -118,6 +145,7 @@ class Batch:
     workers: int | None = None
     hop_s: float | None = None
     progress: ProgressCallback | None = None
+    keeps_bands: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -142,7 +170,7 @@ class Batch:
 
     def _answered(self, uris: Sequence[str]) -> dict[str, FileAnswer | Failed]:
         started = time.perf_counter()
-        found: dict[str, Probabilities | Failed] = {}
+        found: dict[str, Heard | Failed] = {}
         short = []
         for uri in dict.fromkeys(uris):
             try:
@@ -157,13 +185,15 @@ class Batch:
         found |= self._extracted(short)
         each_s = (time.perf_counter() - started) / max(1, len(uris))
         return {
-            uri: one if isinstance(one, Failed) else FileAnswer(uri, self.model, one, each_s)
+            uri: one
+            if isinstance(one, Failed)
+            else FileAnswer(uri, self.model, one.p, each_s, self.grid.hop_s, one.bands)
             for uri, one in found.items()
         }
 
-    def _extracted(self, uris: Sequence[str]) -> dict[str, Probabilities | Failed]:
+    def _extracted(self, uris: Sequence[str]) -> dict[str, Heard | Failed]:
         lengths = Extractor([LENGTH], self.cache, workers=self.workers or 0).run(_items(uris))
-        found: dict[str, Probabilities | Failed] = {
+        found: dict[str, Heard | Failed] = {
             failure.uri: Failed(failure.uri, failure.error) for failure in lengths.failures
         }
         windows: dict[str, list[str]] = {}
@@ -182,13 +212,19 @@ class Batch:
             uri: self._of_table(uri, names, table) for uri, names in windows.items() if uri not in found
         }
 
-    def _of_table(self, uri: str, names: Sequence[str], table: FeatureTable) -> Probabilities | Failed:
+    def _of_table(self, uri: str, names: Sequence[str], table: FeatureTable) -> Heard | Failed:
         wanted = set(names)
         for failure in table.failures:
             if failure.id in wanted:
                 return Failed(uri, failure.error)
         place = {id: row for row, id in enumerate(table.ids)}
-        return self.model.detector.probabilities(_rows(table, [place[name] for name in names]))
+        rows = _rows(table, [place[name] for name in names])
+        return self._heard(rows)
+
+    def _heard(self, whole: FeatureTable) -> Heard:
+        """The answer to all windows of one recording."""
+        reference = OfRecordings(np.zeros(len(whole), np.int64))
+        return Heard(self.model.detector.probabilities(whole, reference), bands_of(whole))
 
     def _windows(self, uri: str, n_samples: int) -> list[str]:
         recording, part = split_fragment(uri)
@@ -196,15 +232,25 @@ class Batch:
         spans = (self.grid.span_s(number) for number in range(self.grid.count(n_samples)))
         return [fragment(recording, offset_s + start_s, offset_s + end_s) for start_s, end_s in spans]
 
-    def _streamed(self, uri: str) -> Probabilities | Failed:
+    def _streamed(self, uri: str) -> Heard | Failed:
         """A long recording, or a part of one, read as it is decoded."""
-        ring, rows = Ring(self.grid, uri), []
+        ring, detector = Ring(self.grid, uri), self.model.detector
+        rows: list[Probabilities] = []
+        tables: list[FeatureTable] = []  # where a window must be compared with the whole recording
+        needs_columns = detector.needs_reference or self.keeps_bands
+        needs_columns &= all(group.kind == "vector" for group in detector.groups)
         try:
             for block in blocks_of_file(uri, self.grid.sample_rate):
-                rows += [self.model.detector.probabilities([window.clip])[0] for window in ring.push(block)]
+                for window in ring.push(block):
+                    if needs_columns:
+                        tables.append(table_of_clips([window.clip], detector.groups))
+                    else:
+                        rows.append(detector.probabilities([window.clip])[0])
         except EarmarkError as problem:
             return Failed(uri, str(problem))
-        return np.stack(rows) if rows else Failed(uri, str(_too_short(uri, ring.n_heard, self.grid)))
+        if tables:
+            return self._heard(joined(tables))
+        return Heard(np.stack(rows)) if rows else Failed(uri, str(_too_short(uri, ring.n_heard, self.grid)))
 
 
 def _items(uris: Sequence[str]) -> list[Item]:

@@ -17,6 +17,7 @@ from earmark.errors import UsageError
 from earmark.tasks.appliance.decoding.decided import Decided, Facts
 from earmark.tasks.appliance.decoding.presets import Rule
 from earmark.tasks.appliance.detector import Detector
+from earmark.tasks.appliance.references import SoFar
 from earmark.tasks.appliance.schema import hidden_by
 from earmark.tasks.appliance.serving.ring import Grid, Ring, Window
 
@@ -88,6 +89,7 @@ class Engine:
         self._decoder = rule.decoder(detector.devices)
         self._decoder.reset(initial)
         self._last = Decided(-1)
+        self._reference = SoFar() if detector.needs_reference else None
 
     def hear(self, samples: Samples, *, holds: Callable[[Window], bool] = _never) -> Iterator[Answered]:
         """Take the next samples; gives each window that they complete.
@@ -117,7 +119,9 @@ class Engine:
 
     def _answered(self, window: Window, *, is_held: bool) -> Answered:
         started = time.perf_counter()
-        [p] = self.detector.probabilities([window.clip])
+        # what cannot be heard is not what the room usually sounds like
+        reference = self._reference.aside() if is_held and self._reference else self._reference
+        [p] = self.detector.probabilities([window.clip], reference)
         self._last = self._last.held(window.index) if is_held else self._decoder.step(p, window.index)
         return Answered(window, p, self._last, is_held, time.perf_counter() - started)
 

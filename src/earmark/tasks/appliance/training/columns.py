@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ def fit_columns(
     shown = with_derived(table, floor)
     chosen = shown.select(chosen_columns(shown.columns, settings))
     y = rows.y
+    has_rounds_to_choose = len(select) > 0 and lengths is None and settings.estimator != "mean"
     model = fit_multilabel(
         lambda device: _classifier(settings, device, rows, train, (lengths or {}).get(device)),
         chosen.values[train],
@@ -68,7 +69,7 @@ def fit_columns(
         chosen.columns,
         rows.devices.names,
         weights=_weights(rows, train, settings),
-        validation=(chosen.values[select], y[select]) if len(select) and lengths is None else None,
+        validation=(chosen.values[select], y[select]) if has_rounds_to_choose else None,
     )
     layer = ColumnsLayer(model, tuple(groups), floor)
     return ColumnsFit(layer, _log_loss(y[train], layer.raw(taken(table, train))), model.length)
@@ -101,17 +102,23 @@ def _classifier(
     kind, name = settings.kind, ESTIMATORS[settings.estimator]
     is_hidden = any(hidden == device for _, hidden in rows.devices.masks)
     leave_out = kind.leave_out + (kind.leave_out_hidden if is_hidden else ())
-    params: dict[str, Any] = {}
-    if name == "logistic":
-        c = settings.c if settings.c is not None else kind.c
-        evidence = len(np.unique(rows.recordings[train])) / len(train) if kind.counts_recordings else 1.0
-        params = {"strength": c * evidence / 2, "max_iterations": kind.max_iterations}
-    else:
-        params = {"seed": settings.seed, **settings.trees}
+    c = settings.c if settings.c is not None else kind.c
+    evidence = len(np.unique(rows.recordings[train])) / len(train) if kind.counts_recordings else 1.0
+    of_estimator: dict[str, dict[str, Any]] = {
+        "logistic": {"strength": c * evidence / 2, "max_iterations": kind.max_iterations},
+        "xgboost": {"seed": settings.seed, **kind.trees, **settings.trees},
+    }
+    params = of_estimator[name] if name in of_estimator else _mean_of(of_estimator)
     model = Classifier.make(name, classes=OFF_ON, preprocess={"leave_out": leave_out}, **params)
     if length is not None:
         model.estimator = model.estimator.with_length(length)
     return model
+
+
+def _mean_of(members: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Parameters of the ensemble of these, which count the same."""
+    own = {f"{member}__{name}": value for member, given in members.items() for name, value in given.items()}
+    return {"members": tuple(members), "weights": (1.0,) * len(members), **own}
 
 
 def _weights(rows: Rows, train: Ints, settings: TrainSettings) -> Doubles:

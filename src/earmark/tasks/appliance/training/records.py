@@ -50,6 +50,7 @@ CODE = (
     "tasks/appliance/layers.py",
     "tasks/appliance/lengths.py",
     "tasks/appliance/protocols.py",
+    "tasks/appliance/references.py",
     "tasks/appliance/training/by_length.py",
     *(f"tasks/appliance/training/{name}.py" for name in ("columns", "folds", "rows", "scoring", "settings")),
 )
@@ -66,7 +67,8 @@ NETWORK_CODE = (
 
 def versions_of(settings: TrainSettings) -> dict[str, str]:
     """Of everything that the numbers depend on."""
-    names = {"logistic": ("scipy",), "trees": ("xgboost-cpu|xgboost",)}
+    names: dict[str, tuple[str, ...]] = {"logistic": ("scipy",), "trees": ("xgboost-cpu|xgboost",)}
+    names["mean"] = names["logistic"] + names["trees"]
     return distribution_versions(*(("torch",) if settings.kind.network else names[settings.estimator]))
 
 

@@ -39,6 +39,12 @@ class Model:
     max_iterations : int
     balanced : bool
         Whether on and off count the same.
+    estimator : str
+        By default, a key of `ESTIMATORS`.
+    is_relative : bool
+        Whether it also reads each column less what the recording usually sounds like.
+    trees : mapping
+        Default parameters of the trees.
     network : str or None
         Name of the network that reads the rows of a window; None for models on columns.
     """
@@ -51,6 +57,9 @@ class Model:
     c: float = 1.0
     max_iterations: int = 1000
     balanced: bool = True
+    estimator: str = "logistic"
+    is_relative: bool = False
+    trees: Mapping[str, Any] = field(default_factory=dict)
     network: str | None = None
 
     @property
@@ -64,9 +73,13 @@ ABSOLUTE_LEVELS = ("appliance.level.*", f"{BAND_LEVEL}*")
 looks like it; its place in the spectrum stays.
 """
 
+SMALL_TREES = {"n_trees": 150, "max_depth": 3, "learning_rate": 0.08, "subsample": 0.7, "colsample": 0.3}
+"""For few recordings: shallow, each on some of the columns, and no rounds to choose."""
+
 MODELS: dict[str, Model] = {
     "level": Model("level", columns=(RMS_DBFS, REL_LEVEL)),
     "spectral": Model("spectral", leave_out_hidden=ABSOLUTE_LEVELS, counts_recordings=True),
+    "relative": Model("spectral", c=0.06, estimator="mean", is_relative=True, trees=SMALL_TREES),
     "logmel256": Model("logmel256"),
     "g1": Model("g1", max_iterations=2000, balanced=False),
     "cnn": Model("fbank", network="cnn"),
@@ -83,8 +96,8 @@ COPIES = 4
 ALTERING = ("preset", "copies", "gain_db", "eq", "mix")
 """What `TrainSettings.augment` may hold."""
 
-ESTIMATORS = {"logistic": "logistic", "trees": "xgboost"}
-"""``--estimator`` -> registered name."""
+ESTIMATORS = {"logistic": "logistic", "trees": "xgboost", "mean": "ensemble"}
+"""``--estimator`` -> registered name; ``mean`` is that of the other two."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,8 @@ class TrainSettings:
         As in `earmark.tasks.appliance.protocols`.
     val_daypart : str or None
         The group that protocol ``single`` selects and scores on.
-    estimator : {"logistic", "trees"}
+    estimator : {"logistic", "trees", "mean"}
+        Empty for the model's.
     c : float or None
         Inverse strength of the penalty; None for the model's.
     features : str or None
@@ -129,7 +143,7 @@ class TrainSettings:
     model: str = "spectral"
     protocol: str = DEFAULT_PROTOCOL
     val_daypart: str | None = None
-    estimator: str = "logistic"
+    estimator: str = ""
     c: float | None = None
     features: str | None = None
     only_device: str | None = None
@@ -144,6 +158,8 @@ class TrainSettings:
     seed: int = 42
 
     def __post_init__(self) -> None:
+        if not self.estimator and self.model in MODELS:
+            object.__setattr__(self, "estimator", self.kind.estimator)
         problems = list(_problems(self))
         if problems:
             raise UsageError(f"This training cannot be done: {'; '.join(problems)}.")
@@ -196,7 +212,7 @@ def _problems(settings: TrainSettings) -> list[str]:
         problems.append(
             f"there is no model `{settings.model}`{closest(settings.model, MODELS)}; choose one of {', '.join(MODELS)}"
         )
-    if settings.estimator not in ESTIMATORS:
+    if settings.model in MODELS and settings.estimator not in ESTIMATORS:
         problems.append(f"the estimator is `{settings.estimator}`, expected {' or '.join(ESTIMATORS)}")
     if settings.protocol not in PROTOCOLS:
         problems.append(
@@ -230,6 +246,9 @@ def _network_problems(settings: TrainSettings) -> list[str]:
         ),
         "--from goes on from heads with a second stage, and there is none; give --unfreeze-blocks N": (
             settings.from_run and not settings.unfreeze_blocks
+        ),
+        f"`{name}` compares whole windows with their recording; leave --lengths out, or choose --model spectral": (
+            settings.lengths and kind.is_relative
         ),
         "altered windows and second stages are of the whole window; leave --lengths out": (
             settings.lengths and (settings.augment or settings.unfreeze_blocks or settings.full_state)

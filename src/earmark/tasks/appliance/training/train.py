@@ -37,6 +37,7 @@ from earmark.tasks.appliance.groups.fbank import fbank
 from earmark.tasks.appliance.layers import HeadLayer, Layer, load_layer
 from earmark.tasks.appliance.lengths import Part, groups_of_parts, parts_of, table_of_part
 from earmark.tasks.appliance.protocols import Fold, folds
+from earmark.tasks.appliance.references import OfRecordings
 from earmark.tasks.appliance.training.baselines import baseline_rows, columns_fit
 from earmark.tasks.appliance.training.by_length import FitByLength
 from earmark.tasks.appliance.training.folds import Fitted, OutOfFold, final_model, fit_folds, taught
@@ -155,6 +156,8 @@ class Training:
         heard = groups_of_parts(groups, parts_of(settings.lengths, rows.devices, rows.room.window_s))
         table = project.extract(heard, rows.items(), progress=progress)
         rows, warnings = _with_features(rows, table)
+        if settings.kind.is_relative:
+            table = OfRecordings(rows.recordings).over(table)
         hashes = hashes_of(rows, project.digests(heard)) | _start_hash(project, settings)
         key = key_of(settings, hashes, has_baselines=with_baselines)
         divided = planned_folds(rows, settings)
