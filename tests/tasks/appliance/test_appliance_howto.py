@@ -58,7 +58,12 @@ def test_the_states_of_health_are_listed():
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_what_can_run_here_runs(tmp_path):
-    for line in ("earmark demo appliance", "earmark train appliance", *_runnable()):
+    for line in (
+        "earmark demo appliance",
+        "earmark train appliance",
+        "earmark thresholds appliance",
+        *_runnable(),
+    ):
         done = subprocess.run(
             ["bash", "-c", EARMARK + line],
             cwd=tmp_path,

@@ -247,10 +247,13 @@ class StageFit:
         arrays = {f"now.{name}": tensor.numpy() for name, tensor in self._trained().items()}
         arrays |= {f"best.{name}": tensor.numpy() for name, tensor in self.best.items()}
         for name, weight in self._learning().items():
-            moments = self.optimiser.state[weight]
+            moments = self.optimiser.state.get(weight)
+            if not moments:  # of a block that was passed over in every step so far
+                continue
             arrays |= {
                 f"first.{name}": _array(moments["exp_avg"]),
                 f"second.{name}": _array(moments["exp_avg_sq"]),
+                f"step.{name}": _array(moments["step"]).reshape(1),
             }
         record = {"key": self.key, "progress": asdict(self.progress)}
         write_checkpoint(self._state_file(self.job.checkpoint), Checkpoint(arrays, record))
@@ -265,10 +268,13 @@ class StageFit:
         _fill_trained(self.network, under("now."))
         self.best = {name: torch.from_numpy(array) for name, array in under("best.").items()}
         self.progress = _Progress(**found.record["progress"])
-        first, second = under("first."), under("second.")
+        first, second, steps = under("first."), under("second."), under("step.")
         for name, weight in self._learning().items():
+            if name not in steps:
+                continue
             self.optimiser.state[weight] = {
-                "step": torch.tensor(float(self.progress.step)),
+                # its own: a block that is passed over takes no step
+                "step": torch.tensor(float(steps[name][0])),
                 "exp_avg": torch.from_numpy(first[name]).to(self.device),
                 "exp_avg_sq": torch.from_numpy(second[name]).to(self.device),
             }
