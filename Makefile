@@ -1,5 +1,5 @@
 # Everything here runs in the environment that is active.
-.PHONY: test slow slow-market slow-meter check docs reference build constraints shipped-meter
+.PHONY: test slow slow-market slow-meter slow-appliance check docs reference build constraints shipped-meter
 
 test:            ## the quick tests
 	python -m pytest -n auto --dist worksteal
@@ -12,6 +12,9 @@ slow-market:     ## the longer tests of the market alone: the guide, kills, a fu
 
 slow-meter:      ## the longer tests of the meter alone: the guide, kills, a full disk, rendered scores
 	python -m pytest -n auto --dist worksteal -m slow tests/tasks/meter
+
+slow-appliance:  ## the longer tests of the room alone: the guides, kills, networks, a full disk, a broker with TLS
+	python -m pytest -n auto --dist worksteal -m slow tests/tasks/appliance tests/models/test_appliance_trainer.py
 
 check:           ## style, types, layers
 	ruff check .

@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.levels import root_mean_square
 from earmark.audio.shelves import high_shelf, low_shelf, shelve
 from earmark.errors import UsageError
 
@@ -253,7 +254,7 @@ def _mixed(
     """With the background added; unchanged where there is none, or either is silent."""
     if background is None:
         return x
-    level, other = _rms(x), _rms(background)
+    level, other = root_mean_square(x), root_mean_square(background)
     if not level or not other:
         return x
     snr_db = rng.uniform(*augmentation.snr_db)
@@ -297,7 +298,3 @@ def _stretch(n: int, longest: int, rng: np.random.Generator) -> slice:
     length = min(n, int(rng.integers(longest + 1)))
     start = int(rng.integers(n - length + 1))
     return slice(start, start + length)
-
-
-def _rms(x: Floats) -> float:
-    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))

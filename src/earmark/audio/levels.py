@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
 
-__all__ = ["SMALLEST_AMPLITUDE", "amplitude_dbfs", "frame_rms", "peak", "whole_rms"]
+__all__ = ["SMALLEST_AMPLITUDE", "amplitude_dbfs", "frame_rms", "peak", "root_mean_square", "whole_rms"]
 
 Float64 = NDArray[np.float64]
 
@@ -25,9 +25,12 @@ def amplitude_dbfs(amplitude: Float64 | float) -> Float64:
 
 def whole_rms(clip: Clip) -> float:
     """Root of the mean square of all samples, summed in double precision; 0 for a clip without samples."""
-    if clip.samples.size == 0:
-        return 0.0
-    return float(np.sqrt(np.mean(np.square(clip.samples, dtype=np.float64))))
+    return root_mean_square(clip.samples) if clip.samples.size else 0.0
+
+
+def root_mean_square(samples: NDArray[np.float32] | Float64) -> float:
+    """The same of at least one sample, of any shape."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
 def peak(clip: Clip) -> float:

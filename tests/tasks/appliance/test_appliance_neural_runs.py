@@ -28,7 +28,7 @@ from earmark.tasks.appliance.export import ExportOptions, export_run  # noqa: E4
 from earmark.tasks.appliance.groups.fbank import fbank  # noqa: E402
 from earmark.tasks.appliance.groups.tokens import encoder_of  # noqa: E402
 from earmark.tasks.appliance.training.networks import BLOCK_EPOCHS, EPOCHS  # noqa: E402
-from earmark.tasks.appliance.training.settings import TrainSettings  # noqa: E402
+from earmark.tasks.appliance.training.settings import BASELINES, TrainSettings  # noqa: E402
 from earmark.tasks.appliance.training.train import Training, train  # noqa: E402
 from earmark.tasks.project import Project  # noqa: E402
 
@@ -184,6 +184,28 @@ def test_the_full_state_holds_the_encoder_and_answers_alike(root, checkpoint):
 def test_what_a_network_cannot_do_is_told(settings, words):
     with pytest.raises(UsageError, match=words):
         TrainSettings(**settings)
+
+
+def test_small_models_are_asked_for_nothing_that_only_networks_have():
+    asked = TrainSettings(
+        model="beats", augment={"preset": "g3"}, network=TWO_STAGES, from_run="x", full_state=True, seed=7
+    )
+    for name in BASELINES:
+        own = asked.small(name)
+        assert (own.model, own.seed, own.augment_preset, own.from_run) == (name, 7, "none", None)
+
+
+@pytest.mark.slow
+def test_small_models_stand_beside_a_network_that_trains_on_altered_windows(root):
+    asked = TrainSettings(model="cnn", augment={"preset": "g3", "copies": 1}, network={"epochs": 1})
+    run = train(room(root), asked).run.path
+    card = json.loads((run / "card.json").read_text())
+    assert [row["name"] for row in card["baselines"]] == ["rms", *BASELINES]
+    of_run = ["appliance", "-C", str(trained_room(SECONDS)), "--run", str(run), "--format", "json"]
+    assert CliRunner().invoke(cli, ["thresholds", *of_run]).exit_code == 0
+    answer = CliRunner().invoke(cli, ["evaluate", *of_run, "--no-robustness", "--no-time"])
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["baselines"].keys() >= set(BASELINES)
 
 
 def test_altered_windows_are_of_the_side_that_trains(root, checkpoint):

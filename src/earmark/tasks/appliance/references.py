@@ -18,7 +18,6 @@ Conventions: a relative column is named ``relative.<column>``, has the unit of i
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -79,21 +78,35 @@ class SoFar:
     """
 
     def __init__(self, longest: int = LONGEST) -> None:
-        self._heard: deque[Floats] = deque(maxlen=longest)
+        self._longest = longest
+        self._heard: Floats = np.empty(
+            (0, 0), dtype=np.float32
+        )  # (n_columns, at least n_heard), in any order
+        self._n_heard = 0
 
     def aside(self) -> SoFar:
         """Another one that heard the same: what it is given is not remembered here."""
-        found = SoFar()
-        found._heard = self._heard.copy()
+        found = SoFar(self._longest)
+        found._heard, found._n_heard = self._heard.copy(), self._n_heard
         return found
 
     def over(self, table: FeatureTable) -> FeatureTable:
         """The table with relative columns; its rows follow those of the calls before, in the order of time."""
         usual = np.empty_like(table.values)
         for row, values in enumerate(table.values):
-            self._heard.append(values)
-            usual[row] = np.median(np.array(self._heard), axis=0)
+            self._remember(values)
+            usual[row] = np.median(self._heard[:, : min(self._n_heard, self._longest)], axis=1)
         return _with_relative(table, usual)
+
+    def _remember(self, values: Floats) -> None:
+        """In the place of the oldest, once there are as many as are remembered."""
+        place = self._n_heard % self._longest
+        if place >= self._heard.shape[1]:
+            room = np.empty((len(values), min(self._longest, max(64, 2 * place))), dtype=np.float32)
+            room[:, :place] = self._heard[:, :place] if place else 0
+            self._heard = room
+        self._heard[:, place] = values
+        self._n_heard += 1
 
 
 def _with_relative(table: FeatureTable, usual: Floats) -> FeatureTable:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from earmark.audio.clip import Clip
 from earmark.audio.decode import decode
 from earmark.audio.fragment import cut, split_fragment
+from earmark.audio.levels import root_mean_square
 from earmark.tasks.appliance.detector import Detector
 from earmark.tasks.appliance.evaluation.scored import Scored
 from earmark.tasks.appliance.evaluation.scores import window_scores
@@ -71,7 +72,7 @@ ALTERATIONS: tuple[Alteration, ...] = (
 
 def with_added(samples: Samples, added: Doubles, snr_db: float) -> Samples:
     """The samples with a sound `snr_db` below their own root mean square; silence stays silent."""
-    own, other = (float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) for x in (samples, added))
+    own, other = (root_mean_square(x) for x in (samples, added))
     if not own or not other:
         return samples
     return (samples + added * (own / other * 10 ** (-snr_db / 20))).astype(np.float32)

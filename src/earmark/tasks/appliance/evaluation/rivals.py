@@ -8,14 +8,14 @@ models are. Everything here reads features from the cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import EarmarkError, RunError
-from earmark.tasks.appliance.evaluation.scored import Scored, settings_of
+from earmark.tasks.appliance.evaluation.scored import Scored, features_of, settings_of
 from earmark.tasks.appliance.protocols import Fold
 from earmark.tasks.appliance.training.baselines import columns_fit
 from earmark.tasks.appliance.training.columns import taken
@@ -26,7 +26,6 @@ from earmark.tasks.appliance.training.settings import BASELINES, MODELS, TrainSe
 from earmark.tasks.appliance.training.train import planned_folds
 
 if TYPE_CHECKING:
-    from earmark.features.table import FeatureTable
     from earmark.tasks.project import Project
 
 __all__ = ["LEVEL_RULE", "RIVALS", "LevelRuleScores", "Rival", "level_rule", "rival", "rival_names"]
@@ -96,10 +95,8 @@ def level_rule(project: Project, scored: Scored) -> LevelRuleScores:
 
 def rival(project: Project, scored: Scored, name: str) -> Rival:
     """Fit a small model as the run was fitted, and ask it of the scored windows."""
-    own = settings_of(scored.run)
-    settings = replace(own, model=name, estimator="logistic", features=None, c=None, trees={}, network={})
     try:
-        return Rival(name, _asked(project, scored, settings))
+        return Rival(name, _asked(project, scored, settings_of(scored.run).small(name)))
     except EarmarkError as problem:
         return Rival(name, None, str(problem))
 
@@ -107,15 +104,13 @@ def rival(project: Project, scored: Scored, name: str) -> Rival:
 def _asked(project: Project, scored: Scored, settings: TrainSettings) -> Doubles:
     features = project.task.features(MODELS[settings.model].features)
     rows = read_rows(project, settings.only_device)
-    table = project.extract(features.groups, rows.items())
-    _require_all(table)
+    table = features_of(project, features.groups, rows)
     fit = columns_fit(rows, table, features.groups, settings)
     out = fit_folds(rows, table, planned_folds(rows, settings), fit, settings)
     if scored.split == "val":
         return _in_order(scored, [rows.table["id"][int(at)] for at in out.positions], out.p)
     _, layer = final_model(rows, out, fit, settings)
-    asked = project.extract(features.groups, scored.rows.items())
-    _require_all(asked)
+    asked = features_of(project, features.groups, scored.rows)
     p: Doubles = layer.calibrate(layer.raw(taken(asked, np.arange(len(scored))))).astype(np.float64)
     return p
 
@@ -127,13 +122,6 @@ def _in_order(scored: Scored, ids: Sequence[str], p: npt.NDArray[np.float32]) ->
             f"the folds of `{scored.run.name}` score other windows now ({len(at)}, then {len(scored)}). Train again."
         )
     return p[[at[id] for id in scored.ids]].astype(np.float64)
-
-
-def _require_all(table: FeatureTable) -> None:
-    if table.failures:
-        raise RunError(
-            f"{len(table.failures)} windows have no features, the first: {table.failures[0].error}"
-        )
 
 
 def _fitted_on(scored: Scored, training: Rows) -> list[tuple[int, Ints]]:

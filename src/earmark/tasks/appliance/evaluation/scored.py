@@ -9,7 +9,7 @@ of `Rows`, whose -1 marks a window in which a device switches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,11 +32,13 @@ from earmark.tasks.appliance.training.settings import TrainSettings
 if TYPE_CHECKING:
     import polars as pl
 
+    from earmark.features.group import FeatureGroup
     from earmark.features.progress import ProgressCallback
+    from earmark.features.table import FeatureTable
     from earmark.tasks.project import Project
     from earmark.training.runs import Run
 
-__all__ = ["SPLITS", "Scored", "read_scored", "settings_of"]
+__all__ = ["SPLITS", "Scored", "features_of", "read_scored", "settings_of"]
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -178,6 +180,16 @@ def read_scored(
     rows = read_rows(project, settings_of(run).only_device)
     _require_same_windows(run, rows)
     return _out_of_fold(run, rows) if split == "val" else _sealed(project, run, rows, reason, progress)
+
+
+def features_of(project: Project, groups: Sequence[FeatureGroup], rows: Rows) -> FeatureTable:
+    """Features of windows; raises RunError unless all have them."""
+    table = project.extract(groups, rows.items())
+    if table.failures:
+        raise RunError(
+            f"{len(table.failures)} windows have no features, the first: {table.failures[0].error}"
+        )
+    return table
 
 
 def settings_of(run: Run) -> TrainSettings:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from earmark.errors import RunError
 from earmark.tasks.appliance.detector import Detector
-from earmark.tasks.appliance.evaluation.scored import Scored
+from earmark.tasks.appliance.evaluation.scored import Scored, features_of
 from earmark.tasks.appliance.references import SoFar
 from earmark.tasks.appliance.training.columns import taken
 
@@ -42,11 +41,7 @@ def as_stream(
     """
     if not final.needs_reference:
         return scored
-    table = project.extract(final.groups, scored.rows.items())
-    if table.failures:
-        raise RunError(
-            f"{len(table.failures)} windows have no features, the first: {table.failures[0].error}"
-        )
+    table = features_of(project, final.groups, scored.rows)
     p, starts_s = np.empty_like(scored.p), scored.rows.table["start_sec"].to_numpy()
     for number in np.unique(scored.fold):
         detector = own(scored.detector(int(number), final))

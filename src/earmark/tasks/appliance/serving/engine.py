@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.audio.clip import Clip
+from earmark.audio.levels import amplitude_dbfs, whole_rms
 from earmark.errors import UsageError
 from earmark.tasks.appliance.decoding.decided import Decided, Facts
 from earmark.tasks.appliance.decoding.presets import Rule
@@ -24,8 +25,6 @@ from earmark.tasks.appliance.serving.ring import Grid, Ring, Window
 __all__ = ["Answered", "Engine", "grid_of", "level_dbfs", "require_windows"]
 
 Samples = NDArray[np.float32]
-SILENT = 1e-8
-"""The level of digital silence is given as that of this RMS: -160 dBFS."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,7 @@ class Engine:
 
 def level_dbfs(clip: Clip) -> float:
     """RMS of a clip."""
-    return float(
-        20 * np.log10(max(float(np.sqrt(np.mean(np.square(clip.samples, dtype=np.float64)))), SILENT))
-    )
+    return float(amplitude_dbfs(whole_rms(clip)))
 
 
 def grid_of(detector: Detector, rule: Rule) -> Grid:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.audio.levels import amplitude_dbfs, root_mean_square
 from earmark.errors import InputError, UsageError
 from earmark.inference.capture import Piece
 from earmark.tasks.appliance.names import NamePattern
@@ -30,7 +31,6 @@ Samples = NDArray[np.float32]
 FORMATS = ("m4a", "flac", "wav")
 AAC_BITS_PER_S = 192_000
 METER_S = 0.1
-QUIET_DBFS = -160.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Take:
     @property
     def rms_dbfs(self) -> float:
         """Level of the whole."""
-        return _dbfs(float(np.sqrt(np.mean(self.samples.astype(np.float64) ** 2))))
+        return float(amplitude_dbfs(root_mean_square(self.samples)))
 
     @property
     def warnings(self) -> list[str]:
@@ -199,9 +199,5 @@ def _require_whole(piece: Piece, at_s: float) -> None:
 
 
 def _meter(frame: Samples, seconds: float, n_clipped: int) -> Meter:
-    rms = float(np.sqrt(np.mean(frame.astype(np.float64) ** 2)))
-    return Meter(seconds, _dbfs(rms), _dbfs(float(np.abs(frame).max())), n_clipped)
-
-
-def _dbfs(amplitude: float) -> float:
-    return float(20 * np.log10(amplitude)) if amplitude > 10 ** (QUIET_DBFS / 20) else QUIET_DBFS
+    rms, largest = root_mean_square(frame), float(np.abs(frame).max())
+    return Meter(seconds, float(amplitude_dbfs(rms)), float(amplitude_dbfs(largest)), n_clipped)

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from earmark.features.table import FeatureTable
 from earmark.tasks.appliance.layers import BAND_LEVEL
 from earmark.tasks.appliance.scene_adaptation import adapted_posterior, log_odds, sticky_posterior
+from earmark.tasks.appliance.stretches import stretches
 
 __all__ = ["bands_of", "segments_of"]
 
 Doubles = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 def bands_of(table: FeatureTable) -> Doubles | None:
@@ -61,16 +61,9 @@ def segments_of(
             posterior = adapted_posterior(p[:, k], bands, hop_s)
         else:
             posterior = sticky_posterior(log_odds(p[:, k]), hop_s)
-        for first, last in _stretches(posterior >= 0.5):
+        for first, last in stretches(posterior >= 0.5):
             on_s = 0.0 if first == 0 else (first - 0.5) * hop_s + window_s / 2
             at_end = last == len(p) - 1
             off_s = last * hop_s + window_s if at_end else (last + 0.5) * hop_s + window_s / 2
             found.append({"device": name, "on_s": round(on_s, 3), "off_s": round(off_s, 3)})
     return found
-
-
-def _stretches(on: Bools) -> list[tuple[int, int]]:
-    """First and last position of each stretch that is true."""
-    edges = np.diff(np.concatenate([[False], on, [False]]).astype(np.int8))
-    firsts, afters = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return [(int(first), int(after) - 1) for first, after in zip(firsts, afters, strict=True)]

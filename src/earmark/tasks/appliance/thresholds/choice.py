@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from earmark.errors import UsageError
 from earmark.tasks.appliance.evaluation.scores import positive_f1
+from earmark.tasks.appliance.stretches import stretches
 
 __all__ = ["WIDEN", "Percentiles", "Plateau", "Tie", "best_threshold", "grid_of", "percentile_limits"]
 
@@ -93,7 +94,7 @@ def best_threshold(y: npt.ArrayLike, p: npt.ArrayLike, grid: npt.ArrayLike, tie:
     values = np.asarray(grid, dtype=np.float64)
     scores = [positive_f1(truth, medians >= t) for t in values]
     best = max(scores)
-    runs = _runs(np.asarray(scores) == best)
+    runs = stretches(np.asarray(scores) == best)
     first, last = runs[0] if tie == "first" else max(runs, key=lambda run: run[1] - run[0])
     low, high = float(values[first]), float(values[last])
     t = low if tie == "first" else round((low + high) / 2, DECIMALS)
@@ -147,9 +148,3 @@ def percentile_limits(
 
 def _gap(low: float, high: float) -> float:
     return round(high - low, DECIMALS)
-
-
-def _runs(is_best: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and last position of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_best, [False]]).astype(np.int8)))
-    return [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]

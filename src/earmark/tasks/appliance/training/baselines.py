@@ -6,7 +6,6 @@ A large model must earn its weights here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ def _level_row(rows: Rows, folds: Sequence[Fold]) -> dict[str, Any]:
 def _model_row(
     name: str, rows: Rows, folds: Sequence[Fold], settings: TrainSettings, extract: Extract
 ) -> dict[str, Any]:
-    own = replace(settings, model=name, estimator="logistic", features=None, c=None, trees={}, network={})
+    own = settings.small(name)
     try:
         table, groups = extract(MODELS[name].features)
         out = fit_folds(rows, table, folds, columns_fit(rows, table, groups, own), own)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from earmark.audio.levels import amplitude_dbfs
 from earmark.errors import UsageError
 from earmark.tasks.appliance.room import Room
 from earmark.tasks.appliance.schema import Devices
@@ -103,7 +104,7 @@ class Rows:
     def floor_dbfs(self, rows: Ints) -> float | None:
         """Median level of the windows among `rows` with every device off, dBFS; None where there are none."""
         quiet = rows[(self.y[rows] == 0).all(axis=1)]
-        return None if not len(quiet) else float(20 * np.log10(max(np.median(self.rms[quiet]), 1e-8)))
+        return None if not len(quiet) else float(amplitude_dbfs(float(np.median(self.rms[quiet]))))
 
 
 def read_rows(project: Project, only_device: str | None = None) -> Rows:

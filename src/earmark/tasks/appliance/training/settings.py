@@ -7,7 +7,7 @@ vector; `earmark.models.linear` has a vector per class, so its ``strength`` is h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from earmark.audio.augment import PRESETS, Augmentation, preset
@@ -194,6 +194,21 @@ class TrainSettings:
     def is_leaky(self) -> bool:
         """Whether windows of one recording are on both sides."""
         return self.protocol == LEAKY
+
+    def small(self, model: str) -> TrainSettings:
+        """The same training of a small model on columns, by default settings and without what only networks have."""
+        return replace(
+            self,
+            model=model,
+            estimator="logistic",
+            features=None,
+            c=None,
+            trees={},
+            network={},
+            augment={},
+            from_run=None,
+            full_state=False,
+        )
 
     def record(self) -> dict[str, Any]:
         """Plain values, of types that JSON and TOML know; what is None is left out."""
