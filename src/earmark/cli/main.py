@@ -42,6 +42,7 @@ COMMANDS = {
     "runs": "earmark.cli.runs:runs",
     "data": "earmark.cli.data:data",
     "cache": "earmark.cli.cache:cache",
+    "web": "earmark.web.command:web",
     "schema": "earmark.cli.schema:schema",
 }
 
@@ -69,6 +70,7 @@ SUMMARIES = {
     "runs": "List, show, compare and promote runs: a run is the folder that a training leaves.",
     "data": "Show manifests, splits, and how often the test set was opened.",
     "cache": "Look into the feature cache: sizes and costs, what is stale and why, upkeep.",
+    "web": "Serve pages for the project: start a training and watch it, drop a track, see a room or an exchange live.",
     "schema": "Print the JSON schema of earmark.toml, for editors that check and complete it.",
 }
 

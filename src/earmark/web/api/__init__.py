@@ -1,0 +1,1 @@
+"""The JSON API: what ``--format json`` prints, by HTTP."""
