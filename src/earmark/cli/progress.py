@@ -1,6 +1,7 @@
 """Progress on standard error: a bar with rate, time to go and failures on a terminal, nothing elsewhere.
 
-A long job calls ``report(event)`` with a `earmark.features.progress.Progress`; this module draws it.
+A long job calls ``report(event)`` with a `earmark.features.progress.Progress`; this module draws it, and tells it to
+whoever watches this process (`earmark.cli.events`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from earmark.cli.events import telling
 from earmark.cli.options import Invocation
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ def progress(invocation: Invocation) -> Iterator[ProgressCallback]:
     Nothing is drawn with ``--quiet`` or where standard error is no terminal; with ``-v`` the messages of the
     events are then still written, one line each.
     """
+    with _drawing(invocation) as draw, telling(draw) as report:
+        yield report
+
+
+@contextmanager
+def _drawing(invocation: Invocation) -> Iterator[ProgressCallback]:
     if invocation.quiet:
         yield _ignore
     elif sys.stderr.isatty():
