@@ -80,6 +80,7 @@ def kind_of(form: Form, words: Sequence[str]) -> Literal["job", "service"]:
 def _texts(form: Form, values: Mapping[str, Any], errors: dict[str, str]) -> Texts:
     """Texts per field, without those that are empty or the default."""
     fields = {field.name: field for field in form.all_fields}
+    settings = _settings(form)
     found: Texts = {}
     for name, value in values.items():
         if name not in fields:
@@ -88,8 +89,8 @@ def _texts(form: Form, values: Mapping[str, Any], errors: dict[str, str]) -> Tex
         texts = _split(fields[name], value)
         if any(not _is_encodable(text) for text in texts):
             errors[name] = "This holds characters that no command line can."
-        elif texts and not _is_default(fields[name], texts):
-            found[name] = texts
+        elif texts and (name in settings or not _is_default(fields[name], texts)):
+            found[name] = texts  # what a setting's default is, its preset says
     return found
 
 
@@ -167,8 +168,8 @@ def _options(
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Words per option of the command, and those of the settings of a training of market."""
     parameters = {name_of(one): one for one in target.click.params if isinstance(one, click.Option)}
-    is_settings = (form.name, form.task) == ("train", "market")
-    own = [field for field in form.fields if not is_settings or field.name in FLAGS]
+    settings = _settings(form)
+    own = [field for field in form.fields if field.name not in settings]
     words = {}
     for field in own:
         if field.name in texts and field.name not in errors:
@@ -176,15 +177,21 @@ def _options(
                 words[field.name] = list(_option_words(field, parameters[field.name], texts[field.name]))
             except ValueError as error:
                 errors[field.name] = str(error)
-    if not is_settings:
+    if not settings:
         return words, []
-    settings = {field.name for field in form.fields} - set(FLAGS)
     given = {name: text[0] for name, text in texts.items() if name in settings and name not in errors}
     try:
         return words, setting_words(given)
     except FormError as error:
         errors |= error.errors
         return words, []
+
+
+def _settings(form: Form) -> frozenset[str]:
+    """Fields that are settings of a training of market, not options of its command."""
+    if (form.name, form.task) != ("train", "market"):
+        return frozenset()
+    return frozenset(field.name for field in form.fields) - set(FLAGS)
 
 
 def _option_words(field: Field, option: click.Option, texts: Iterable[str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from earmark.errors import UsageError
@@ -115,7 +115,6 @@ class Form:
         return replace(self, fields=changed)
 
 
-@dataclass
 class FormError(UsageError):
     """Values that a command would refuse.
 
@@ -125,7 +124,6 @@ class FormError(UsageError):
         Name of a field -> what is wrong with it; the empty name: with all of them together.
     """
 
-    errors: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        self.errors = dict(errors)
         super().__init__(" ".join(f"{name}: {told}" if name else told for name, told in self.errors.items()))

@@ -135,7 +135,7 @@ def takes_no_value(parameter: click.Parameter) -> bool:
     )
 
 
-def _bounds(kind: click.ParamType) -> tuple[float | None, float | None]:
+def _bounds(kind: click.ParamType[Any]) -> tuple[float | None, float | None]:
     if not isinstance(kind, click.IntRange | click.FloatRange):
         return None, None
     return kind.min, kind.max

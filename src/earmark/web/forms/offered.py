@@ -65,6 +65,13 @@ OFFERED = (
 SERVICES = ("live", "collect")
 """What runs until it is stopped."""
 
+_OF_TASKS_ALONE = frozenset(("collect", "migrate", "label", "live"))
+_WITHOUT = {  # what the general command refuses, or says nothing of
+    "thresholds": ("market",),
+    "store validate": ("zones", "appliance"),
+    "store compact": ("zones", "appliance", "meter"),
+}
+
 _STANDARD_INPUT = ("pcm", "sample_rate", "channels")
 _PRINTS_AND_ENDS = ("settings", "schema", "list_devices", "list_devices_json", "show_config", "latency")
 _OPENS_A_PORT = ("serve", "metrics_port", "prometheus")
@@ -218,16 +225,16 @@ def target_of(command: str, task: str | None) -> Target:
         )
     verb = command.split()[0] if command.startswith("migrate ") else command
     words = tuple(command.split()[1:]) if verb != command else ()
-    own = {known: target for (name, known), target in TASK_COMMANDS.items() if name == verb}
+    own: dict[str | None, str] = {of: target for (name, of), target in TASK_COMMANDS.items() if name == verb}
     kind: Literal["job", "service"] = "service" if verb in SERVICES else "job"
     if task in own:
         return Target(_walk(_imported(own[task]), words), verb, words, kind)
     general = _walk(cli, tuple(verb.split()))
-    is_only_own = verb in ("collect", "migrate", "label", "live")
-    if is_only_own or (task is None and own and command != "cache check"):
-        expected = ", ".join(f"{verb} {known}" for known in own)
+    has_general = verb not in _OF_TASKS_ALONE and task not in _WITHOUT.get(verb, ())
+    if not has_general or (task is None and own):
+        expected = ", ".join(str(known) for known in own) or "market"
         raise UsageError(
-            f"`{command}` was asked for {task or 'no task'}; expected a task, e.g. one of: {expected}."
+            f"`{command}` was asked for {task or 'no task'}; expected a task that has it: {expected}."
         )
     target = Target(general, verb, (), kind)
     if task is not None and not target.takes_task:
