@@ -66,9 +66,14 @@ class MissingExtraError(UsageError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self._made_of = package, extra, purpose
         super().__init__(
             f'{purpose} needs the package `{package}`, which is not installed. Run: pip install "earmark[{extra}]"'
         )
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """What it is made of, so that it comes back whole from a worker process."""
+        return type(self), self._made_of
 
 
 class InputError(EarmarkError):

@@ -18,7 +18,6 @@ from earmark.web.answers import Answers
 from earmark.web.errors import add_handlers
 from earmark.web.jobs.feed import Feed
 from earmark.web.jobs.runner import JobRunner
-from earmark.web.jobs.store import JobStore
 from earmark.web.page import HERE
 from earmark.web.paths import AllowList
 from earmark.web.secret import Secret
@@ -32,7 +31,6 @@ __all__ = ["ROUTERS", "create_app"]
 ROUTERS = (
     "earmark.web.api.health",
     "earmark.web.pages.login",
-    "earmark.web.pages.overview",
 )
 """Modules with a ``router``, in the order in which addresses are looked up."""
 
@@ -53,14 +51,13 @@ def create_app(settings: WebSettings) -> FastAPI:
     """
     state = settings.state_folder
     secret = Secret.of(state / "secret")
-    store = JobStore(state / "jobs.sqlite")
-    jobs = JobRunner(store, state / "jobs", settings.folder, n_at_once=settings.n_jobs)
+    jobs = JobRunner(settings.folder, n_jobs=settings.n_jobs)
     site = Site(
         settings=settings,
         secret=secret,
         jobs=jobs,
-        feed=Feed(store),
-        allowed=AllowList((settings.folder, *settings.allowed_folders)),
+        feed=Feed(jobs.store),
+        allowed=AllowList((settings.folder, *settings.allowed_folders), settings.allows_uris),
         answers=Answers(warm),
     )
     app = FastAPI(
@@ -92,11 +89,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     site: Site = app.state.site
     discard_old(site.settings.state_folder / FOLDER, time.time())
     site.answers.start()
-    await site.jobs.start()
+    site.jobs.start()
     try:
         yield
     finally:
-        await site.jobs.stop()
+        site.jobs.close()
         site.answers.close()
 
 

@@ -10,8 +10,9 @@ a page that was made to run code   no script or style but the server's own files
 a body without end                 1 MiB for JSON and forms; uploads have a limit of their own
 =================================  =========================================================================
 
-A program that is no browser (it sends neither ``Origin`` nor ``Sec-Fetch-Site`` nor a cookie) needs no token of a
-page: no site can make it send anything.
+A program that is no browser needs no token of a page: no site can make it send anything. It is known by what it
+lacks, for every browser sends ``Origin`` or ``Sec-Fetch-Site`` with what changes anything, and no page can leave
+them out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import secrets
 from http.cookies import SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +36,7 @@ SESSION_COOKIE = "earmark_session"
 TOKEN_COOKIE = "earmark_token"
 CSRF_HEADER = "x-csrf-token"
 LARGEST_BODY = 1 << 20
+TOO_LARGE = "The request is larger than 1 MiB, which only uploads may be."
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = ("/login", "/static/", "/api/health")
 """What answers without the token: the page that asks for it, and what that page shows."""
@@ -106,7 +109,7 @@ class Guard:
                 "Nothing was done. Load the page again."
             )
         if int(_digits(headers.get("content-length"))) > LARGEST_BODY and not _has_own_limit(connection):
-            return 413, "The request is larger than 1 MiB, which only uploads may be."
+            return 413, TOO_LARGE
         return None
 
     def _knows_host(self, host: str) -> bool:
@@ -128,7 +131,7 @@ class Guard:
         headers = connection.headers
         if self._settings.token is not None and _has_bearer(headers, self._settings.token):
             return True
-        if not {"origin", "sec-fetch-site", "cookie"} & set(headers.keys()):
+        if "origin" not in headers and "sec-fetch-site" not in headers:
             return True
         if not _is_same_origin(headers):
             return False
@@ -174,7 +177,7 @@ def _limited(receive: Receive) -> Receive:
         if message["type"] == "http.request":
             n_bytes += len(message.get("body", b""))
             if n_bytes > LARGEST_BODY:
-                return {"type": "http.disconnect"}
+                raise HTTPException(413, TOO_LARGE)
         return message
 
     return measured
