@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("fastapi", reason='pip install "earmark[web]"')
 
-from starlette.testclient import TestClient  # noqa: E402
+from starlette.testclient import TestClient
 
-from earmark.web.app import create_app  # noqa: E402
-from earmark.web.settings import WebSettings  # noqa: E402
+from earmark.web.app import create_app
+from earmark.web.settings import WebSettings
 
 LOCAL = "http://127.0.0.1:8000"
 
