@@ -86,7 +86,7 @@ HIDDEN: dict[tuple[str, str | None], tuple[str, ...]] = {
 """Options that a page does not show, beside those of `_EVERYWHERE`."""
 
 _EVERYWHERE = frozenset((*_PRINTS_AND_ENDS, *_OPENS_A_PORT, *_SAYS_OFF))
-_MEANT_ELSEWHERE = {("evaluate", "market"): frozenset(("latency",))}  # a measurement, no listing
+_MEANT_ELSEWHERE: dict[tuple[str, str | None], frozenset[str]] = {("evaluate", "market"): frozenset(("latency",))}  # a measurement, no listing
 
 MAIN: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("collect", "market"): ("symbols", "venue", "duration", "model", "simulator", "speed", "legacy"),
