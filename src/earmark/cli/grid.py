@@ -98,6 +98,7 @@ def grid(
       earmark grid zones --algorithm rf --set n_trees=100,300 --top-n 50
       earmark grid zones --summary -o points.csv
     """
+    from earmark.cli.events import tell_training
     from earmark.cli.output import complain, note
     from earmark.cli.progress import progress
     from earmark.errors import UsageError
@@ -122,7 +123,7 @@ def grid(
         _show(invocation, project.task.name, search, search.points() if dry_run else search.summary(), output)
         return 1 if has_failed else 0
     with progress(invocation) as tell:
-        searched = run_search(search, workers=workers, limit=limit, progress=tell)
+        searched = run_search(search, workers=workers, limit=limit, progress=tell, on_event=tell_training)
     failed = [point for point in searched.points if point.status == "failed"]
     for point in failed:
         complain(f"failed: {dict(point.values)}: {point.error}")

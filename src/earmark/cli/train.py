@@ -115,6 +115,7 @@ def train(
       earmark train zones --data labels.csv --algorithms all --top-n 100 -o models
       earmark train mine.py --format json
     """
+    from earmark.cli.events import tell_training
     from earmark.cli.output import emit, note
     from earmark.cli.progress import progress
     from earmark.tasks.verbs.copies import copy_run
@@ -149,7 +150,7 @@ def train(
     has_failed = prepare_first(invocation, project, labels, deam)
     report = None
     with progress(invocation) as tell:
-        trained = run_train(project, options, progress=tell)
+        trained = run_train(project, options, progress=tell, on_event=tell_training)
         if not no_report:
             from earmark.tasks.verbs.evaluate import evaluate
 

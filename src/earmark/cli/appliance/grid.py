@@ -51,6 +51,7 @@ def grid(invocation: Invocation, /, **given: Any) -> int:
       earmark grid appliance --vary model=spectral,logmel256 --vary c=0.1,1,10
       earmark grid appliance --summary
     """
+    from earmark.cli.events import tell_training
     from earmark.cli.output import emit, note
     from earmark.cli.progress import progress
     from earmark.tasks.appliance.training.search import DetectorSearch
@@ -65,6 +66,8 @@ def grid(invocation: Invocation, /, **given: Any) -> int:
 
     def tell(event: Mapping[str, Any]) -> None:
         point = event["point"]
+        told = {name: getattr(point, name) for name in ("values", "status", "score", "error")}
+        tell_training({name: event[name] for name in ("event", "done", "total")} | told)
         note(
             invocation,
             f"[{event['done']}/{event['total']}] {dict(point.values)}: {point.error or f'{point.score:.4f}'}",

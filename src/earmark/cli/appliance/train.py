@@ -371,8 +371,10 @@ def _level_columns(fold: Mapping[str, Any], devices: list[str]) -> dict[str, Any
 
 
 def _tell(invocation: Invocation, event: Mapping[str, Any]) -> None:
+    from earmark.cli.events import tell_training
     from earmark.cli.output import note
 
+    tell_training(event)
     if event["event"] == "fold":
         note(invocation, f"{event['name']}: training loss {event['train_loss']:.4f}")
     if event["event"] == "epoch":

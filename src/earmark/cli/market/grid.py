@@ -152,6 +152,7 @@ def _search(invocation: Invocation, folder: Folder, request: SearchRequest, work
 def _telling(
     invocation: Invocation, request: SearchRequest, draw: Callable[[Any], None]
 ) -> Callable[[str, TrialRow], None]:
+    from earmark.cli.events import tell as tell_event
     from earmark.cli.output import note
     from earmark.features.progress import Progress
 
@@ -163,6 +164,18 @@ def _telling(
         score = "" if row.score is None else f" {request.metric} {row.score:.4f}"
         note(invocation, f"{group} trial {row.number}: {row.state}{score} ({values})")
         done = min(row.number + 1, request.limits.n_trials)
+        tell_event(
+            {
+                "type": "trial",
+                "stage": group,
+                "done": done,
+                "total": request.limits.n_trials,
+                "values": row.values,
+                "status": row.state,
+                "score": row.score,
+                "metric": request.metric,
+            }
+        )
         draw(Progress(group, done, request.limits.n_trials))
 
     return tell

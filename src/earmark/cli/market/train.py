@@ -219,9 +219,11 @@ class _Watching:
         self._progress.__exit__(*error)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
+        from earmark.cli.events import tell_training
         from earmark.cli.output import note
         from earmark.features.progress import Progress
 
+        tell_training(event)
         if event["event"] == "note":
             note(self._invocation, event["text"])
         elif event["event"] == "step":

@@ -165,6 +165,7 @@ def _search(project: Project, given: Mapping[str, Any]) -> MeterSearch:
 
 def _compute(invocation: Invocation, search: MeterSearch, given: Mapping[str, Any]) -> None:
     """All points that are not done, a line each."""
+    from earmark.cli.events import tell_training
     from earmark.cli.output import note
 
     rows = search.rows()
@@ -176,6 +177,7 @@ def _compute(invocation: Invocation, search: MeterSearch, given: Mapping[str, An
     def tell(view: str, event: Mapping[str, Any]) -> None:
         nonlocal ended
         ended += 1
+        tell_training({**event, "stage": view, "done": ended, "total": len(rows), "metric": search.metric})
         values = ", ".join(f"{name} {value}" for name, value in {"view": view, **event["values"]}.items())
         score = f"{search.metric} {event['score']:.4f}" if event["status"] == "done" else event["error"]
         note(invocation, f"[{ended}/{len(rows)}] {_WORDS[event['status']]} {values}: {score}")

@@ -301,8 +301,10 @@ def _keep_onset(
 
 
 def _line(invocation: Invocation, event: Mapping[str, Any], every: int) -> None:
+    from earmark.cli.events import tell_training
     from earmark.cli.output import note
 
+    tell_training(event)
     line = epoch_line(event, every)
     if line:
         note(invocation, line)
@@ -338,6 +340,7 @@ def show_ablation(
     invocation: Invocation, project: Project, options: TrainOptions, given: Mapping[str, Any]
 ) -> int:
     """Compute an ablation, or with --dry-run and --summary show what is known of it, with --reset forget it."""
+    from earmark.cli.events import tell_training
     from earmark.cli.output import emit, note
     from earmark.tasks.meter.experiments import note_experiment
     from earmark.tasks.meter.training.ablation import Ablation
@@ -348,6 +351,7 @@ def show_ablation(
         return 0
 
     def tell(event: Mapping[str, Any]) -> None:
+        tell_training(event)
         score = event["error"] or f"{event['score']:.4f}"
         note(invocation, f"[{event['done']}/{event['total']}] {dict(event['values'])}: {score}")
 

@@ -12,6 +12,7 @@ from earmark.evaluation.metrics import METRICS
 from earmark.features.progress import Progress, ProgressCallback
 from earmark.tasks.project import Project
 from earmark.tasks.verbs.train import TrainOptions, chosen_features, chosen_metric, recipes_of, training_rows
+from earmark.training.crossval import OnEvent
 from earmark.training.grid import Point, Search
 
 __all__ = ["Searched", "open_search", "run_search", "space_of"]
@@ -66,14 +67,24 @@ def space_of(project: Project, algorithm: str) -> Mapping[str, Any]:
 
 
 def run_search(
-    search: Search, *, workers: int = 1, limit: int | None = None, progress: ProgressCallback | None = None
+    search: Search,
+    *,
+    workers: int = 1,
+    limit: int | None = None,
+    progress: ProgressCallback | None = None,
+    on_event: OnEvent | None = None,
 ) -> Searched:
-    """Compute the points that are not done; everything finished is kept on any interruption."""
+    """Compute the points that are not done; everything finished is kept on any interruption.
+
+    `on_event` hears of every point, as `earmark.training.grid.Search.run` tells it.
+    """
     failed = 0
 
     def tell(event: Mapping[str, Any]) -> None:
         nonlocal failed
         failed += event["status"] == "failed"
+        if on_event is not None:
+            on_event(dict(event))
         if progress is not None:
             progress(Progress("grid", event["done"], event["total"], failed, str(event["values"])))
 

@@ -86,7 +86,8 @@ def train(
 ) -> TrainedModels:
     """Train on the project's training rows; a training that was finished before is found, not repeated.
 
-    `on_event` hears every epoch and fold, as `earmark.training.train.train` tells them.
+    `on_event` hears every epoch and fold, as `earmark.training.train.train` tells them, with the ``algorithm``; an
+    epoch also with ``total_epochs``, the most that there will be, where that is known.
 
     Raises
     ------
@@ -267,13 +268,18 @@ class _Job:
 
     def _teller(self, recipe: Recipe) -> OnEvent:
         done, total = 0, self.dataset.n_folds
+        settings = make(recipe.algorithm, **recipe.params).get_params()
+        added = {
+            "algorithm": recipe.algorithm,
+            "total_epochs": settings.get("epochs", settings.get("n_trees")),
+        }
         name = f"train {recipe.algorithm}" + f" {recipe.strategy.label}" * recipe.strategy.uses_auxiliary
 
         def tell(event: Event) -> None:
             nonlocal done
             done += event["event"] == "fold"
             if self.on_event is not None:
-                self.on_event(event)
+                self.on_event({**event, **added})
             if self.progress is not None and event["event"] in ("fold", "run"):
                 self.progress(Progress(name, min(done, total), total))
 

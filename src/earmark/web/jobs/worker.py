@@ -39,6 +39,7 @@ def work(folder: Path) -> None:
     """Run the job whose folder this is, and write down how it ended."""
     store = JobStore(folder.parents[1] / DATABASE)
     job = store.get(folder.name)
+    job.worker_lock.write_text(str(os.getpid()))  # the lock was taken in the server's name
     exit_code = _run(store, job)
     end = outcome_of(job, exit_code)
     store.end(job.id, end.status, exit_code=end.exit_code, message=end.message, runs=end.runs)

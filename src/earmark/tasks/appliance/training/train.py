@@ -221,11 +221,13 @@ class Training:
         if self.settings.kind.network is None:
             return columns_fit(self.rows, self.table, self.groups, self.settings)
         from earmark.tasks.appliance.training.altered import Altered
-        from earmark.tasks.appliance.training.networks import NetworkFit
+        from earmark.tasks.appliance.training.networks import NetworkFit, head_settings
+
+        total = head_settings(self.settings).epochs
 
         def tell(epoch: dict[str, Any]) -> None:
             if on_event is not None:
-                on_event({"event": "epoch", **epoch})
+                on_event({"event": "epoch", "total_epochs": total, **epoch})
 
         rows, settings, checkpoint = self.rows, self.settings, self._checkpoint()
         is_altered = settings.augmentation != Augmentation()
