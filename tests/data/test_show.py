@@ -7,7 +7,7 @@ from pathlib import Path
 
 from earmark.data.manifest import Manifest
 from earmark.data.seal import SealedLabels, seal
-from earmark.data.show import LEDGER_COLUMNS, SEALED, count_rows, item_rows, ledger_rows
+from earmark.data.show import LEDGER_COLUMNS, SEALED, count_rows, item_rows, item_table, ledger_rows
 from earmark.data.splits import Splits
 
 
@@ -30,7 +30,7 @@ def test_rows_do_not_depend_on_order_or_place(make_manifest: Callable[..., Manif
 def test_counts_add_up(make_manifest: Callable[..., Manifest]) -> None:
     manifest = make_manifest(100, n_groups=60)
     splits = Splits.make(manifest)
-    rows = count_rows(item_rows(manifest, splits))
+    rows = count_rows(item_table(manifest, splits))
     assert sum(row["items"] for row in rows) == 100
     assert all(0 < row["groups"] <= row["items"] for row in rows)
     (sealed,) = [row for row in rows if row["split"] == "test"]

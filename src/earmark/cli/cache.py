@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,6 @@ from earmark.cli.options import EarmarkCommand, EarmarkGroup, Invocation, open_p
 
 if TYPE_CHECKING:
     from earmark.cache.entries import FeatureCache
-    from earmark.features.group import FeatureGroup
     from earmark.tasks.project import Project
 
 __all__ = ["cache"]
@@ -56,29 +54,18 @@ def stats(invocation: Invocation, task: str | None, versions: bool) -> None:
       earmark cache stats
       earmark cache stats zones --versions --format json
     """
+    from earmark.cli.cache_documents import stats_document
     from earmark.cli.output import emit, format_bytes, note
 
-    found = _open(invocation, read_only=True).stats()
-    chosen: Sequence[Any] = found.versions if versions else found.groups
-    rows = [
-        dataclasses.asdict(row)
-        for row in chosen
-        if task is None or row.group == task or row.group.startswith(f"{task}.")
-    ]
+    document = stats_document(invocation, task, versions=versions)
+    rows = document["groups"]
     note(
         invocation,
-        f"{found.path}: {found.entries} entries, {format_bytes(found.bytes)} in a file of "
-        f"{format_bytes(found.file_bytes)}",
+        f"{document['path']}: {document['entries']} entries, {format_bytes(document['bytes'])} in a file of "
+        f"{format_bytes(document['file_bytes'])}",
     )
-    fields = ("path", "file_bytes", "entries", "bytes")
-    document = {**{name: getattr(found, name) for name in fields}, "groups": rows}
-    covered = _coverage(invocation, task)
-    if covered:
-        document["coverage"] = covered
-        for row in covered:
-            note(
-                invocation, "{phase}: {cached} cached ({percent} %), {failed} failed: {verdict}".format(**row)
-            )
+    for row in document.get("coverage", ()):
+        note(invocation, "{phase}: {cached} cached ({percent} %), {failed} failed: {verdict}".format(**row))
     emit(
         invocation, rows, columns=list(rows[0]) if rows else ["group", "entries", "bytes"], document=document
     )
@@ -104,30 +91,13 @@ def check(invocation: Invocation, task: str | None, sources: tuple[str, ...], fe
       earmark cache check zones --features all --format json
       earmark cache check zones ~/Music
     """
+    from earmark.cli.cache_documents import check_document
     from earmark.cli.output import complain, emit
-    from earmark.errors import InputError
 
-    project = open_project(invocation, task, features=None if features == "all" else features)
-    groups = project.task.all_groups if features == "all" else _groups_of(project)
-    identities = []
-    items = project.items(sources)
-    for item, identity in zip(items, project.cache.identify_many([item.uri for item in items]), strict=True):
-        if isinstance(identity, InputError):
-            complain(f"failed: {item.id}: {identity}")
-        else:
-            identities.append(identity)
-    current = project.digests(groups)
-    cost_s = _seconds_per_item(project.cache)
-    rows = [
-        {**dataclasses.asdict(row), "cost_s": _cost(cost_s.get(row.group), row.stale + row.missing)}
-        for row in project.cache.check(current, identities)
-    ]
-    document = {
-        "task": project.task.name,
-        "items": len(identities),
-        "groups": {row["group"]: row for row in rows},
-    }
-    emit(invocation, rows, document=document)
+    document, failed = check_document(invocation, task, sources, features=features)
+    for line in failed:
+        complain(line)
+    emit(invocation, list(document["groups"].values()), document=document)
 
 
 @cache.command("gc", cls=EarmarkCommand)
@@ -254,29 +224,10 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def _coverage(invocation: Invocation, task: str | None) -> list[dict[str, object]]:
-    """Rows per phase of a task that is built in, has phases and is prepared; else none."""
-    from earmark.tasks.registry import task_names
-
-    if task not in task_names():
-        return []
-    project = open_project(invocation, task)
-    if not project.task.phases or not project.is_prepared:
-        return []
-    from earmark.tasks.verbs.coverage import coverage
-
-    return [phase.to_row() for phase in coverage(project)]
-
-
 def _open(invocation: Invocation, *, read_only: bool = False) -> FeatureCache:
     from earmark.cache.entries import FeatureCache
 
     return FeatureCache(invocation.settings().path("cache"), read_only=read_only)
-
-
-def _groups_of(project: Project) -> list[FeatureGroup]:
-    """Groups of the feature sets in force, once each."""
-    return list({group.name: group for chosen in project.feature_sets() for group in chosen.groups}.values())
 
 
 def _current(project: Project) -> tuple[list[bytes], list[str]]:
@@ -285,16 +236,3 @@ def _current(project: Project) -> tuple[list[bytes], list[str]]:
     versions = project.cache.stats().versions
     foreign = [bytes.fromhex(row.fingerprint) for row in versions if row.group not in own]
     return [*own.values(), *foreign], sorted({row.group for row in versions if row.group not in own})
-
-
-def _seconds_per_item(store: FeatureCache) -> dict[str, float]:
-    """Group -> mean computing time of its newest version that was ever timed, seconds."""
-    times: dict[str, float] = {}
-    for version in store.stats().versions:
-        if version.seconds_per_item is not None:
-            times.setdefault(version.group, version.seconds_per_item)
-    return times
-
-
-def _cost(seconds_per_item: float | None, n_items: int) -> float | None:
-    return None if seconds_per_item is None else round(seconds_per_item * n_items, 3)

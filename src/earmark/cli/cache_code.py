@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from earmark.features.group import FeatureGroup
     from earmark.tasks.project import Project
 
-__all__ = ["adopt", "parts_of", "why"]
+__all__ = ["adopt", "parts_of", "why", "why_document"]
 
 
 @command("why")
@@ -46,28 +46,11 @@ def why(invocation: Invocation, group: str, file: str | None, task: str | None, 
       earmark cache why zones.rhythm track.mp3
       earmark cache why zones.rhythm --format json
     """
-    from earmark.cache.why import diff_parts
     from earmark.cli.output import emit
 
-    project, fingerprint = _code_of(invocation, group, task)
-    store = project.cache
-    records = store.records(group)
-    others = [record for record in records if record.digest != fingerprint.digest]
-    named = [record for record in others if record.digest.hex().startswith(earlier or "")]
-    before = named[0] if named else None
-    changes = diff_parts(parts_of(before), fingerprint.parts) if before is not None else []
-    entries = {row.fingerprint: row.entries for row in store.stats().versions}
-    document: dict[str, Any] = {
-        "group": group,
-        "fingerprint": fingerprint.digest.hex(),
-        "entries": entries.get(fingerprint.digest.hex(), 0),
-        "compared_with": None if before is None else before.digest.hex(),
-        "compared_entries": 0 if before is None else entries.get(before.digest.hex(), 0),
-        "changes": [dataclasses.asdict(change) for change in changes],
-        "file": None if file is None else _file_state(store, fingerprint.digest, records, file),
-    }
+    document, changes = why_document(invocation, group, file, task=task, earlier=earlier)
     if invocation.format == "table":
-        click.echo(_explained(document, [change.render() for change in changes]))
+        click.echo(_explained(document, changes))
     else:
         emit(
             invocation,
@@ -153,6 +136,37 @@ def adopt(
         )
     note(invocation, f"{adoption.compared} items compared, all equal: {adoption.entries} entries taken over.")
     return 0
+
+
+def why_document(
+    invocation: Invocation,
+    group: str,
+    file: str | None = None,
+    *,
+    task: str | None = None,
+    earlier: str | None = None,
+) -> tuple[dict[str, Any], list[str]]:
+    """What changed in the code of a group since it filled the cache, and each change as text with its difference."""
+    from earmark.cache.why import diff_parts
+
+    project, fingerprint = _code_of(invocation, group, task)
+    store = project.cache
+    records = store.records(group)
+    others = [record for record in records if record.digest != fingerprint.digest]
+    named = [record for record in others if record.digest.hex().startswith(earlier or "")]
+    before = named[0] if named else None
+    changes = diff_parts(parts_of(before), fingerprint.parts) if before is not None else []
+    entries = {row.fingerprint: row.entries for row in store.stats().versions}
+    document: dict[str, Any] = {
+        "group": group,
+        "fingerprint": fingerprint.digest.hex(),
+        "entries": entries.get(fingerprint.digest.hex(), 0),
+        "compared_with": None if before is None else before.digest.hex(),
+        "compared_entries": 0 if before is None else entries.get(before.digest.hex(), 0),
+        "changes": [dataclasses.asdict(change) for change in changes],
+        "file": None if file is None else _file_state(store, fingerprint.digest, records, file),
+    }
+    return document, [change.render() for change in changes]
 
 
 def parts_of(record: FingerprintRecord) -> tuple[Part, ...]:

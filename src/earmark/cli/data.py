@@ -40,7 +40,7 @@ def show(
       earmark data show zones --fold 0 --format json
     """
     from earmark.cli.output import emit, note
-    from earmark.data.show import count_rows, item_rows
+    from earmark.data.show import count_rows, item_table
 
     project = open_project(invocation, task)
     manifest, splits = project.manifest, project.splits
@@ -51,16 +51,13 @@ def show(
     )
     for warning in splits.warnings:
         note(invocation, f"warning: {warning}")
-    rows = item_rows(manifest, splits)
-    chosen = [
-        row
-        for row in rows
-        if (split is None or row["split"] == split) and (fold is None or row["fold"] == fold)
-    ]
+    wanted = {name: value for name, value in (("split", split), ("fold", fold)) if value is not None}
+    items = item_table(manifest, splits)
+    chosen = items.filter(**wanted) if wanted else items
     if summary:
         emit(invocation, count_rows(chosen))
     else:
-        emit(invocation, chosen, columns=list(rows[0]))
+        emit(invocation, list(chosen.iter_rows(named=True)), columns=chosen.columns)
 
 
 @data.command("ledger", cls=EarmarkCommand)

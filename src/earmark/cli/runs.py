@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from earmark.cli.options import EarmarkCommand, EarmarkGroup, Invocation
-
-if TYPE_CHECKING:
-    from earmark.training.runs import Run
 
 __all__ = ["runs"]
 
@@ -44,6 +41,7 @@ def list_command(invocation: Invocation, task: str | None, limit: int | None) ->
       earmark runs list zones --limit 5 --format json
     """
     from earmark.cli.output import emit
+    from earmark.cli.run_documents import run_row
     from earmark.training.production import stages
     from earmark.training.runs import list_runs
 
@@ -52,7 +50,7 @@ def list_command(invocation: Invocation, task: str | None, limit: int | None) ->
     chosen = found[-limit:] if limit else found
     names = list(dict.fromkeys(name for run in chosen for name in run.metrics))
     stage_of = {name: stages(root, name) for name in {run.task for run in chosen}}
-    rows = [_row(run, stage_of[run.task].get(run.name)) for run in chosen]
+    rows = [run_row(run, stage_of[run.task].get(run.name)) for run in chosen]
     shown = [{**{key: row[key] for key in row if key != "metrics"}, **row["metrics"]} for row in rows]
     emit(
         invocation,
@@ -106,6 +104,7 @@ def compare_command(invocation: Invocation, first: str, second: str) -> None:
       earmark runs compare 20260102 20260103 --format json
     """
     from earmark.cli.output import emit, note
+    from earmark.cli.run_documents import comparison_document
     from earmark.training.runs import compare, load_run
 
     root = invocation.settings().path("runs")
@@ -119,17 +118,15 @@ def compare_command(invocation: Invocation, first: str, second: str) -> None:
         {"what": key, "first": before, "second": after, "better": None}
         for key, (before, after) in comparison.config.items()
     ]
-    document = {
-        "first": names[0],
-        "second": names[1],
-        "comparable": comparison.comparable,
-        "metrics": comparison.metrics,
-        "config": {key: {"first": a, "second": b} for key, (a, b) in comparison.config.items()},
-    }
     note(invocation, f"first: {names[0]}\nsecond: {names[1]}")
     if not comparison.comparable:
         note(invocation, "Their rows or folds differ: these scores are not comparable.")
-    emit(invocation, rows, columns=["what", "first", "second", "better"], document=document)
+    emit(
+        invocation,
+        rows,
+        columns=["what", "first", "second", "better"],
+        document=comparison_document(comparison),
+    )
 
 
 @runs.command("promote", cls=EarmarkCommand)
@@ -156,24 +153,15 @@ def promote_command(invocation: Invocation, run: str, reason: str, force: bool, 
       earmark runs promote 20260102-101500-xgboost --stage archived
     """
     from earmark.cli.output import emit, note
+    from earmark.cli.run_documents import promotion_document
     from earmark.tasks.verbs.promote import promote
 
     promotion = promote(invocation.settings().path("runs"), run, reason=reason, force=force, stage=stage)
-    gap = promotion.difference
-    row = {
-        "task": promotion.run.task,
-        "run": promotion.run.name,
-        "stage": stage,
-        "before": None if promotion.before is None else promotion.before.name,
-        "metric": promotion.metric,
-        "difference": None if gap is None else gap.value,
-        "low": None if gap is None else gap.low,
-        "high": None if gap is None else gap.high,
-    }
-    emit(invocation, [row], document={**row, "losses": list(promotion.losses)})
+    document = promotion_document(promotion, stage)
+    emit(invocation, [{name: document[name] for name in document if name != "losses"}], document=document)
     for loss in promotion.losses:
         note(invocation, f"warning: {loss}")
-    if promotion.before is not None and gap is None:
+    if promotion.before is not None and promotion.difference is None:
         note(invocation, "Their rows or folds differ: the two runs could not be compared.")
 
 
@@ -294,21 +282,6 @@ def rollback_command(invocation: Invocation, task: str) -> None:
     root = invocation.settings().path("runs")
     row = {"task": task, "run": rollback(root, task).name}
     emit(invocation, [row], document=row)
-
-
-def _row(run: Run, stage: str | None) -> dict[str, Any]:
-    scores = {name: score["value"] for name, score in run.metrics.items()}
-    return {
-        "name": run.name,
-        "task": run.task,
-        "algorithm": run.algorithm,
-        "strategy": run.strategy,
-        "stage": stage,
-        "created": run.config["created"],
-        "seconds": run.config.get("seconds"),
-        "path": str(run.path),
-        "metrics": scores,
-    }
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
