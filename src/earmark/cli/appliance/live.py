@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from earmark.cli.appliance.capturing import complaining, opened_capture, print_devices, source_options
+from earmark.cli.appliance.clipping import clip_options, clips_of, opened_writer
 from earmark.cli.appliance.listening import FILE, flags_of, model_options, opened_model, rule_options
 from earmark.cli.appliance.outputs import opened_outputs, output_options
 from earmark.cli.options import Invocation, command
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from earmark.inference.capture import Capture, Piece
+    from earmark.tasks.appliance.serving.clips import Write
+    from earmark.tasks.appliance.serving.engine import Answered
+    from earmark.tasks.appliance.serving.live import Session
     from earmark.tasks.appliance.serving.model import Model
     from earmark.tasks.appliance.serving.settings import LiveSettings
     from earmark.tasks.appliance.serving.sinks import Sink
@@ -41,6 +48,7 @@ _LOG = click.Path(dir_okay=False, path_type=Path)
 @click.option("--log-jsonl", type=_LOG, help="Append the lines to a file.")
 @click.option("--log-probs", type=_LOG, help="Append probabilities to a CSV file, a row per window.")
 @click.option("--log-events", type=_LOG, help="Append devices that switched to a CSV file.")
+@clip_options
 @click.option("--dry-run", metavar="PATH", help="Hear a recording, or each of a folder, without waiting.")
 @click.option(
     "--confirm", metavar="STATE", help="Everything is off, as both-off says: measure the level of the room."
@@ -65,11 +73,12 @@ def live(invocation: Invocation, /, **given: Any) -> int:
 
     Settings come from flags, else from live.toml, else from the run's thresholds. Overflow, lag and a microphone that
     is unplugged are told in the field health and never end the program; the state is held meanwhile. Nothing is
-    recorded or kept.
+    recorded or kept, but the seconds around each switch where --clips asks for them.
 
     \b
     Examples:
       earmark live appliance --only-changes --log-jsonl states.jsonl
+      earmark live appliance --clips clips/ --clips-s 20
       earmark live appliance --input rtsp://camera.local/stream --mqtt mqtt://homeassistant.local
       earmark live appliance --dry-run samples/
       earmark live appliance --confirm both-off --seconds 60
@@ -190,6 +199,30 @@ class _Room:
             self.model.detector.devices, self.given["log_probs"], self.given["log_events"], self.on_loss
         )
 
+    def writer(self, stack: ExitStack) -> Write | None:
+        """What writes clips; a sound device is never made to wait for it."""
+        return opened_writer(self.given, self.model.detector.sample_rate, stack, on_loss=self.on_loss)
+
+    @contextmanager
+    def session(self, source: str, rate: int, ends: _Ends, *, is_told: bool) -> Iterator[Session]:
+        """What hears a source; `is_told` names it in each line."""
+        from earmark.cli.appliance.watched import Watched, tell_listening
+        from earmark.tasks.appliance.serving.engine import Engine
+        from earmark.tasks.appliance.serving.live import Session
+
+        model, rule, detector = self.model, self.settings.rule, self.model.detector
+        with clips_of(ends.write, detector.sample_rate, self.given["clips_s"]) as clips:
+            engine = Engine(detector, rule, source, on_heard=None if clips is None else clips.hear)
+            watched = Watched(engine, clips)
+
+            def answered(one: Answered, timestamp: float) -> None:
+                ends.tables.take(one, timestamp)
+                watched.take(one, timestamp)
+
+            tell_listening(model, rule, source)
+            named = source if is_told else None
+            yield Session(engine, rate, floor_dbfs=model.floor_dbfs, source=named, on_answered=answered)
+
     def outputs(self, capture: Capture | None) -> Sequence[Sink]:
         """Whatever takes every line, and what is known of each device."""
         named = ("mqtt_room", "mqtt_prefix", "mqtt_discovery", "mqtt_password_file", "mqtt_ca")
@@ -201,6 +234,16 @@ class _Room:
             prometheus=self.given["prometheus"],
             **{name: self.given[name] for name in named},
         )
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Where what is heard goes."""
+
+    told: Sink
+    outputs: Sequence[Sink]
+    tables: LiveTables
+    write: Write | None
 
 
 def _listen(invocation: Invocation, room: _Room) -> int:
@@ -215,60 +258,52 @@ def _listen(invocation: Invocation, room: _Room) -> int:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         stack.callback(signal.signal, signal.SIGTERM, before)
         capture = None if room.given["dry_run"] is not None else room.capture()
-        told, outputs, tables = room.told(), room.outputs(capture), room.tables()
-        stack.callback(tables.close)
-        for sink in (told, *outputs):
+        ends = _Ends(room.told(), room.outputs(capture), room.tables(), room.writer(stack))
+        stack.callback(ends.tables.close)
+        for sink in (ends.told, *ends.outputs):
             stack.callback(sink.close)
         try:
             if capture is None:
-                code = _dry_run(room, told, outputs, tables)
+                code = _dry_run(room, ends)
             else:
-                _hear(room, capture, told, outputs, tables)
+                _hear(room, capture, ends)
         except KeyboardInterrupt:
             pass  # which ends it, with all that follows
         note(invocation, _cost(started, cpu))
     return code
 
 
-def _hear(room: _Room, capture: Capture, told: Sink, outputs: Sequence[Sink], tables: LiveTables) -> None:
-    from earmark.tasks.appliance.serving.engine import Engine
-    from earmark.tasks.appliance.serving.live import Session, listen
+def _hear(room: _Room, capture: Capture, ends: _Ends) -> None:
+    from earmark.tasks.appliance.serving.live import listen
 
-    engine = Engine(room.model.detector, room.settings.rule, capture.source.name)
-    rate, floor_dbfs = capture.source.sample_rate, room.model.floor_dbfs
-    session = Session(engine, rate, floor_dbfs=floor_dbfs, on_answered=tables.take)
-    listen(
-        session,
-        capture,
-        [told],
-        outputs=outputs,
-        seconds=room.given["duration"],
-        on_piece=complaining(room.invocation),
-    )
+    source = capture.source
+    with room.session(source.name, source.sample_rate, ends, is_told=False) as session:
+        listen(
+            session,
+            capture,
+            [ends.told],
+            outputs=ends.outputs,
+            seconds=room.given["duration"],
+            on_piece=complaining(room.invocation),
+        )
 
 
-def _dry_run(room: _Room, told: Sink, outputs: Sequence[Sink], tables: LiveTables) -> int:
+def _dry_run(room: _Room, ends: _Ends) -> int:
     from earmark.cli.output import complain_of
     from earmark.errors import InputError
     from earmark.inference.inputs import expand_inputs
     from earmark.inference.prediction import Failed
-    from earmark.tasks.appliance.serving.engine import Engine
-    from earmark.tasks.appliance.serving.live import Session, run
+    from earmark.tasks.appliance.serving.live import run
 
-    n_failed = 0
+    n_failed, rate = 0, room.model.detector.sample_rate
     for entry in expand_inputs([room.given["dry_run"]]):
         if isinstance(entry, Failed):
             complain_of(entry.path, entry.error)
             n_failed += 1
             continue
-        detector = room.model.detector
-        engine = Engine(detector, room.settings.rule, entry)
-        floor_dbfs = room.model.floor_dbfs
-        session = Session(
-            engine, detector.sample_rate, floor_dbfs=floor_dbfs, source=entry, on_answered=tables.take
-        )
         try:
-            run(session, _pieces_of(entry, detector.sample_rate), [told], outputs=outputs)
+            with room.session(entry, rate, ends, is_told=True) as session:
+                run(session, _pieces_of(entry, rate), [ends.told], outputs=ends.outputs)
         except InputError as problem:
             complain_of(entry, str(problem))
             n_failed += 1

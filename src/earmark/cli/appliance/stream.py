@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from earmark.cli.appliance.clipping import clip_options, clips_of, opened_writer
 from earmark.cli.appliance.listening import flags_of, make_folders, model_options, opened_model, rule_options
 from earmark.cli.meter.listening import pcm_options
 from earmark.cli.options import Invocation, command
@@ -18,6 +19,7 @@ from earmark.cli.options import Invocation, command
 if TYPE_CHECKING:
     from earmark.inference.pcm import PcmFormat
     from earmark.tasks.appliance.decoding.presets import Rule
+    from earmark.tasks.appliance.serving.clips import Write
     from earmark.tasks.appliance.serving.model import Model
     from earmark.tasks.appliance.serving.stream import FileReport
 
@@ -49,6 +51,7 @@ _OUT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--report", type=_OUT, help="Write a JSON report of all files.")
 @click.option("--log-probs", type=_OUT, help="Write a CSV of probabilities, a row per window.")
 @click.option("--log-events", type=_OUT, help="Write a CSV of devices that switched.")
+@clip_options
 @pcm_options
 @click.option("--schema", is_flag=True, help="Print the JSON schema of a document, and hear nothing.")
 @click.pass_obj
@@ -91,6 +94,7 @@ def stream(
     )
     with ExitStack() as stack:
         run.open_tables(stack, given["log_probs"], given["log_events"])
+        run.open_clips(stack, given)
         run.hear(named)
     if given["report"] is not None:
         run.write_report(given["report"], named, given["require_no_events"])
@@ -106,6 +110,8 @@ class _Run:
     ) -> None:
         self._model, self._rule, self._initial = model, rule, initial
         self._pcm, self._with_path = pcm, with_path
+        self._write_clips: Write | None = None
+        self._clips_s = 0.0
         self._probabilities: Any = None
         self._events: Any = None
         self._reports: list[FileReport] = []
@@ -120,6 +126,10 @@ class _Run:
         if events is not None:
             columns = ("file", "t_s", "device", "kind", "prob", "step", "t_end_s")
             self._events = stack.enter_context(GrowingTable(events, columns))
+
+    def open_clips(self, stack: ExitStack, given: dict[str, Any]) -> None:
+        self._write_clips = opened_writer(given, self._model.detector.sample_rate, stack)
+        self._clips_s = given["clips_s"]
 
     def hear(self, named: Iterable[str]) -> None:
         from earmark.cli.output import complain_of
@@ -149,18 +159,26 @@ class _Run:
 
         label = self._label(source)
         devices = self._model.detector.devices
-        engine = Engine(self._model.detector, self._rule, source, initial=self._facts(source, label))
+        initial = self._facts(source, label)
         report = FileReport(source, label)
-        with _Document({"path": source} if self._with_path else {}) as document:
+        rate = self._model.detector.sample_rate
+        with (
+            clips_of(self._write_clips, rate, self._clips_s) as clips,
+            _Document({"path": source} if self._with_path else {}) as document,
+        ):
+            on_heard = None if clips is None else clips.hear
+            engine = Engine(self._model.detector, self._rule, source, initial=initial, on_heard=on_heard)
             for answered in answers_of(engine, self._blocks(source)):
                 report.take(answered)
+                if clips is not None:
+                    clips.take(answered, f"{_stem(source)}_{answered.window.end_s:.1f}s")
                 if answered.decided.status is not None:
                     document.event(stream_event(devices, answered.decided))
                 if self._probabilities is not None:
                     self._probabilities.row(probability_row(source, devices, answered))
                 if self._events is not None:
                     self._events.rows(event_rows(source, answered))
-        report.duration_s = engine.ring.n_heard / engine.detector.sample_rate
+        report.duration_s = engine.ring.n_heard / rate
         self._reports.append(report)
 
     def _blocks(self, source: str) -> Iterator[Any]:
@@ -254,6 +272,10 @@ class _Document:
     def _begin(self) -> str:
         head = json.dumps({**self._head, "events": []})
         return head.removesuffix("]}")
+
+
+def _stem(source: str) -> str:
+    return "stdin" if source == "-" else Path(source).stem
 
 
 def _is_folder(named: tuple[str, ...]) -> bool:

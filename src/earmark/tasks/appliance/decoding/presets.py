@@ -84,6 +84,14 @@ class Rule:
         """Device -> limits."""
         return {name: self.limits.get(name, self.others) for name in devices.names}
 
+    def shown_limits(self, devices: Devices) -> dict[str, tuple[float, float]]:
+        """Device -> what ``p_shown`` must reach to come on, and to go off: where a chart of it draws its lines."""
+        if isinstance(self.settings, HmmSettings):
+            return dict.fromkeys(devices.names, (self.settings.confidence, 1 - self.settings.confidence))
+        if isinstance(self.settings, VoteSettings):
+            return dict.fromkeys(devices.names, (self.settings.on, self.settings.off))
+        return {name: (one.t_on, one.t_off) for name, one in self.limits_of(devices).items()}
+
     def with_limits(self, limits: Mapping[str, Limits]) -> Rule:
         """The same rule with other limits for the devices named."""
         return replace(self, limits={**self.limits, **limits})

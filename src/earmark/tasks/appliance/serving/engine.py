@@ -71,6 +71,8 @@ class Engine:
         Of the source, for messages.
     initial : mapping of device to bool, optional
         What is known of the start.
+    on_heard : callable, optional
+        Given all samples, before the windows that they complete are answered.
 
     Raises
     ------
@@ -79,12 +81,19 @@ class Engine:
     """
 
     def __init__(
-        self, detector: Detector, rule: Rule, name: str = "<stream>", *, initial: Facts | None = None
+        self,
+        detector: Detector,
+        rule: Rule,
+        name: str = "<stream>",
+        *,
+        initial: Facts | None = None,
+        on_heard: Callable[[Samples], None] | None = None,
     ) -> None:
         require_windows(detector, rule)
         self.detector = detector
         self.rule = rule
         self.ring = Ring(grid_of(detector, rule), name)
+        self._on_heard = on_heard
         self._decoder = rule.decoder(detector.devices)
         self._decoder.reset(initial)
         self._last = Decided(-1)
@@ -98,6 +107,8 @@ class Engine:
         holds : callable
             Whether a window cannot be heard, so that the state stays as it is.
         """
+        if self._on_heard is not None:
+            self._on_heard(samples)
         for window in self.ring.push(samples):
             yield self._answered(window, is_held=holds(window))
 
