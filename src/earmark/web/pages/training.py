@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from earmark.tasks.registry import task_names
 from earmark.training.runs import Run, list_runs
+from earmark.web.api.jobs import submitted
 from earmark.web.errors import NotFoundError
 from earmark.web.forms import Field, Form, FormError, commands_of, form_of
 from earmark.web.forms.market_training import PAGE, presets
@@ -27,7 +28,6 @@ from earmark.web.jobs.job import Job
 from earmark.web.page import fragment, page
 from earmark.web.readiness import next_step, readiness_of
 from earmark.web.site import Site, SiteOf
-from earmark.web.start import start
 
 __all__ = ["router"]
 
@@ -120,7 +120,7 @@ def readiness(request: Request, site: SiteOf, topic: TopicOf) -> HTMLResponse:
 @router.get("/{task}/{command}/card")
 def card(request: Request, site: SiteOf, topic: TopicOf) -> HTMLResponse:
     """How it goes: the job that runs, or how the last one ended."""
-    return fragment(request, "parts/training_card.html", **_card(site, topic))
+    return fragment(request, "parts/training_card.html", topic=topic, **_card(site, topic))
 
 
 @router.get("/{task}/{command}/form")
@@ -157,7 +157,7 @@ def _submitted(request: Request, site: Site, topic: Topic, sent: FormData) -> Re
             raise FormError(
                 {"": f"`earmark {topic.command} {topic.task}` runs already. Add this one to the queue."}
             )
-        job = start(site, topic.command, topic.task, values)
+        job = submitted(site, topic.command, topic.task, values)
     except FormError as error:
         status = 409 if set(error.errors) == {""} and _active(site, topic) else 422
         context = _form_context(topic, form, values, error.errors)
@@ -169,7 +169,6 @@ def _submitted(request: Request, site: Site, topic: Topic, sent: FormData) -> Re
     return fragment(
         request,
         "parts/training_started.html",
-        job=job,
         **_form_context(topic, form, values, is_active=True),
         **_card(site, topic),
     )
@@ -273,7 +272,6 @@ def _card(site: Site, topic: Topic) -> dict[str, Any]:
         "result": _result(site, topic, job),
         "step": next_step(message, topic.task),
         "card_address": f"/training/{quote(topic.slug)}/{quote(topic.command)}/card",
-        "topic": topic,
     }
 
 
