@@ -30,6 +30,7 @@ __all__ = ["ROUTERS", "create_app"]
 
 ROUTERS = (
     "earmark.web.api.health",
+    "earmark.web.api.meter",
     "earmark.web.pages.login",
 )
 """Modules with a ``router``, in the order in which addresses are looked up."""
