@@ -1,5 +1,6 @@
 """Jobs with real processes: the command of the terminal, its end written down whoever is killed meanwhile."""
 
+import itertools
 import json
 import os
 import signal
@@ -62,7 +63,7 @@ def test_jobs_run_in_their_order_and_one_at_a_time_over_all_servers(quick):
         jobs = [ended(one.store, job_id) for job_id in ids]
     assert len(set(ids)) == 4
     assert [job.status for job in jobs] == ["completed"] * 4
-    for before, after in zip(jobs, jobs[1:], strict=False):
+    for before, after in itertools.pairwise(jobs):
         assert before.ended <= after.started
     assert [job.id for job in one.store.list(limit=4)] == ids[::-1]
 
@@ -132,7 +133,7 @@ def test_a_lost_worker_is_an_interruption_and_resuming_finishes(slow):
 def test_services_run_beside_the_queue(slow):
     with JobRunner(slow) as jobs:
         first = jobs.submit(*EXTRACT)
-        service = jobs.submit("cache", None, ["stats"], kind="service")
+        service = jobs.submit("schema", None, [], kind="service")
         assert ended(jobs.store, service.id).status == "completed"
         assert not jobs.store.get(first.id).is_over
         jobs.cancel(first.id)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -132,13 +132,12 @@ class _File:
             os.close(handle)
 
     def _complain(self, reason: str) -> None:
-        if not self._has_complained:
-            self._has_complained = True
-            print(
-                f"`{self._path}`: progress cannot be told ({reason}). The work goes on; free some space.",
-                file=sys.stderr,
-                flush=True,
-            )
+        if self._has_complained:
+            return
+        self._has_complained = True
+        sentence = f"`{self._path}`: progress cannot be told ({reason}). The work goes on; free some space."
+        with suppress(OSError):  # the log lies on the same disk, mostly
+            print(sentence, file=sys.stderr, flush=True)
 
 
 @cache
