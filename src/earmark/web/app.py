@@ -30,6 +30,7 @@ __all__ = ["ROUTERS", "create_app"]
 
 ROUTERS = (
     "earmark.web.api.health",
+    "earmark.web.api.market",
     "earmark.web.api.meter",
     "earmark.web.pages.login",
 )

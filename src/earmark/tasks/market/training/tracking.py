@@ -96,8 +96,8 @@ def track(run: Run, uri: str, experiment: str) -> Tracked:
     except ModuleNotFoundError as error:
         raise MissingExtraError("mlflow", "track", "Tracking") from error
     try:
-        with _patience():
-            return Tracked(_logged(run, _with_driver(uri), experiment), ())
+        with patience():
+            return Tracked(_logged(run, with_driver(uri), experiment), ())
     except Exception as error:  # noqa: BLE001 - whatever a server, driver or disk raises, the run is complete without
         what = _CREDENTIALS.sub("//...@", str(error)).strip().splitlines()
         return Tracked(
@@ -134,7 +134,7 @@ def _logged(run: Run, uri: str, experiment: str) -> str:
     return run_id
 
 
-def _with_driver(uri: str) -> str:
+def with_driver(uri: str) -> str:
     """PostgreSQL by the driver of the extra: SQLAlchemy's own choice differs between its versions."""
     scheme, separator, rest = uri.partition("://")
     return f"postgresql+psycopg2://{rest}" if separator and scheme in ("postgresql", "postgres") else uri
@@ -246,7 +246,7 @@ def _text(value: Any) -> str:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def patience() -> Iterator[None]:
     """Few and short attempts at an HTTP server, and no chatter of database set-up."""
     wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(TIMEOUT_S)}
     before = {name: os.environ.get(name) for name in wanted}

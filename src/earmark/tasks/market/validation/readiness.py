@@ -16,6 +16,7 @@ score of 75 with every minimum reached and a valid schema.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from earmark.tasks.market.schema import SCHEMA
 from earmark.tasks.market.validation.checks import Check, Selection
 from earmark.tasks.market.validation.labels import class_counts, class_ratio, label_coverage
 
-__all__ = ["READY_SCORE", "Readiness", "Requirement", "readiness"]
+__all__ = ["READY_SCORE", "Readiness", "Requirement", "judge", "readiness"]
 
 READY_SCORE = 75
 
@@ -67,21 +68,24 @@ class Readiness:
 def readiness(selection: Selection, checks: list[Check]) -> Readiness:
     """Judge a selection of which the `checks` are known."""
     values = _values(selection)
-    requirements = tuple(_judged(item, values[item]) for item in _REQUIREMENTS)
+    requirements, insufficient = judge(values, selection.horizon_s)
     ratio = (
         class_ratio(class_counts(selection.labels, selection.horizon_s))
         if selection.labels is not None
         else float("inf")
     )
-    missing = [
-        _missing(requirement, selection) for requirement in requirements if requirement.status == "fail"
-    ]
-    missing += [
+    invalid = (
         f"{check.message}. Run: {check.next}"
         for check in checks
         if check.name == "schema" and check.status == "fail"
-    ]
-    return Readiness(requirements, _score(values, ratio), ratio, tuple(missing))
+    )
+    return Readiness(requirements, _score(values, ratio), ratio, (*insufficient, *invalid))
+
+
+def judge(values: Mapping[str, float], horizon_s: int) -> tuple[tuple[Requirement, ...], tuple[str, ...]]:
+    """The requirements, of what was counted of each item, and a sentence for each whose minimum is not reached."""
+    requirements = tuple(_judged(item, values[item]) for item in _REQUIREMENTS)
+    return requirements, tuple(_missing(one, horizon_s) for one in requirements if one.status == "fail")
 
 
 def _values(selection: Selection) -> dict[str, float]:
@@ -112,7 +116,7 @@ def _score(values: dict[str, float], ratio: float) -> int:
     return labels + samples + (25 if ratio <= 5 else 0)
 
 
-def _missing(requirement: Requirement, selection: Selection) -> str:
+def _missing(requirement: Requirement, horizon_s: int) -> str:
     if requirement.item == "samples":
         return (
             f"Insufficient data: {requirement.value:g} samples, need at least {requirement.minimum:g}. Collect more, "
@@ -124,6 +128,6 @@ def _missing(requirement: Requirement, selection: Selection) -> str:
             if not requirement.value
             else f"Labels cover {requirement.value:.0%} of the rows"
         )
-        return f"{what} at {selection.horizon_s} s, need at least {requirement.minimum:.0%}. Run: {requirement.next}"
+        return f"{what} at {horizon_s} s, need at least {requirement.minimum:.0%}. Run: {requirement.next}"
     wanted = f"need at least {requirement.minimum:g}"
     return f"{requirement.item} is {requirement.value:g}, {wanted}. Run: {requirement.next}"
