@@ -8,9 +8,8 @@ from typing import Literal
 from fastapi import APIRouter
 
 from earmark.errors import UsageError
-from earmark.tasks.registry import task_names
 from earmark.web.errors import NotFoundError
-from earmark.web.forms import OFFERED, Form, commands_of, form_of
+from earmark.web.forms import OFFERED, Form, commands_of, form_of, installed_tasks
 
 __all__ = ["router"]
 
@@ -30,8 +29,10 @@ class Offer:
 @router.get("")
 def offers(task: str | None = None) -> list[Offer]:
     """Commands of a task, or of all tasks and of none."""
-    tasks = task_names() if task is None else [task]
-    pairs = [(command, known) for known in tasks for command in commands_of(known)]
+    tasks = installed_tasks() if task is None else (task,)
+    pairs: list[tuple[str, str | None]] = [
+        (command, known) for known in tasks for command in commands_of(known)
+    ]
     if task is None:
         pairs += [(command, None) for command in OFFERED if not any(command == one for one, _ in pairs)]
     forms = [(command, form_of(command, known)) for command, known in pairs]

@@ -10,7 +10,7 @@
 from earmark.web.forms.arguments import arguments, command_line, kind_of
 from earmark.web.forms.form import Field, Form, FormError
 from earmark.web.forms.making import form_of
-from earmark.web.forms.offered import OFFERED, commands_of
+from earmark.web.forms.offered import OFFERED, commands_of, installed_tasks
 
 __all__ = [
     "OFFERED",
@@ -21,5 +21,6 @@ __all__ = [
     "command_line",
     "commands_of",
     "form_of",
+    "installed_tasks",
     "kind_of",
 ]

@@ -6,7 +6,7 @@ Tables, and no more: a command that is not in `OFFERED` is not started, whatever
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Literal
 
@@ -25,6 +25,7 @@ __all__ = [
     "PROSE",
     "Target",
     "commands_of",
+    "installed_tasks",
     "is_hidden",
     "is_path",
     "name_of",
@@ -86,7 +87,9 @@ HIDDEN: dict[tuple[str, str | None], tuple[str, ...]] = {
 """Options that a page does not show, beside those of `_EVERYWHERE`."""
 
 _EVERYWHERE = frozenset((*_PRINTS_AND_ENDS, *_OPENS_A_PORT, *_SAYS_OFF))
-_MEANT_ELSEWHERE: dict[tuple[str, str | None], frozenset[str]] = {("evaluate", "market"): frozenset(("latency",))}  # a measurement, no listing
+_MEANT_ELSEWHERE: dict[tuple[str, str | None], frozenset[str]] = {
+    ("evaluate", "market"): frozenset(("latency",))
+}  # a measurement, no listing
 
 MAIN: dict[tuple[str, str | None], tuple[str, ...]] = {
     ("collect", "market"): ("symbols", "venue", "duration", "model", "simulator", "speed", "legacy"),
@@ -219,10 +222,9 @@ def target_of(command: str, task: str | None) -> Target:
     """
     if command not in OFFERED:
         raise UsageError(f"`{command}` cannot be started from a page{closest(command, OFFERED)}.")
-    if task is not None and not task.endswith(".py") and task not in task_names():
-        raise UsageError(
-            f"There is no task `{task}`{closest(task, task_names())}. Known: {', '.join(task_names())}."
-        )
+    known = installed_tasks()
+    if task is not None and not task.endswith(".py") and task not in known:
+        raise UsageError(f"There is no task `{task}`{closest(task, known)}. Known: {', '.join(known)}.")
     verb = command.split()[0] if command.startswith("migrate ") else command
     words = tuple(command.split()[1:]) if verb != command else ()
     own: dict[str | None, str] = {of: target for (name, of), target in TASK_COMMANDS.items() if name == verb}
@@ -242,6 +244,13 @@ def target_of(command: str, task: str | None) -> Target:
     return target
 
 
+@cache
+def installed_tasks() -> tuple[str, ...]:
+    """Names of all tasks but a project's own; looked up once, since packages do not come while a server runs."""
+    return tuple(task_names())
+
+
+@lru_cache(maxsize=256)
 def commands_of(task: str) -> tuple[str, ...]:
     """Those of `OFFERED` that a task has."""
     found = []

@@ -17,11 +17,10 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from earmark.tasks.registry import task_names
 from earmark.training.runs import Run, list_runs
 from earmark.web.api.jobs import submitted
 from earmark.web.errors import NotFoundError
-from earmark.web.forms import Field, Form, FormError, commands_of, form_of
+from earmark.web.forms import Field, Form, FormError, commands_of, form_of, installed_tasks
 from earmark.web.forms.market_training import PAGE, presets
 from earmark.web.jobs.events import latest
 from earmark.web.jobs.job import Job
@@ -83,7 +82,7 @@ class Result:
 def tasks_of(site: Site) -> dict[str, str]:
     """Slug -> task as a command line spells it: the installed ones, and that of the project's settings."""
     own = site.invocation().settings().settings.task
-    found = {name: name for name in task_names()}
+    found = {name: name for name in installed_tasks()}
     if own is not None and own.endswith(".py"):
         found[Path(own).stem if Path(own).stem not in found else f"{Path(own).stem}.py"] = own
     return found
