@@ -29,10 +29,14 @@ from earmark.web.uploads import FOLDER, discard_old
 __all__ = ["ROUTERS", "create_app"]
 
 ROUTERS = (
+    "earmark.web.api.appliance",
     "earmark.web.api.health",
     "earmark.web.api.market",
     "earmark.web.api.meter",
+    "earmark.web.api.zones",
     "earmark.web.pages.login",
+    "earmark.web.pages.meter",
+    "earmark.web.pages.zones",
 )
 """Modules with a ``router``, in the order in which addresses are looked up."""
 
