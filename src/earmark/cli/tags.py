@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from earmark.tasks.project import Project
     from earmark.tasks.task import TagWriting, Task
 
-__all__ = ["report_nothing", "report_tags", "tag_writing", "undo_tags", "without_tagged", "write_tags"]
+__all__ = [
+    "report_nothing",
+    "report_tags",
+    "tag_documents",
+    "tag_writing",
+    "undo_tags",
+    "without_tagged",
+    "write_tags",
+]
 
 _COLUMNS = ("path", "status", "changes", "reason")
 
@@ -71,6 +79,17 @@ def report_nothing(invocation: Invocation) -> int:
     return 0
 
 
+def tag_documents(report: Any, documents: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    """What JSON says of a report: its changes, or each document with its change under ``tags``."""
+    changes: list[dict[str, Any]] = [change.to_json() for change in report.changes]
+    if documents is None:
+        return changes
+    return [
+        {**document, "tags": {name: value for name, value in change.items() if name != "path"}}
+        for document, change in zip(documents, changes, strict=True)
+    ]
+
+
 def report_tags(
     invocation: Invocation, report: Any, documents: Sequence[dict[str, Any]] | None = None
 ) -> int:
@@ -84,13 +103,8 @@ def report_tags(
     """
     from earmark.cli.output import complain_of, emit, note
 
-    changes = [change.to_json() for change in report.changes]
-    if documents is not None:
-        changes = [
-            {**document, "tags": {name: value for name, value in change.items() if name != "path"}}
-            for document, change in zip(documents, changes, strict=True)
-        ]
-    emit(invocation, [change.to_row() for change in report.changes], columns=_COLUMNS, document=changes)
+    rows = [change.to_row() for change in report.changes]
+    emit(invocation, rows, columns=_COLUMNS, document=tag_documents(report, documents))
     failed = [change for change in report.changes if change.status == "failed"]
     for change in failed:
         complain_of(change.path, change.reason)
