@@ -52,12 +52,12 @@ class AllowList:
             )
         project = self.folders[0]
         try:
-            found = (project / path).resolve()
+            found = (project / Path(path).expanduser()).resolve()
         except (
             OSError,
             RuntimeError,
             ValueError,
-        ) as error:  # a loop of links, a NUL, a name that is too long
+        ) as error:  # a loop of links, a NUL, an unknown user
             raise RefusedPathError(
                 f"`{str(path)!r:.200}` is not a path ({error}). Name a file of the project."
             ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
@@ -73,10 +74,16 @@ def setting_words(texts: Mapping[str, str]) -> list[str]:
         raise FormError({"preset": f"There is no preset `{preset}`. Choose one of: {', '.join(known)}."})
     given = {name: text for name, text in texts.items() if text != "" and name != "preset"}
     values = _read(given)
-    defaults = _read({name: text for name, text in known[preset].items() if text != "" and name != "preset"})
+    defaults = _defaults(preset)
     changed = {name: value for name, value in values.items() if value != defaults.get(name)}
     _check_together(preset, changed)
     return [f"--preset={preset}", *(f"--set={name}={_word(value)}" for name, value in changed.items())]
+
+
+@cache
+def _defaults(preset: str) -> Mapping[str, Any]:
+    shown = presets()[preset]
+    return _read({name: value for name, value in shown.items() if value != "" and name != "preset"})
 
 
 def _read(texts: Mapping[str, Any]) -> dict[str, Any]:

@@ -292,7 +292,10 @@ def is_path(parameter: click.Parameter) -> bool:
         isinstance(parameter.type, click.Path)
         or parameter.metavar in _PATH_METAVARS
         or (isinstance(parameter, click.Argument) and parameter.name in _PATH_ARGUMENTS)
-        or bool(_PATH_OPTIONS.intersection(parameter.opts) and not getattr(parameter, "is_flag", False))
+        or (
+            isinstance(parameter.type, click.types.StringParamType)
+            and not _PATH_OPTIONS.isdisjoint(parameter.opts)
+        )
     )
 
 
