@@ -35,6 +35,7 @@ ROUTERS = (
     "earmark.web.api.meter",
     "earmark.web.api.zones",
     "earmark.web.pages.login",
+    "earmark.web.pages.market",
     "earmark.web.pages.meter",
     "earmark.web.pages.zones",
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from earmark.store.keyed import KeyedTable
     from earmark.store.offline import FeatureStore
 
-__all__ = ["Glance", "Strip", "coverage_strip", "gap_rows", "glance", "store_of"]
+__all__ = ["Glance", "Strip", "coverage_strip", "gap_rows", "glance", "store_of", "symbol_rows"]
 
 HOUR_MS = 3_600_000
 N_LOOKED_INTO = 50
@@ -158,11 +158,34 @@ def gap_rows(store: FeatureStore, group: str, *, limit: int = 100) -> list[dict[
     if usual is None:
         return []
     found = [*_between(table, files, usual), *_within(table, files, usual)]
-    rows = [
+    newest = sorted(found, key=lambda gap: (-gap[2], gap[0]))[:limit]
+    return [
         {"symbol": symbol, "first_ms": first, "last_ms": last, "seconds": (last - first) / 1000}
-        for symbol, first, last in found
+        for symbol, first, last in newest
     ]
-    return sorted(rows, key=lambda row: (-row["last_ms"], row["symbol"]))[:limit]
+
+
+def symbol_rows(store: FeatureStore, group: str) -> list[dict[str, Any]]:
+    """A row per symbol: ``symbol``, ``rows``, ``days``, ``first_ms``, ``last_ms``, ``bytes``, and ``complete``, the
+    share of the rows that its span asks for (None where the interval of the rows is not known).
+    """
+    import polars as pl
+
+    table = store.table(group)
+    files, at = table.files(), table.time_column
+    usual = _usual_interval_ms(table, files)
+    found = files.group_by(pl.col(f"min.{table.key[0]}").alias("symbol")).agg(
+        pl.col("num_records").sum().alias("rows"),
+        pl.col("date").n_unique().alias("days"),
+        pl.col(f"min.{at}").min().alias("first_ms"),
+        pl.col(f"max.{at}").max().alias("last_ms"),
+        pl.col("size_bytes").sum().alias("bytes"),
+    )
+    rows = found.sort("symbol").to_dicts()
+    for row in rows:
+        expected = None if usual is None else (row["last_ms"] - row["first_ms"]) / usual + 1
+        row["complete"] = None if expected is None else min(1.0, row["rows"] / expected)
+    return rows
 
 
 def _label_record(store: FeatureStore) -> dict[str, Any] | None:
@@ -258,7 +281,8 @@ def _share(metadata: Any, column: int) -> float | None:
     groups = [metadata.row_group(at).column(column).statistics for at in range(metadata.num_row_groups)]
     if any(one is None or not one.has_null_count for one in groups) or not metadata.num_rows:
         return None
-    return 1 - sum(one.null_count for one in groups) / float(metadata.num_rows)
+    n_unknown = sum(int(one.null_count) for one in groups)
+    return 1 - n_unknown / int(metadata.num_rows)
 
 
 def _usual_interval_ms(table: KeyedTable, files: pl.DataFrame) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BaseModel
@@ -26,7 +26,7 @@ __all__ = ["Model", "ModelPage", "model_page", "router", "runs_root"]
 
 router = APIRouter(prefix="/api/ml-management")
 
-FILES = ("model.onnx", "model.int8.onnx", "model.safetensors", "model.json", "run.toml", "MODEL_CARD.md")
+FILES = ("model.onnx", "model.int8.onnx", "model/*", "run.toml", "MODEL_CARD.md")
 """What may be downloaded; without a choice the first of them that there is."""
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
@@ -132,7 +132,7 @@ def promote(
     before = None if promotion.before is None else promotion.before.name
     told = "; ".join(promotion.losses)
     said = f"{run.name} is in {stage} now." + (f" Beware: {told}." if told else "")
-    return Promoted(name=name, version=version, stage=stage, before=before, message=said)  # type: ignore[arg-type]
+    return Promoted(name=name, version=version, stage=cast(Stage, stage), before=before, message=said)
 
 
 @router.post("/models/rollback", responses=refusals(_409="There is no promotion to undo"))
@@ -145,7 +145,7 @@ def roll_back(site: SiteOf) -> Promoted:
     return Promoted(
         name=run.algorithm,
         version=run.name,
-        stage=PRODUCTION,
+        stage="production",
         before=None,
         message=f"{run.name} is in production again.",
     )
@@ -169,7 +169,9 @@ def download(
     if wanted not in found:
         raise HTTPException(404, f"`{run.name}` has no file `{wanted}`. Expected one of: {', '.join(found)}.")
     return FileResponse(
-        run.path / wanted, filename=f"{run.name}-{wanted}", media_type="application/octet-stream"
+        run.path / wanted,
+        filename=f"{run.name}-{wanted.rpartition('/')[2]}",
+        media_type="application/octet-stream",
     )
 
 
@@ -229,7 +231,7 @@ def _model(run: Run, stage: str) -> Model:
     return Model(
         name=run.algorithm,
         version=run.name,
-        stage=stage,  # type: ignore[arg-type]
+        stage=cast(Stage, stage),
         created_at=str(run.config["created"]),
         description=_description(run.config),
         metrics={name: score["value"] for name, score in run.metrics.items()},
@@ -249,7 +251,8 @@ def _description(config: Mapping[str, Any]) -> str:
 
 
 def _files(folder: FilePath) -> list[str]:
-    return [name for name in FILES if (folder / name).is_file()]
+    found = (path for pattern in FILES for path in sorted(folder.glob(pattern)) if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def _tracked(found: TrackedRuns) -> Tracked:
