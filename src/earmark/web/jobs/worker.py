@@ -11,18 +11,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic, sleep
 
 from earmark.errors import EarmarkError
 from earmark.store.lock import acquire
 from earmark.web.jobs.job import Job
-from earmark.web.jobs.outcome import outcome_of
+from earmark.web.jobs.outcome import Outcome, outcome_of
 from earmark.web.jobs.stopping import Stopping
-from earmark.web.jobs.store import DATABASE, JobStore
+from earmark.web.jobs.store import DATABASE, JobStore, JobStoreError
 
 __all__ = ["command_line", "main", "work"]
 
 LOOK_S = 0.2
 """Between two looks for a wish to cancel."""
+
+PATIENCE_S, AGAIN_S = 3600.0, 5.0
+"""How long a list of jobs that cannot be written is tried again, and how often."""
 
 
 def command_line(job: Job) -> list[str]:
@@ -41,18 +45,29 @@ def work(folder: Path) -> None:
     job = store.get(folder.name)
     job.worker_lock.write_text(str(os.getpid()))  # the lock was taken in the server's name
     exit_code = _run(store, job)
-    end = outcome_of(job, exit_code)
-    store.end(job.id, end.status, exit_code=end.exit_code, message=end.message, runs=end.runs)
+    _write_down(store, job, outcome_of(job, exit_code))
+
+
+def _write_down(store: JobStore, job: Job, end: Outcome) -> None:
+    """Keep the end, which is known here alone: where the disk is full, wait for room."""
+    give_up_at = monotonic() + PATIENCE_S
+    while True:
+        try:
+            store.end(job.id, end.status, exit_code=end.exit_code, message=end.message, runs=end.runs)
+            return
+        except JobStoreError:
+            if monotonic() > give_up_at:
+                raise
+            sleep(AGAIN_S)
 
 
 def _run(store: JobStore, job: Job) -> int:
-    environment = {**os.environ, "EARMARK_EVENTS": str(job.events_path), "PYTHONUNBUFFERED": "1"}
     lock = acquire(job.command_lock, _still_running)
     with job.output_path.open("wb") as stdout, job.log_path.open("ab") as stderr:
         command = subprocess.Popen(
             command_line(job),
             cwd=job.project,
-            env=environment,
+            env=_environment(job),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -60,8 +75,17 @@ def _run(store: JobStore, job: Job) -> int:
             pass_fds=(lock,),
         )
     os.close(lock)
-    store.note_group(job.id, command.pid)
+    try:
+        store.note_group(job.id, command.pid)
+    except JobStoreError as error:  # of use only if this process is killed, too: the command goes on
+        print(error, file=sys.stderr)
     return _wait(command, job)
+
+
+def _environment(job: Job) -> dict[str, str]:
+    """This process's, without the server's token, which is no business of a command."""
+    inherited = {name: value for name, value in os.environ.items() if name != "EARMARK_WEB_TOKEN"}
+    return {**inherited, "EARMARK_EVENTS": str(job.events_path), "PYTHONUNBUFFERED": "1"}
 
 
 def _wait(command: subprocess.Popen[bytes], job: Job) -> int:
