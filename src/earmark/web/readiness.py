@@ -1,12 +1,12 @@
 """Whether a task has what a training needs, and which command is next where it has not.
 
-Of `market` the verdict is that of ``earmark store validate market --ready``; of the others it is what ``prepare`` left.
+Of `market` it is what the statistics of its store tell (``earmark store validate market --ready`` reads all rows); of
+the others, what ``prepare`` left.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -66,13 +66,12 @@ def next_step(sentence: str, task: str) -> Step | None:
     return None
 
 
-def readiness_of(project: Project) -> Readiness:
-    """Judge what a training of this task would read."""
+def readiness_of(project: Project, task: str) -> Readiness:
+    """Judge what a training of a task, as it is spelled in commands, would read."""
     try:
         judged = _of_market(project) if project.task.name == "market" else _of_prepared(project)
     except EarmarkError as error:
         judged = Readiness(False, (), ((str(error), None),))
-    task = project.spelled
     return Readiness(
         judged.is_ready,
         judged.lines,
@@ -111,19 +110,12 @@ def _nothing_to_train(project: Project) -> str:
 
 
 def _of_market(project: Project) -> Readiness:
-    from earmark.store.offline import DEFAULT_ROOT, FeatureStore
-    from earmark.tasks.market.schema import market_store_schemas
-    from earmark.tasks.market.validation.checks import check_rows, read_selection
-    from earmark.tasks.market.validation.readiness import readiness
+    from earmark.tasks.market.validation.glance import glance, store_of
 
-    store = FeatureStore(project.root / DEFAULT_ROOT, schemas=market_store_schemas())
-    selection = read_selection(store)
-    judged = readiness(selection, check_rows(selection, now_ms=time.time_ns() // 1_000_000))
-    lines = [_line(requirement) for requirement in judged.requirements]
-    lines.append(
-        Line("Score", f"{judged.score} of 100", "at least 75", "ok" if judged.score >= 75 else "low")
-    )
-    return Readiness(judged.ready, tuple(lines), tuple((sentence, None) for sentence in judged.missing))
+    store = store_of(project.effective.path("data") / "feature_store")
+    seen = glance(store, project.settings.market.feature_store_group)
+    lines = tuple(_line(requirement) for requirement in seen.requirements)
+    return Readiness(seen.has_minimum, lines, tuple((sentence, None) for sentence in seen.messages))
 
 
 _ITEMS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends
@@ -27,6 +27,9 @@ from earmark.web.jobs.job import Job
 from earmark.web.page import fragment, page
 from earmark.web.readiness import next_step, readiness_of
 from earmark.web.site import Site, SiteOf
+
+if TYPE_CHECKING:
+    from earmark.tasks.project import Project
 
 __all__ = ["router"]
 
@@ -112,7 +115,7 @@ def first(site: SiteOf) -> Response:
 @router.get("/{task}/readiness")
 def readiness(request: Request, site: SiteOf, topic: TopicOf) -> HTMLResponse:
     """What there is to train on; asked for by the page once it is there, since it may take a second."""
-    judged = readiness_of(site.project(topic.task))
+    judged = readiness_of(_project(site, topic), topic.task)
     return fragment(request, "parts/training_readiness.html", readiness=judged, topic=topic)
 
 
@@ -249,6 +252,11 @@ def _shown(field: Field, values: Mapping[str, Any]) -> str:
     return "\n".join(texts) if field.is_multiple else (texts[-1] if texts else "")
 
 
+def _project(site: Site, topic: Topic) -> Project:
+    """The project with the task; a file is relative to the project folder, wherever the server was started."""
+    return site.project(str(site.folder / topic.task) if topic.task.endswith(".py") else topic.task)
+
+
 def _active(site: Site, topic: Topic) -> Job | None:
     """The job of this command that runs or waits; the one that runs first."""
     verb = form_of(topic.command, topic.task).command
@@ -278,7 +286,7 @@ def _result(site: Site, topic: Topic, job: Job | None) -> Result | None:
     """The run that the last job made, else the newest of the task; none while nothing was trained."""
     if topic.command not in VERBS:
         return None
-    project = site.project(topic.task)
+    project = _project(site, topic)
     runs = list_runs(project.runs_folder, project.task.name)
     made = [run for run in runs if job is not None and run.name in job.runs]
     shown = (made or runs)[-1:]
