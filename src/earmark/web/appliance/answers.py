@@ -5,6 +5,8 @@ The model stays open between questions, until another run answers or its thresho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,14 +44,16 @@ def predicted(folder: Path, path: Path, name: str, *, with_details: bool = False
     name : str
         What the user calls it.
     """
-    answer = _answer(_model(folder), path, name)
+    with _called(path, name):
+        answer = _answer(_model(folder), path)
     return answer.document() | (answer.details() | {"path": name} if with_details else {})
 
 
 def heard(folder: Path, path: Path, name: str) -> dict[str, Any]:
     """`predicted` with details, and the recording as ``stream`` hears it: windows, events, thresholds."""
     model = _model(folder)
-    answer = _answer(model, path, name)
+    with _called(path, name):
+        answer, streamed = _answer(model, path), _streamed(model, path)
     rule, devices = model.thresholds.rule, model.detector.devices
     return {
         "answer": answer.document(),
@@ -59,22 +63,31 @@ def heard(folder: Path, path: Path, name: str) -> dict[str, Any]:
         "thresholds": dict(model.thresholds.t),
         "limits": {device: list(limits) for device, limits in rule.shown_limits(devices).items()},
         "segments": answer.timeline(),
-        **_streamed(model, path),
+        **streamed,
     }
 
 
-def _answer(model: Model, path: Path, name: str) -> FileAnswer:
+@contextmanager
+def _called(path: Path, name: str) -> Iterator[None]:
+    """Errors name a recording as the user does."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(str(error).replace(str(path), name)) from error
+
+
+def _answer(model: Model, path: Path) -> FileAnswer:
     from earmark.tasks.appliance.serving.batch import Batch
 
     duration_s = probe(path).duration_s
     if duration_s > LONGEST_S:
         raise InputError(
-            f"`{name}` lasts {duration_s / 60:.0f} minutes; expected at most {LONGEST_S / 60:.0f}. "
+            f"`{path}` lasts {duration_s / 60:.0f} minutes; expected at most {LONGEST_S / 60:.0f}. "
             "Cut it, or run: earmark predict appliance FILE"
         )
     [outcome] = Batch(model, None, workers=0, keeps_bands=True).files([str(path)])
     if isinstance(outcome, Failed):
-        raise InputError(outcome.error.replace(str(path), name))
+        raise InputError(outcome.error)
     return outcome
 
 

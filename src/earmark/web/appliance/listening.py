@@ -10,7 +10,7 @@ Conventions: times are seconds of the Unix epoch, those of the lines; spans are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -40,7 +40,8 @@ CLIPS = Path(".earmark", "clips", "appliance")
 N_SERVICES = 100
 """Newest ones that are looked at: one that is started anew every quarter of an hour fills a day."""
 
-_IS_LINE = b'"timestamp"'
+SAMPLES_OF_STEP = 12
+"""Lines of a step that are read, where there are so many; all in which the health is not ok are."""
 
 Line = dict[str, Any]
 Span = tuple[float, float, bool | None]
@@ -60,12 +61,12 @@ def newest_line(store: JobStore) -> Line | None:
 def newest_of(job: Job) -> tuple[Line | None, int]:
     """The last line of a service, and the offset behind it in its output."""
     end = end_of_lines(job.output_path)
-    return next(objects_backwards(job.output_path, holding=_IS_LINE, end=end), None), end
+    return next(objects_backwards(job.output_path, _is_line, end=end), None), end
 
 
 def heard_with(job: Job) -> dict[str, Any] | None:
     """What a service told of itself when it began to listen; None before that."""
-    return next(objects_backwards(job.events_path, holding=b'"listening"'), None)
+    return next(objects_backwards(job.events_path, _is("listening")), None)
 
 
 def switches(store: JobStore, since: float, limit: int, clips: Path) -> list[dict[str, Any]]:
@@ -79,7 +80,7 @@ def switches(store: JobStore, since: float, limit: int, clips: Path) -> list[dic
     found = (
         {name: event.get(name) for name in ("timestamp", "device", "kind", "prob", "window_index", "clip")}
         for job in _back_to(services(store), since)
-        for event in _since(objects_backwards(job.events_path, holding=b'"switch"'), since)
+        for event in _since(objects_backwards(job.events_path, _is("switch")), since)
     )
     newest = list(islice(found, limit))
     for event in newest:
@@ -97,10 +98,11 @@ class History:
     start, step_s : float
         Of the first step, and of each.
     p : mapping of device to list
-        Mean of each step; None where nothing was heard.
+        Mean of each step, of some of its lines where it has many; None where nothing was heard.
     health : list of (str or None)
         The worst of each step, by rank.
     n_lines : int
+        Lines that were read.
     """
 
     start: float
@@ -112,9 +114,12 @@ class History:
 
 def history(store: JobStore, since: float, now: float, points: int) -> History:
     """Probabilities and health of the lines from `since` to `now`, in at most `points` steps."""
-    steps = _Steps(since, max(now - since, 1e-3) / points, points)
+    step_s = max(now - since, 1e-3) / points
+    steps = _Steps(since, step_s, points)
     for job in _back_to(services(store), since):
-        for line in _since(_lines(job), since):
+        of_step = step_s / (heard_with(job) or {"hop_s": step_s})["hop_s"]
+        wanted = _Sampled(max(1, int(of_step / SAMPLES_OF_STEP)))
+        for line in _since(_lines(job, wanted), since):
             steps.add(line)
     return steps.history()
 
@@ -125,7 +130,7 @@ def strips(store: JobStore, since: float) -> dict[str, list[Span]]:
     for job in _back_to(services(store), since):
         last = next(_lines(job), None)
         end = None if last is None else float(last["timestamp"])
-        for state in objects_backwards(job.events_path, holding=b'"state"'):
+        for state in objects_backwards(job.events_path, _is("state")):
             if end is None or end < since:
                 break
             start = float(state["timestamp"])
@@ -143,8 +148,30 @@ def _prepend(spans: list[Span], span: Span) -> None:
         spans.append(span)
 
 
-def _lines(job: Job) -> Iterator[Line]:
-    return objects_backwards(job.output_path, holding=_IS_LINE)
+def _is_line(line: bytes) -> bool:
+    return b'"timestamp"' in line
+
+
+def _is(kind: str) -> Callable[[bytes], bool]:
+    """Whether a line is an event of a type."""
+    mark = f'"{kind}"'.encode()
+    return lambda line: mark in line
+
+
+class _Sampled:
+    """Takes one line of `every`, and each in which the ear is not in order."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._n = every, 0
+
+    def __call__(self, line: bytes) -> bool:
+        self._n += 1
+        is_due = self._n % self._every == 0 or b'"health": "ok"' not in line
+        return is_due and _is_line(line)
+
+
+def _lines(job: Job, wanted: Callable[[bytes], bool] = _is_line) -> Iterator[Line]:
+    return objects_backwards(job.output_path, wanted)
 
 
 def _back_to(jobs: list[Job], since: float) -> Iterator[Job]:

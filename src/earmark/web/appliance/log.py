@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def end_of_lines(path: Path) -> int:
 
 
 def objects_backwards(
-    path: Path, *, holding: bytes = b"", end: int | None = None
+    path: Path, wanted: Callable[[bytes], bool] = bool, *, end: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Objects of the lines of a file, the newest first; a line that is torn, or not yet whole, is none.
 
@@ -41,13 +41,13 @@ def objects_backwards(
     ----------
     path : Path
         A file that is not there has no lines.
-    holding : bytes
-        Lines without these bytes are passed over unread.
+    wanted : callable
+        Whether a line is to be read at all; reading is what costs.
     end : int, optional
         Offset to begin at, behind a whole line; default: that behind the last one.
     """
     for line in _lines_backwards(path, end_of_lines(path) if end is None else end):
-        if holding not in line:
+        if not wanted(line):
             continue
         try:
             found = json.loads(line)
