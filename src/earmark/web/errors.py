@@ -7,10 +7,10 @@ A page gets a page, a fragment (asked for by htmx) a notice, everything below ``
 from __future__ import annotations
 
 import errno
+import json
 import logging
 
 from fastapi import FastAPI, HTTPException
-from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import HTTPConnection, Request
@@ -93,15 +93,21 @@ def add_handlers(app: FastAPI) -> None:
         return _defect(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def of_request(request: Request, error: RequestValidationError) -> Response:
+    def of_request(request: Request, error: RequestValidationError) -> Response:
         if _wants_json(request):
-            return await request_validation_exception_handler(request, error)
+            return _invalid(error)
         wrong = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
         return refusal(request, 422, f"The request cannot be read: {wrong}.")
 
     @app.exception_handler(Exception)
     def of_defect(request: Request, error: Exception) -> Response:
         return _defect(request, error)
+
+
+def _invalid(error: RequestValidationError) -> Response:
+    """What is wrong where; values are not repeated, for they may be what JSON or UTF-8 does not hold."""
+    wrong = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+    return Response(json.dumps({"detail": wrong}), 422, media_type="application/json")
 
 
 def _defect(request: Request, error: Exception) -> Response:
@@ -111,4 +117,4 @@ def _defect(request: Request, error: Exception) -> Response:
 
 
 def _wants_json(connection: HTTPConnection) -> bool:
-    return connection.scope["path"].startswith("/api")
+    return str(connection.scope["path"]).startswith("/api")

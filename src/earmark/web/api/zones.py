@@ -109,9 +109,7 @@ async def predict_paths(asked: AskedOf, site: SiteOf) -> Response:
 async def inputs(named: Named, site: SiteOf) -> Response:
     """The single files that paths lead to; no file is opened."""
     found = await _sources(site, named, limit=LONGEST_LIST)
-    return _json(
-        [{"path": one.path, "error": one.error if isinstance(one, Failed) else None} for one in found]
-    )
+    return _json([{"path": one.path, "error": _unusable(one)} for one in found])
 
 
 @router.post("/uploads", status_code=201, responses=_UPLOAD_REFUSALS, openapi_extra=_FORM)
@@ -185,6 +183,17 @@ async def tags(asked: Tagging, site: SiteOf) -> Response:
     report = await site.answers.ask(asking.write, site.folder, outcomes, how)
     documents = _as_documents(site, [one.outcome for one in answers])
     return _reported(site, report, documents, carrying=len(sources) - len(left))
+
+
+def _unusable(source: Source | Failed) -> str | None:
+    """Why a file cannot be asked for, as far as its name tells."""
+    if isinstance(source, Failed):
+        return source.error
+    try:
+        source.path.encode()
+    except UnicodeEncodeError:
+        return "Its name is not UTF-8, which JSON cannot hold. Rename it, or ask on the command line."
+    return None
 
 
 async def _sources(site: Site, named: Named, *, limit: int = LARGEST) -> list[Source | Failed]:

@@ -128,7 +128,8 @@
   function portion() {
     const first = tracks.find((track) => track.state === "waiting");
     if (!first || !first.path) return first ? [first] : [];
-    return tracks.filter((track) => track.state === "waiting" && track.path).slice(0, PORTION);
+    if (first.isAlone) return [first];
+    return tracks.filter((track) => track.state === "waiting" && track.path && !track.isAlone).slice(0, PORTION);
   }
 
   async function answer(some) {
@@ -139,7 +140,9 @@
       const found = new Map(rows.map((row) => [row.path, row]));
       for (const track of some) take(track, found.get(track.path), rows.length === 1 && some.length === 1 ? rows[0] : null, then);
     } catch (error) {
-      for (const track of some) fail(track, error.message);
+      // One that is refused does not stop the others: each is asked for alone.
+      if (some.length > 1) for (const track of some) Object.assign(track, { state: "waiting", isAlone: true });
+      else fail(some[0], error.message);
     }
   }
 

@@ -7,6 +7,7 @@ project may name other files, and a folder may hold links out of it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from earmark.inference.inputs import expand_inputs
 from earmark.inference.prediction import Failed
 from earmark.web.errors import RefusedPathError
 from earmark.web.paths import AllowList, is_uri
+
+_UPLOAD = re.compile(r"\.earmark/web/uploads/[0-9a-f]{16}/")
 
 __all__ = ["Source", "sources_of", "told"]
 
@@ -115,5 +118,8 @@ def _relative(allowed: AllowList, path: str) -> str:
 
 
 def told(folder: Path, sentence: str) -> str:
-    """A sentence with the files of a folder named as from inside it."""
-    return sentence.replace(f"{folder}{os.sep}", "")
+    """A sentence with the files of a folder named as from inside it, and uploads by their names alone.
+
+    The cache remembers a failure with the path where its content was first met, maybe that of another upload.
+    """
+    return _UPLOAD.sub("", sentence.replace(f"{folder}{os.sep}", ""))
