@@ -30,13 +30,21 @@ __all__ = ["ROUTERS", "create_app"]
 
 ROUTERS = (
     "earmark.web.api.appliance",
+    "earmark.web.api.cache",
+    "earmark.web.api.data",
     "earmark.web.api.health",
     "earmark.web.api.market",
     "earmark.web.api.meter",
+    "earmark.web.api.runs",
     "earmark.web.api.zones",
+    "earmark.web.pages.cache",
+    "earmark.web.pages.data",
+    "earmark.web.pages.jobs",
     "earmark.web.pages.login",
     "earmark.web.pages.market",
     "earmark.web.pages.meter",
+    "earmark.web.pages.overview",
+    "earmark.web.pages.runs",
     "earmark.web.pages.zones",
 )
 """Modules with a ``router``, in the order in which addresses are looked up."""
