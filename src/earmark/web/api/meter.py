@@ -37,9 +37,10 @@ up to 1 MiB, about 100 ms each. The server sends JSON texts, the messages of ``e
     {"type": "analysis", "t": 8.0, "window": [2.0, 8.0], "data": null, "error": sentence, "code": "silent"}
     {"type": "error", "detail": sentence}                                      # the last; the socket is then closed
 
-Close codes: 1003 a text was sent, 1007 a sample is not finite, 1008 nothing came for a minute, 1009 a message is too
-large, 1011 the listener died, 1013 as many listen as can. A sender that is faster than the analysis is held back by the
-socket's own flow control.
+The first message is a ``warmup_progress`` with 0 seconds: the listener is there, which takes some seconds where none
+was before; half a minute of what is sent in the meantime is kept. Close codes: 1003 a text was sent, 1007 a sample is
+not finite, 1008 nothing came for a minute, 1009 a message is too large, 1011 the listener died, 1013 as many listen as
+can. A sender that is faster than the analysis is held back by the socket's own flow control.
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._end: Exception | None = None
         self._changed = asyncio.Condition()
 
     async def put(self, data: bytes) -> None:
@@ -55,18 +54,10 @@ class _Waiting:
             self._data += data
             self._changed.notify_all()
 
-    async def end(self, why: Exception) -> None:
-        """Nothing more will come."""
-        async with self._changed:
-            self._end = why
-            self._changed.notify_all()
-
     async def take(self) -> bytes:
-        """All that waits, as soon as there is anything; raises what ended it."""
+        """All that waits, as soon as there is anything."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._data or self._end)
-            if self._end is not None:
-                raise self._end
+            await self._changed.wait_for(lambda: self._data)
             taken = bytes(self._data)
             self._data.clear()
             self._changed.notify_all()
@@ -95,24 +86,31 @@ async def converse(socket: WebSocket, ears: Ears, folder: Path) -> None:
 
 
 async def _listen(socket: WebSocket, ear: Answers, folder: Path) -> None:
+    """Until either side raises what ends it: a client that leaves need not wait for what it asked."""
     waiting = _Waiting()
-    receiving = asyncio.create_task(_receive(socket, waiting))
-    key = secrets.token_hex(8)
+    both = [
+        asyncio.create_task(_receive(socket, waiting)),
+        asyncio.create_task(_answer(socket, waiting, ear, folder)),
+    ]
     try:
-        await ear.ask(begin, key, folder)
-        while True:
-            for message in await ear.ask(hear, key, await waiting.take()):
-                await socket.send_text(to_json(message, indent=None))
+        await asyncio.gather(*both)
     finally:
-        receiving.cancel()
+        for task in both:
+            task.cancel()
 
 
 async def _receive(socket: WebSocket, waiting: _Waiting) -> None:
-    try:
-        while True:
-            await waiting.put(await _samples(socket))
-    except (_EndError, WebSocketDisconnect, RuntimeError) as end:  # raised again where the samples are taken
-        await waiting.end(end)
+    while True:
+        await waiting.put(await _samples(socket))
+
+
+async def _answer(socket: WebSocket, waiting: _Waiting, ear: Answers, folder: Path) -> None:
+    key = secrets.token_hex(8)
+    messages = [await ear.ask(begin, key, folder)]
+    while True:
+        for message in messages:
+            await socket.send_text(to_json(message, indent=None))
+        messages = await ear.ask(hear, key, await waiting.take())
 
 
 async def _samples(socket: WebSocket) -> bytes:

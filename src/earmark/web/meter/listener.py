@@ -26,26 +26,26 @@ _heard: dict[str, _Heard] = {}
 """Of this worker; one at most."""
 
 
-def begin(key: str, folder: Path) -> None:
-    """Listen to a new signal, and give up the one before; errors as of `analyst_of`.
+def begin(key: str, folder: Path) -> dict[str, Any]:
+    """Listen to a new signal, and give up the one before; gives the first message, that the warm-up begins.
 
     Parameters
     ----------
     key : str
         What `hear` names it by: what was on its way when a client left is not heard by the next one's listener.
     folder : Path
-        The project that answers.
+        The project that answers; errors as of `analyst_of`.
     """
     from earmark.inference.pcm import PcmDecoder, PcmFormat
     from earmark.tasks.meter.schema import SAMPLE_RATE
     from earmark.tasks.meter.serving.live import LIVE_NAME, Listener
 
     _heard.clear()
-    listener = Listener(analyst_of(folder), catch_up=True)
-    _heard[key] = _Heard(
-        PcmDecoder(PcmFormat("f32le", SAMPLE_RATE), listener.rates, LIVE_NAME),
-        listener,
-    )
+    analyst = analyst_of(folder)
+    listener = Listener(analyst, catch_up=True)
+    _heard[key] = _Heard(PcmDecoder(PcmFormat("f32le", SAMPLE_RATE), listener.rates, LIVE_NAME), listener)
+    total_s = analyst.project.settings.meter.warmup_seconds
+    return {"type": "warmup_progress", "seconds": 0.0, "total": total_s, "onset_count": 0}
 
 
 def hear(key: str, data: bytes) -> list[dict[str, Any]]:

@@ -67,6 +67,11 @@ class _Sent:
 
         return planned(self.name, self.whole.n_samples / self.whole.sample_rate)
 
+    def close(self) -> None:
+        """Give the decoded samples up now: an error that is being told still holds the recording."""
+        for spooled in self.spools.values():
+            spooled.file.close()
+
 
 _sent: dict[str, _Sent] = {}
 """Of this worker, by key."""
@@ -104,9 +109,9 @@ def decode(key: str, folder: Path, path: Path, name: str) -> Decoded:
         sent = _Sent(name, analyst, {rate: spool(str(path), sample_rate=rate) for rate in sorted(rates)})
     except DecodeError as problem:
         raise DecodeError(str(problem).replace(str(path), name)) from None
-    duration_s = sent.whole.n_samples / SAMPLE_RATE
-    _require_length(name, duration_s)  # headers of streams are guesses
     _sent[key] = sent
+    duration_s = sent.whole.n_samples / SAMPLE_RATE
+    _require_length(name, duration_s)  # what a header says may be a guess
     return Decoded(duration_s, len(sent.layout.starts_s))
 
 
@@ -142,7 +147,9 @@ def answer(key: str, n_peaks: int | None = None) -> dict[str, Any]:
 
 def forget(key: str) -> None:
     """Give a recording up, whatever step it was at."""
-    _sent.pop(key, None)
+    sent = _sent.pop(key, None)
+    if sent is not None:
+        sent.close()
 
 
 def _of(key: str) -> _Sent:
