@@ -56,6 +56,14 @@ __all__ = ["thresholds"]
     default=None,
     help="Choose the decoder of streams on spliced recordings, or give them medians. Default: where it takes seconds.",
 )
+@click.option(
+    "--splices",
+    "n_splices",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    help="Spliced recordings to choose the decoder on, of 12 minutes each; at least one per fold.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the splices.")
 @click.option(
     "--output",
@@ -71,6 +79,7 @@ def thresholds(
     part: str,
     base_config: Path | None,
     fit_decoder: bool | None,
+    n_splices: int,
     seed: int,
     output: Path | None,
     dry_run: bool,
@@ -104,6 +113,7 @@ def thresholds(
         part=part,
         base=base_config,
         fits_decoder=fit_decoder,
+        n_splices=n_splices,
         seed=seed,
     )
     for warning in chosen.warnings:

@@ -29,6 +29,7 @@ from earmark.tasks.appliance.thresholds_file import THRESHOLDS_FILE, Thresholds
 if TYPE_CHECKING:
     import polars as pl
 
+    from earmark.tasks.appliance.evaluation.changes import Trace
     from earmark.tasks.project import Project
     from earmark.training.runs import Run
 
@@ -38,6 +39,9 @@ FIGURE_FILES = ("thresholds.svg", "thresholds.png")
 
 TOKENS = "appliance.token"
 """How the names of groups begin that ask an encoder."""
+
+N_SPLICES = 6
+"""Of 12 minutes; two of them, one of each direction of a swap, left four false events in others, six left one."""
 
 _FIT = "Run: earmark thresholds appliance --fit-decoder"
 
@@ -97,7 +101,7 @@ def choose_for_run(
     part: str = "val",
     base: Path | None = None,
     fits_decoder: bool | None = None,
-    n_pieces: int = 24,
+    n_splices: int = N_SPLICES,
     seed: int = 0,
 ) -> Chosen:
     """Choose on the rows that a run scored without having seen them.
@@ -109,8 +113,10 @@ def choose_for_run(
     base : path, optional
         Thresholds whose decoder and hold times are kept.
     fits_decoder : bool, optional
-        Whether the decoder is fitted on splices of `n_pieces` pieces per fold, answered by the fold's model. None:
-        where it can be, is a matter of seconds, and `base` names no decoder.
+        Whether the decoder is fitted on splices, answered by models that had not heard them. None: where it can be, is
+        a matter of seconds, and `base` names no decoder.
+    n_splices : int
+        At least so many splices, as many of each fold.
 
     Raises
     ------
@@ -140,7 +146,7 @@ def choose_for_run(
     )
     chosen = Chosen(run, choice, part)
     if fits_decoder:
-        return _with_fit(project, chosen, n_pieces, seed)
+        return _with_fit(project, chosen, n_splices, seed)
     if base is not None:
         return chosen
     plain = _with_rule(chosen, _medians(choice.thresholds.rule))
@@ -149,7 +155,7 @@ def choose_for_run(
     if _has_encoder(detector):
         return replace(plain, unfitted=f"an encoder takes minutes over splices. {_FIT}")
     try:
-        return _with_fit(project, chosen, n_pieces, seed)
+        return _with_fit(project, chosen, n_splices, seed)
     except UsageError as problem:
         return replace(plain, unfitted=str(problem))
 
@@ -200,12 +206,16 @@ def _plain_rule(run: Run, detector: Detector) -> Rule:
     return Rule(settings, window_s=detector.window_s, hop_s=hop_s, windows_s=lengths)
 
 
-def _with_fit(project: Project, chosen: Chosen, n_pieces: int, seed: int) -> Chosen:
+def _with_fit(project: Project, chosen: Chosen, n_splices: int, seed: int) -> Chosen:
     from earmark.tasks.appliance.evaluation.traces import spliced_traces
 
     thresholds = chosen.thresholds
     uris = {item.id: item.uri for item in project.manifest}
-    traces = list(spliced_traces(chosen.run, uris, n_pieces=n_pieces, seed=seed, hop_s=thresholds.rule.hop_s))
+    traces: list[Trace] = []
+    while len(traces) < n_splices:
+        # the seeds of a round are those of its folds
+        own = seed + len(traces)
+        traces += spliced_traces(chosen.run, uris, seed=own, hop_s=thresholds.rule.hop_s)
     fit = fit_decoder(traces, thresholds.rule, thresholds.devices, rivals=[_medians(thresholds.rule)])
     told = {
         "fitted_on_hours": round(fit.scores.hours, 4),
