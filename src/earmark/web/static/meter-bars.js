@@ -5,19 +5,29 @@
 (function () {
   "use strict";
 
-  const FAST_PULSE_BPM = 200; // above it what is counted are eighths, not beats
+  const FAST_PULSE_BPM = 200; // above it eighths are counted, not beats
   const BPM_RANGE = [40, 300];
 
   const numerator = (meter) => Number(meter.name.split("/")[0]);
   const isEighths = (meter) => meter.name.endsWith("/8");
 
-  /** Whether the counted beat holds three eighths, as in 6/8, 12/8 and a 9/8 of 3+3+3. */
-  function isCompound(meter, bpm) {
-    return isEighths(meter) && numerator(meter) > 3 && meter.grouping.every((size) => size === 3) && !(bpm > FAST_PULSE_BPM);
+  /** Counted beats per minute, by the median interval: an answer's tempo may lie an octave below; null below two beats. */
+  function pulse(beats) {
+    const intervals = beats.slice(1).map((one, at) => one.time - beats[at].time).sort((a, b) => a - b);
+    return intervals.length ? 60 / intervals[intervals.length >> 1] : null;
   }
 
-  /** Counted beats in a bar: two of 6/8 at a common tempo, seven of 7/8. */
-  const beatsPerBar = (meter, bpm) => (isCompound(meter, bpm) ? numerator(meter) / 3 : numerator(meter));
+  /** Whether three eighths make a beat, as in 6/8, 12/8 and a 9/8 of 3+3+3. */
+  const isCompound = (meter) => isEighths(meter) && numerator(meter) > 3 && meter.grouping.every((size) => size === 3);
+
+  /** Eighths in a counted beat of an /8 meter: one where they are counted themselves, else those of its beat. */
+  function eighthsPerBeat(meter, bpm) {
+    if (bpm > FAST_PULSE_BPM) return 1;
+    return isCompound(meter) ? 3 : 2;
+  }
+
+  /** Counted beats in a bar: two of 6/8 at a common tempo; three and a half of 7/8 where quarters are counted. */
+  const beatsPerBar = (meter, bpm) => numerator(meter) / (isEighths(meter) ? eighthsPerBeat(meter, bpm) : 1);
 
   /** Positions at which a group of the bar starts: 0, 2, 4 of 2+2+3. */
   function accents(grouping) {
@@ -32,7 +42,7 @@
   function rebarred(beats, meter, bpm) {
     const size = beatsPerBar(meter, bpm);
     const first = Math.max(0, beats.findIndex((one) => one.is_downbeat));
-    return beats.map((one, at) => ({ ...one, is_downbeat: modulo(at - first, size) === 0 }));
+    return beats.map((one, at) => ({ ...one, is_downbeat: Math.floor((at - first) / size) !== Math.floor((at - first - 1) / size) }));
   }
 
   /** Bar and beat of each beat, counted from 1; bar 0 is what comes before the first downbeat. */
@@ -86,12 +96,12 @@
 
   /** The tempo at which a metronome clicks along with counted beats of a bar. */
   function metronomeTempo(meter, bpm) {
-    const eighths = isCompound(meter, bpm) ? 3 * bpm : bpm;
-    return Math.min(BPM_RANGE[1], Math.max(BPM_RANGE[0], isEighths(meter) ? eighths / 2 : bpm));
+    const quarters = isEighths(meter) ? (eighthsPerBeat(meter, bpm) * bpm) / 2 : bpm;
+    return Math.min(BPM_RANGE[1], Math.max(BPM_RANGE[0], quarters));
   }
 
   window.meter = window.meter || {};
   window.meter.bars = {
-    BPM_RANGE, numerator, isEighths, isCompound, beatsPerBar, accents, weightAt, rebarred, numbered, beatAt, positionAt, tickSeconds, metronomeTempo,
+    BPM_RANGE, numerator, isEighths, isCompound, pulse, beatsPerBar, accents, weightAt, rebarred, numbered, beatAt, positionAt, tickSeconds, metronomeTempo,
   };
 })();

@@ -62,7 +62,7 @@
       const known = t(one.grouping_measured ? "meter.grouping.measured" : "meter.grouping.usual");
       told.push(line(`${t("meter.grouping", { grouping: one.grouping.join("+") })} (${known}).`));
     }
-    const isNamed = bars.isCompound(meterOf(one), 0);
+    const isNamed = bars.isCompound(meterOf(one));
     if (one.division === "compound" && !isNamed) told.push(line(t("meter.compound")));
     return told;
   }

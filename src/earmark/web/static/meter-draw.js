@@ -139,7 +139,7 @@
     if (row.share === null) return element("td", {}, element("span", { class: "badge badge--info" }, t("meter.set")));
     const told = `${number(100 * row.share)} %`;
     const bar = element("progress", { max: 1, value: row.share, "aria-label": `${row.name}: ${told}` });
-    return element("td", { class: "share" }, bar, element("span", { class: "numeric" }, told));
+    return element("td", { class: "share" }, element("div", {}, bar, element("span", { class: "numeric" }, told)));
   }
 
   /** 2+2+3 as strong and weak strokes. */

@@ -23,7 +23,7 @@
     return keys[error.name] || "live.busy";
   }
 
-  /** A microphone and its socket while they are open. handlers: {opened(), message(one), closed(key, detail)}. */
+  /** A microphone and its socket while they are open. handlers: {state(key), message(one), closed(key, detail)}. */
   class Session {
     constructor({ worklet, sample_rate }, handlers) {
       this.worklet = worklet;
@@ -40,7 +40,7 @@
         return this.end(refusal(error));
       }
       if (this.isOver) return this.release();
-      this.handlers.opened();
+      this.handlers.state("live.connecting");
       this.stream.getAudioTracks()[0].addEventListener("ended", () => this.end("live.unplugged"));
       await this.listen();
       if (!this.isOver) this.connect();
@@ -61,6 +61,7 @@
       this.socket = new WebSocket(`${scheme}://${location.host}/api/ws/live`);
       this.socket.binaryType = "arraybuffer";
       this.socket.addEventListener("open", () => {
+        this.handlers.state("live.preparing");
         this.node.port.onmessage = ({ data }) => this.socket.readyState === WebSocket.OPEN && this.socket.send(littleEndian(data));
       });
       this.socket.addEventListener("message", ({ data }) => this.receive(JSON.parse(data)));
@@ -184,8 +185,8 @@
       heard = { seconds: 0, total: 8, onsets: 0, data: undefined };
       status = "live.asking";
       session = new Session(options, {
-        opened: () => {
-          status = "live.connecting";
+        state: (key) => {
+          status = key;
           show();
         },
         message: received,

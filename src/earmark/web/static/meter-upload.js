@@ -14,13 +14,12 @@
   function mount(root, meters, limits, metronome) {
     const at = (name) => root.querySelector(`[data-upload="${name}"]`);
     const show = (name, is) => (at(name).hidden = !is);
-    let state = null; // {name, found, peaks, chosen}
+    let state = null; // {name, found, peaks, chosen, beats}: beats are numbered by the meter that was chosen
     let moveTo = () => {};
     let mark = () => {};
 
-    const playback = new Playback(at("audio"), { onTime: moved, onUnplayable: () => show("unplayable", true), beatsNow: () => beats() });
+    const playback = new Playback(at("audio"), { onTime: moved, onUnplayable: () => show("unplayable", true), beatsNow: () => state.beats });
 
-    const beats = () => (state.chosen ? bars.rebarred(state.found.beats, state.chosen, state.found.tempo.bpm) : state.found.beats);
     const heard = () => (state.found.meter_hypotheses.length ? cards.meterOf(state.found.meter_hypotheses[0]) : null);
     const meterNow = () => state.chosen || heard();
 
@@ -31,7 +30,7 @@
       slider.setAttribute("aria-valuenow", seconds.toFixed(2));
       slider.setAttribute("aria-valuetext", t("wave.position", { seconds: number(seconds, 1) }));
       const meter = meterNow();
-      if (meter && state.found.tempo.bpm) mark(bars.positionAt(beats(), seconds, meter, state.found.tempo.bpm));
+      if (meter && state.beats.length > 1) mark(bars.positionAt(state.beats, seconds, meter, bars.pulse(state.beats)));
     }
 
     async function take(files) {
@@ -66,7 +65,7 @@
 
     function begin(file) {
       playback.close();
-      state = { name: file.name, found: null, peaks: null, chosen: null };
+      state = { name: file.name, found: null, peaks: null, chosen: null, beats: [] };
       for (const name of ["result", "unplayable"]) show(name, false);
       show("progress", true);
       at("input").disabled = true;
@@ -112,10 +111,11 @@
 
     function finish(file, found, peaks) {
       reached(4);
-      state = { name: file.name, found, peaks, chosen: null };
+      state = { name: file.name, found, peaks, chosen: null, beats: found.beats };
       at("override").value = "";
       playback.open(file);
       show("result", true);
+      at("zone").classList.add("is-compact");
       at("status").textContent = t("upload.done", { name: file.name });
       redraw();
       at("heading").focus();
@@ -141,7 +141,7 @@
       redrawCircle();
       redrawWave();
       redrawTempo();
-      if (at("table").open) draw.beatTable(at("table-body"), beats());
+      if (at("table").open) draw.beatTable(at("table-body"), state.beats);
       at("hear").textContent = t(playback.clicks ? "play.stop" : "play.hear");
       at("hear").setAttribute("aria-pressed", String(playback.clicks));
       at("warnings").replaceChildren(...found.warnings.map((one) => window.earmark.element("li", { lang: "en" }, one)));
@@ -168,7 +168,7 @@
     function redrawWave() {
       if (!state || !state.found) return;
       const { duration } = state.found;
-      const now = beats();
+      const now = state.beats;
       moveTo = draw.waveform(at("wave"), { duration, peaks: state.peaks, beats: now }, at("zoom").checked);
       const slider = at("wave");
       slider.setAttribute("aria-valuemax", duration.toFixed(2));
@@ -213,6 +213,8 @@
       const one = meters.find(({ name }) => name === at("override").value);
       const alike = one && state.found.meter_hypotheses.find((found) => words.nameOf(found) === one.name);
       state.chosen = one ? { name: one.name, grouping: alike ? alike.grouping : one.groupings[0] } : null;
+      const { beats } = state.found;
+      state.beats = state.chosen ? bars.rebarred(beats, state.chosen, bars.pulse(beats)) : beats;
       redraw();
       offer(true);
     }
