@@ -32,6 +32,7 @@ ROUTERS = (
     "earmark.web.api.appliance",
     "earmark.web.api.cache",
     "earmark.web.api.data",
+    "earmark.web.api.forms",
     "earmark.web.api.health",
     "earmark.web.api.jobs",
     "earmark.web.api.market",
@@ -47,6 +48,7 @@ ROUTERS = (
     "earmark.web.pages.meter",
     "earmark.web.pages.overview",
     "earmark.web.pages.runs",
+    "earmark.web.pages.training",
     "earmark.web.pages.zones",
 )
 """Modules with a ``router``, in the order in which addresses are looked up."""
