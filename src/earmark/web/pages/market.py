@@ -21,6 +21,7 @@ from earmark.web.api.market.retraining import state as retraining_state
 from earmark.web.api.market.starting import TASK, active
 from earmark.web.api.market.training import data_status, recent_trainings
 from earmark.web.page import fragment, page
+from earmark.web.pages.training import MODEL_TABS, tasks_of
 from earmark.web.run_index import index_of
 from earmark.web.site import Site, SiteOf
 
@@ -108,6 +109,7 @@ def _page(request: Request, tab: str, **context: Any) -> HTMLResponse:
         title="Market",
         section="market",
         tabs=TABS,
+        models_to_train=MODEL_TABS,
         tab=tab,
         **context,
     )
@@ -191,7 +193,6 @@ def _scores(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _layering(site: Site) -> Context:
     from earmark.tasks.registry import BUILT_IN
-    from earmark.web.pages.training import tasks_of
 
     return {"tasks": {slug: task for slug, task in tasks_of(site).items() if task not in BUILT_IN}}
 

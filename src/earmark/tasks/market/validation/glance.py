@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from earmark.orderbook.state import MAX_GAP
@@ -286,15 +288,14 @@ def _share(metadata: Any, column: int) -> float | None:
 
 
 def _usual_interval_ms(table: KeyedTable, files: pl.DataFrame) -> float | None:
-    """The median over files of the mean distance of their rows."""
+    """The median distance of the rows of the newest file that has some."""
     import polars as pl
 
     at = table.time_column
-    distance = files.filter(pl.col("num_records") > 1).select(
-        (pl.col(f"max.{at}") - pl.col(f"min.{at}")) / (pl.col("num_records") - 1)
-    )
-    found = distance.to_series().median() if distance.height else None
-    return float(found) if isinstance(found, int | float) and found > 0 else None
+    newest = files.filter(pl.col("num_records") > 2).sort(f"max.{at}").tail(1)
+    for one in newest.iter_rows(named=True):
+        return _median_distance_ms(_times(table, one))
+    return None
 
 
 def _between(table: KeyedTable, files: pl.DataFrame, usual: float) -> Iterator[tuple[str, int, int]]:
@@ -319,19 +320,26 @@ def _within(table: KeyedTable, files: pl.DataFrame, usual: float) -> Iterator[tu
     expected = ((pl.col(f"max.{at}") - pl.col(f"min.{at}")) / usual).round() + 1
     lacking = files.filter(expected - pl.col("num_records") >= 1).sort(f"max.{at}").tail(N_LOOKED_INTO)
     for one in lacking.iter_rows(named=True):
-        symbol, span = one[f"min.{table.key[0]}"], (one[f"min.{at}"], one[f"max.{at}"])
-        for first, last in _gaps_of_file(table, one["path"], symbol, span, usual):
-            yield symbol, first, last
+        times = _times(table, one)
+        # A file of another time may have been collected at another interval: its own is what counts in it.
+        reach = MAX_GAP * (_median_distance_ms(times) or usual)
+        for first, last in pairwise(times):
+            if last - first > reach:
+                yield one[f"min.{table.key[0]}"], first, last
 
 
-@lru_cache(maxsize=4096)
-def _gaps_of_file(
-    table: KeyedTable, path: str, symbol: str, span: tuple[int, int], usual: float
-) -> tuple[tuple[int, int], ...]:
-    """Times of the rows around each gap; `path` stands for the content, which never changes."""
-    import numpy as np
+def _median_distance_ms(times: Sequence[int]) -> float | None:
+    return median(last - first for first, last in pairwise(times)) if len(times) > 1 else None
 
-    rows = table.scan(*span, [symbol], [table.time_column]).collect()
-    times = rows[table.time_column].unique().sort().to_numpy()
-    at = np.flatnonzero(np.diff(times) > MAX_GAP * usual)
-    return tuple((int(times[i]), int(times[i + 1])) for i in at)
+
+def _times(table: KeyedTable, file: Mapping[str, Any]) -> tuple[int, ...]:
+    """Times of the rows of a file."""
+    at = table.time_column
+    return _read_times(table, file["path"], file[f"min.{table.key[0]}"], file[f"min.{at}"], file[f"max.{at}"])
+
+
+@lru_cache(maxsize=256)
+def _read_times(table: KeyedTable, path: str, symbol: str, first_ms: int, last_ms: int) -> tuple[int, ...]:
+    """Times of the rows of a symbol in a range; `path` stands for the content, which never changes."""
+    rows = table.scan(first_ms, last_ms, [symbol], [table.time_column]).collect()
+    return tuple(rows[table.time_column].unique().sort())
