@@ -4,6 +4,7 @@ import html
 import json
 import re
 from contextlib import contextmanager
+from html.parser import HTMLParser
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,9 @@ from web_jobs_project import ended, wait_until
 
 from earmark.training.runs import list_runs
 from earmark.web.app import ROUTERS, create_app
+from earmark.web.forms import arguments, commands_of, form_of
+from earmark.web.forms.market_training import presets
+from earmark.web.paths import AllowList
 from earmark.web.settings import WebSettings
 
 PART = {"HX-Request": "true"}
@@ -109,6 +113,59 @@ def test_tabs_of_models_and_presets_fill_the_form_in(server):
         assert re.search(rf'<option value="{preset}" selected>', form)
         assert re.search(rf'name="epochs"[^>]*value="{epochs}"', form)
     assert json.dumps({"preset": "tiny"}) in html.unescape(form)
+
+
+class Untouched(HTMLParser):
+    """What a browser sends of a form that nobody has touched."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sent, self._select, self._options, self._area = {}, None, [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag == "input" and (found.get("type") != "checkbox" or "checked" in found):
+            self.sent.setdefault(found["name"], []).append(found.get("value", "on"))
+        elif tag == "select":
+            self._select, self._options = found["name"], []
+        elif tag == "option":
+            self._options.append((found["value"], "selected" in found))
+        elif tag == "textarea":
+            self._area = found["name"]
+            self.sent[self._area] = [""]
+
+    def handle_data(self, data):
+        if self._area is not None:
+            self.sent[self._area][0] += data
+
+    def handle_endtag(self, tag):
+        if tag == "select":
+            chosen = [value for value, is_selected in self._options if is_selected]
+            self.sent[self._select] = (chosen or [self._options[0][0]])[-1:]
+        elif tag == "textarea":
+            self._area = None
+
+
+@pytest.mark.parametrize("task", ["zones", "meter", "appliance", "market"])
+def test_an_untouched_form_asks_for_nothing_but_the_defaults(server, task):
+    client, _ = server
+    allowed = AllowList((client.app.state.site.folder,))
+    for command in commands_of(task):
+        form = form_of(command, task)
+        page = client.get(f"/training/{task}/{command}")
+        sent = Untouched(re.search("<form id=.*?</form>", page.text, re.DOTALL).group()).sent
+        assert set(sent) <= {field.name for field in form.all_fields}
+        if any(field.required for field in form.all_fields):
+            continue
+        expected = ["--preset=page"] if (command, task) == ("train", "market") else []
+        assert arguments(form, sent, allowed) == [*form.words, *expected], command
+    if task == "market":
+        for preset in presets():
+            text = client.get(f"/training/market/train/form?preset={preset}").text
+            assert arguments(form_of("train", "market"), Untouched(text).sent, allowed) == [
+                f"--preset={preset}"
+            ]
 
 
 def test_mistakes_stand_beside_their_fields_with_what_was_sent(server):

@@ -110,8 +110,9 @@ class Form:
         return tuple(field for field in self.all_fields if field.is_advanced)
 
     def with_defaults(self, values: Mapping[str, Any]) -> Form:
-        """The same with other defaults, as a preset gives."""
-        changed = tuple(replace(one, default=values.get(one.name, one.default)) for one in self.fields)
+        """The same with other defaults, as a preset gives; an empty one is none."""
+        given = {name: None if value == "" else value for name, value in values.items()}
+        changed = tuple(replace(one, default=given.get(one.name, one.default)) for one in self.fields)
         return replace(self, fields=changed)
 
 

@@ -158,7 +158,7 @@ def _field(row: Mapping[str, Any]) -> Field:
         placeholder='{"name": value}' if isinstance(row["default"], dict) else "",
         is_above="gt" in limits,
         is_below="lt" in limits,
-        option=f"--set {name}",
+        option="--preset" if name == "preset" else f"--set {name}",
     )
 
 

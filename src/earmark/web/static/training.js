@@ -177,22 +177,23 @@
 
   const known = new WeakSet();
 
+  /** Follow jobs that are new on the page; whether there were any. */
   function look() {
-    for (const root of document.querySelectorAll("[data-job]")) {
-      if (known.has(root)) continue;
+    const fresh = [...document.querySelectorAll("[data-job]")].filter((root) => !known.has(root));
+    for (const root of fresh) {
       known.add(root);
       new Card(root);
     }
     allowStart();
+    return fresh;
   }
 
   document.addEventListener("DOMContentLoaded", () => {
     look();
     focusFirstError();
   });
-  document.addEventListener("htmx:load", look);
   document.addEventListener("htmx:afterSettle", (event) => {
-    look();
+    for (const root of look()) root.scrollIntoView({ block: "center" });
     if (event.detail.elt.matches("[data-form]")) focusFirstError();
   });
 })();
