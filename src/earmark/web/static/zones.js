@@ -19,6 +19,8 @@
   let sort = { key: null, down: false };
   let shown = SHOWN;
   let isArranging = false;
+  let isTagging = false;
+  let previewed = 0; // tracks of the last preview
 
   // ---- adding
 
@@ -289,7 +291,7 @@
   function action(label, track, run, isOpen) {
     const button = element("button", { class: "button button--small", type: "button", "aria-label": `${label} of ${track.name}`, "aria-expanded": isOpen === undefined ? null : String(isOpen) }, label);
     button.addEventListener("click", () => run(track, button));
-    return element("td", {}, button);
+    return element("td", { class: "nowrap" }, button);
   }
 
   function badge(text, kind) {
@@ -347,7 +349,7 @@
       left.append(element("p", {}, button));
     }
     const features = Object.entries(document.features).map(([name, value]) => [name, value === null ? "–" : Number(value.toPrecision(6)).toString()]);
-    const right = element("details", {}, element("summary", {}, `${features.length} features that decided`), facts(Object.fromEntries(features)));
+    const right = element("details", { open: features.length < 30 }, element("summary", {}, `${features.length} features that decided`), facts(Object.fromEntries(features)));
     return element("div", { class: "grid grid--wide" }, left, right);
   }
 
@@ -400,23 +402,32 @@
     const parts = [`${n} of these tracks lie on the server and can be tagged in their place.`];
     if (copies) parts.push(`${copies} were dropped here: they are copies, so take their tagged copies away.`);
     by("tags-help").textContent = parts.join(" ");
-    by("preview").disabled = n === 0;
-    if (n === 0) by("write").disabled = true;
+    by("preview").disabled = n === 0 || isTagging;
+    if (n !== previewed) by("write").disabled = true; // what would be written is no longer what was shown
+    for (const button of document.querySelectorAll("[data-undo]")) button.disabled = isTagging;
     by("copies").hidden = copies === 0;
   }
 
   async function tags(mode, more = {}) {
     const form = by("tags").elements;
     const of = mode === "undo" ? {} : { ...pathsOf(own()), ...asked(), force: form.force.checked, overwrite: form.overwrite.checked, backup_copy: form.backup_copy.checked };
+    if (isTagging) return;
+    isTagging = true;
+    previewed = own().length;
+    tellOfTags();
     by("write").disabled = true;
+    let isReady = false;
     try {
       const report = await fetchJson("/api/zones/tags", { method: "POST", body: { mode, ...of, ...more } });
       by("tag-report").replaceChildren(...told(mode, report));
       by("tag-report").scrollIntoView({ block: "nearest" });
-      by("write").disabled = mode !== "preview" || !report.counts["to write"];
+      isReady = mode === "preview" && report.counts["to write"] > 0;
     } catch (error) {
       by("tag-report").replaceChildren(element("div", { class: "notice notice--bad", role: "alert" }, error.message));
     }
+    isTagging = false;
+    tellOfTags();
+    by("write").disabled = !isReady;
   }
 
   function told(mode, report) {
