@@ -77,6 +77,9 @@
     }
 
     status(event) {
+      if (event.status === "running") {
+        this.part("status").replaceChildren(earmark.element("span", { class: "badge badge--info" }, event.status));
+      }
       if (event.status === "running" && this.part("stage").textContent.startsWith("Waits")) this.say("Starting …");
       if (!["pending", "running"].includes(event.status)) this.ended();
     }
