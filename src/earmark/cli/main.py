@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import click
 
 from earmark.cli.options import EarmarkGroup, Invocation, common_options, debugging
+from earmark.cli.output import complain
 from earmark.errors import EarmarkError
 
 __all__ = ["COMMANDS", "SUMMARIES", "cli", "main"]
@@ -137,7 +138,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         return _dispatch(argv, invocation)
     except (KeyboardInterrupt, click.Abort):
-        _say("Interrupted. Finished work is kept; the same command goes on from there.")
+        complain("Interrupted. Finished work is kept; the same command goes on from there.")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _abandon_stdout()
@@ -164,26 +165,26 @@ def _dispatch(argv: Sequence[str], invocation: Invocation) -> int:
 
 def _report_usage(error: click.ClickException) -> int:
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
-        _say(error.format_message())  # click 8.2 and newer tell by this error that nothing was asked for
+        complain(error.format_message())  # click 8.2 and newer tell by this error that nothing was asked for
         return EXIT_USAGE
-    _say(f"error: {error.format_message()}")
+    complain(f"error: {error.format_message()}")
     context = getattr(error, "ctx", None)
     if context is not None:
-        _say(f"See: {context.command_path} --help")
+        complain(f"See: {context.command_path} --help")
     return EXIT_USAGE
 
 
 def _report(error: BaseException, invocation: Invocation) -> int:
     _trace(error, invocation)
-    _say(f"error: {_sentence(error)}")
+    complain(f"error: {_sentence(error)}")
     return error.exit_code if isinstance(error, EarmarkError) else EXIT_USAGE
 
 
 def _report_bug(error: Exception, invocation: Invocation) -> int:
     _trace(error, invocation)
-    _say(f"error: {type(error).__name__}: {error}")
+    complain(f"error: {type(error).__name__}: {error}")
     if not debugging(invocation):
-        _say(
+        complain(
             "This should not happen, and is a defect of earmark. Run again with -v and report the traceback."
         )
     return EXIT_USAGE
@@ -208,13 +209,6 @@ def _trace(error: BaseException, invocation: Invocation) -> None:
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
-
-
-def _say(line: str) -> None:
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        return  # standard error is closed as well: the exit code still tells
 
 
 def _abandon_stdout() -> None:

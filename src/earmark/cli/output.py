@@ -78,12 +78,19 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
 def note(invocation: Invocation, line: str) -> None:
     """Tell the user something that is not the result, on standard error, unless ``--quiet``."""
     if not invocation.quiet:
-        print(line, file=sys.stderr, flush=True)
+        complain(line)
 
 
 def complain(line: str) -> None:
-    """Tell of an input or a check that failed, on standard error, also with ``--quiet``."""
-    print(line, file=sys.stderr, flush=True)
+    """Tell of an input or a check that failed, on standard error, also with ``--quiet``.
+
+    Where nobody can be told, for standard error is closed or lies on a full disk, the work goes on; its exit code and
+    its files still tell.
+    """
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        return
 
 
 def complain_of(name: str, reason: str) -> None:

@@ -86,7 +86,7 @@ def web(
 
 def _serve(settings: WebSettings, listening: socket.socket, *, opens: bool) -> int:
     try:
-        import multipart  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn
 
         from earmark.web.app import create_app

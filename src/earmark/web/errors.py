@@ -27,6 +27,7 @@ from earmark.errors import (
     UsageError,
     WorkerError,
 )
+from earmark.web.jobs.job import JobStateError, UnknownJobError
 
 __all__ = ["NotFoundError", "RefusedPathError", "add_handlers", "refusal", "status_of"]
 
@@ -43,6 +44,8 @@ class RefusedPathError(UsageError):
 
 _STATUS: tuple[tuple[type[EarmarkError], int], ...] = (
     (NotFoundError, 404),
+    (UnknownJobError, 404),
+    (JobStateError, 409),
     (RefusedPathError, 403),
     (SealError, 403),
     (MissingExtraError, 501),

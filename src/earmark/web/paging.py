@@ -129,7 +129,8 @@ def _has_all(text: str, words: Sequence[str]) -> bool:
 
 
 def _ordered(rows: Sequence[Row], column: str, is_descending: bool) -> list[Row]:
-    has, lacks = [], []
+    has: list[Row] = []
+    lacks: list[Row] = []
     for row in rows:
         (lacks if row.get(column) is None else has).append(row)
     try:

@@ -201,7 +201,8 @@ def _adding(send: Send, session: str | None) -> Send:
 def _cookie(name: str, value: str) -> str:
     cookie: SimpleCookie = SimpleCookie()
     cookie[name] = value
-    cookie[name].update({"httponly": True, "samesite": "Strict", "path": "/"})
+    for attribute, given in (("httponly", True), ("samesite", "Strict"), ("path", "/")):
+        cookie[name][attribute] = given
     return cookie[name].OutputString()
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
@@ -126,7 +125,7 @@ async def _form(request: Request, limit: int, n_files: int) -> FormData:
         raise HTTPException(400, "The form names no boundary between its parts.") from error
 
 
-async def _measured(stream: AsyncIterator[bytes], limit: int) -> AsyncIterator[Any]:
+async def _measured(stream: AsyncIterator[bytes], limit: int) -> AsyncGenerator[bytes, None]:
     n_bytes = 0
     async for chunk in stream:
         n_bytes += len(chunk)
