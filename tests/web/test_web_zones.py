@@ -6,29 +6,17 @@ import os
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from scipy.io import wavfile
 from web_client import client_of
+from zone_tracks import pulse
 
 from earmark.cli.main import cli
 from earmark.web.paths import AllowList
 from earmark.web.zones.sources import Source, sources_of
 
-RATE = 22_050
 SONGS = Path(__file__).resolve().parents[3] / "shared" / "data" / "zones" / "audio"
 RULES = {"method": "rules"}
-
-
-def pulse(bpm, seconds=9.0):
-    """Clicks of noise at a tempo, as WAV bytes."""
-    t = np.arange(int(seconds * RATE)) / RATE
-    decay = np.exp(-((t * bpm / 60) % 1.0) * 12)
-    noise = np.random.default_rng(0).standard_normal(len(t))
-    file = io.BytesIO()
-    wavfile.write(file, RATE, (0.5 * decay * noise / 4 * 32767).astype(np.int16))
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
