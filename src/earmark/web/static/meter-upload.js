@@ -14,7 +14,7 @@
   function mount(root, meters, limits, metronome) {
     const at = (name) => root.querySelector(`[data-upload="${name}"]`);
     const show = (name, is) => (at(name).hidden = !is);
-    let state = null; // {name, found, peaks, chosen, beats}: beats are numbered by the meter that was chosen
+    let state = null; // {name, found, peaks, chosen, beats, pulse}: beats as the chosen meter numbers them
     let moveTo = () => {};
     let mark = () => {};
 
@@ -30,7 +30,7 @@
       slider.setAttribute("aria-valuenow", seconds.toFixed(2));
       slider.setAttribute("aria-valuetext", t("wave.position", { seconds: number(seconds, 1) }));
       const meter = meterNow();
-      if (meter && state.beats.length > 1) mark(bars.positionAt(state.beats, seconds, meter, bars.pulse(state.beats)));
+      if (meter && state.pulse) mark(bars.positionAt(state.beats, seconds, meter, state.pulse));
     }
 
     async function take(files) {
@@ -65,7 +65,7 @@
 
     function begin(file) {
       playback.close();
-      state = { name: file.name, found: null, peaks: null, chosen: null, beats: [] };
+      state = { name: file.name, found: null, peaks: null, chosen: null, beats: [], pulse: null };
       for (const name of ["result", "unplayable"]) show(name, false);
       show("progress", true);
       at("input").disabled = true;
@@ -111,7 +111,7 @@
 
     function finish(file, found, peaks) {
       reached(4);
-      state = { name: file.name, found, peaks, chosen: null, beats: found.beats };
+      state = { name: file.name, found, peaks, chosen: null, beats: found.beats, pulse: bars.pulse(found.beats) };
       at("override").value = "";
       playback.open(file);
       show("result", true);
@@ -214,7 +214,7 @@
       const alike = one && state.found.meter_hypotheses.find((found) => words.nameOf(found) === one.name);
       state.chosen = one ? { name: one.name, grouping: alike ? alike.grouping : one.groupings[0] } : null;
       const { beats } = state.found;
-      state.beats = state.chosen ? bars.rebarred(beats, state.chosen, bars.pulse(beats)) : beats;
+      state.beats = state.chosen ? bars.rebarred(beats, state.chosen, state.pulse) : beats;
       redraw();
       offer(true);
     }
