@@ -118,7 +118,8 @@ def _page(request: Request, tab: str, **context: Any) -> HTMLResponse:
 def _health(site: Site) -> Context:
     collector = collector_state(site)
     symbols = site.invocation().settings().settings.market.symbols
-    return {"collector": collector, "runs": collector.is_running, "symbols": ",".join(symbols)}
+    runs = collector.is_running or collector.job_id is not None
+    return {"collector": collector, "runs": runs, "symbols": ",".join(symbols)}
 
 
 def _data(site: Site) -> Context:
