@@ -17,7 +17,7 @@
       open("metronome");
       ticking.start();
     });
-    for (const one of root.querySelectorAll('input[name="language"]')) one.addEventListener("change", () => words.choose(one.value));
+    for (const one of document.querySelectorAll('input[name="language"]')) one.addEventListener("change", () => words.choose(one.value));
     const tongue = words.remembered();
     document.querySelector(`input[name="language"][value="${tongue}"]`).checked = true;
     words.speak(tongue);
