@@ -2,9 +2,10 @@
 
     python benchmarks/web_meter.py [FILE ...] [--repeats 3]
 
-Starts `earmark web` in a new project, sends each file, and runs `earmark predict meter FILE --no-cache` on it, in turns.
-Without files, generated ones of 10 s, 30 s, 3 min and 10 min are used. Prints the first answer of a server that was just
-started, then for each file the fastest of the repeats and the ratio (goal: 1.5 at most), and whether both said the same.
+Starts `earmark web` in a new project, sends each file, and runs `earmark predict meter FILE --no-cache` on it, in
+turns. Without files, generated ones of 10 s, 30 s, 3 min and 10 min are used. Prints the first answer of a server that
+was just started, then for each file the fastest of the repeats and the ratio (goal: 1.5 at most), and whether both said
+the same.
 """
 
 from __future__ import annotations

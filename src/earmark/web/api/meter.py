@@ -89,9 +89,9 @@ class Answering(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why there is no answer."""
+    """Why there is no answer: a sentence, or what is wrong with each parameter."""
 
-    detail: str
+    detail: str | list[dict[str, Any]]
 
 
 @asynccontextmanager
