@@ -99,3 +99,27 @@ def test_a_silent_stream_is_kept_alive_and_its_source_is_closed():
 
     text = asyncio.run(frames(events(), keep_alive_s=0.02))
     assert text.count(": still here") >= 3 and "late" in text and closed == [True]
+
+
+def test_a_viewer_that_leaves_while_nothing_happens_leaves_nothing_behind():
+    """The response is cancelled in the middle of waiting: the source is closed, and nothing is raised but that."""
+    closed = []
+
+    async def events():
+        try:
+            yield {"type": "first"}
+            await asyncio.sleep(60)
+        finally:
+            closed.append(True)
+
+    async def leave():
+        body = event_stream(events()).body_iterator
+        frames = [await anext(body), await anext(body)]
+        waiting = asyncio.ensure_future(anext(body))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return frames
+
+    assert b"first" in asyncio.run(leave())[1] and closed == [True]

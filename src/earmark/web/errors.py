@@ -27,7 +27,6 @@ from earmark.errors import (
     UsageError,
     WorkerError,
 )
-from earmark.web.jobs.job import JobStateError, UnknownJobError
 
 __all__ = ["NotFoundError", "RefusedPathError", "add_handlers", "refusal", "status_of"]
 
@@ -37,16 +36,16 @@ log = logging.getLogger(__name__)
 class NotFoundError(UsageError):
     """What an address names does not exist."""
 
+    http_status = 404
+
 
 class RefusedPathError(UsageError):
     """A page named a path outside the folders it may."""
 
+    http_status = 403
+
 
 _STATUS: tuple[tuple[type[EarmarkError], int], ...] = (
-    (NotFoundError, 404),
-    (UnknownJobError, 404),
-    (JobStateError, 409),
-    (RefusedPathError, 403),
     (SealError, 403),
     (MissingExtraError, 501),
     (UsageError, 400),
@@ -60,8 +59,9 @@ _STATUS: tuple[tuple[type[EarmarkError], int], ...] = (
 
 
 def status_of(error: EarmarkError) -> int:
-    """HTTP status of an error: the first class in the table that it belongs to."""
-    return next(status for kind, status in _STATUS if isinstance(error, kind))
+    """HTTP status of an error: its own, else that of the first class in the table that it belongs to."""
+    own: int | None = getattr(error, "http_status", None)
+    return own or next(status for kind, status in _STATUS if isinstance(error, kind))
 
 
 def refusal(connection: HTTPConnection, status: int, sentence: str) -> Response:

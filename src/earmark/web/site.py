@@ -45,7 +45,8 @@ class Site:
 
     def project(self, task: str) -> Project:
         """The project with a task; settings are read anew, as by each command."""
-        return open_project(self.invocation(), task)
+        is_file = task.endswith(".py")  # relative to the project, not to where the server was started
+        return open_project(self.invocation(), str(self.folder / task) if is_file else task)
 
 
 def site(connection: HTTPConnection) -> Site:

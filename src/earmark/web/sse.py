@@ -42,10 +42,16 @@ async def _frames(events: AsyncIterator[Mapping[str, Any]], keep_alive_s: float)
         yield b"event: end\ndata: {}\n\n"
     finally:
         if coming is not None:
-            coming.cancel()
+            await _given_up(coming)
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
+
+
+async def _given_up(coming: asyncio.Future[Mapping[str, Any]]) -> None:
+    """Cancel what was waited for, and wait until its source has noticed: only then can that be closed."""
+    coming.cancel()
+    await asyncio.wait({coming})
 
 
 def frame(event: Mapping[str, Any]) -> bytes:

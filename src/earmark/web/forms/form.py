@@ -125,6 +125,8 @@ class FormError(UsageError):
         Name of a field -> what is wrong with it; the empty name: with all of them together.
     """
 
+    http_status = 422
+
     def __init__(self, errors: Mapping[str, str]) -> None:
         self.errors = dict(errors)
         super().__init__(" ".join(f"{name}: {told}" if name else told for name, told in self.errors.items()))

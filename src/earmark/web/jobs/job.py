@@ -35,9 +35,13 @@ KINDS: tuple[Kind, ...] = ("job", "service")
 class UnknownJobError(UsageError):
     """No job has this id."""
 
+    http_status = 404
+
 
 class JobStateError(UsageError):
     """The job is in a state in which this cannot be done to it."""
+
+    http_status = 409
 
 
 @dataclass(frozen=True)
