@@ -18,12 +18,20 @@
       element("div", { class: "row" }, badge(on), element("span", { class: "muted small" }, held)));
   }
 
-  /** Lines across a chart where devices switch; one name where all devices share them. */
+  const TOO_NEAR = 0.08;
+
+  /** Lines across a chart where devices switch; lines that lie together share the words at the uppermost. */
   function limitLines(limits) {
-    const entries = Object.entries(limits);
-    const isShared = new Set(entries.map(([, one]) => one.join())).size === 1;
-    const named = isShared ? [["", entries[0][1]]] : entries;
-    return named.flatMap(([name, [on, off]]) => [{ y: on, name: `${name} on ${on}`.trim() }, { y: off, name: `${name} off ${Number(off.toFixed(4))}`.trim() }]);
+    const found = Object.entries(limits).flatMap(([name, [on, off]]) => [[on, `${name} on ${on}`], [off, `${name} off ${Number(off.toFixed(4))}`]]);
+    found.sort(([a], [b]) => b - a);
+    const lines = [];
+    for (const [y, name] of found) {
+      const above = lines.findLast((one) => one.name);
+      const isNear = above && above.y - y < TOO_NEAR;
+      if (isNear) above.name += `, ${name}`;
+      lines.push({ y, name: isNear ? "" : name });
+    }
+    return lines;
   }
 
   /** A row per device: tall where it ran, flat where it did not, empty where nobody listened. */
@@ -57,8 +65,9 @@
     const rows = Object.entries(spans).flatMap(([name, own]) => own.slice(-LONGEST).map(([start, end, on]) =>
       element("tr", {}, ...[name, word(on), clock(start), clock(end)].map((text) => element("td", {}, text)))));
     const head = ["Device", "State", "From", "To"].map((text) => element("th", { scope: "col" }, text));
-    return element("table", { class: "visually-hidden" }, element("caption", {}, "States of the last 24 hours"),
+    const table = element("table", {}, element("caption", {}, "States of the last 24 hours"),
       element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+    return element("div", { class: "visually-hidden" }, table);
   }
 
   /** A line that moves over a chart of `earmark.lineChart`, and what turns a click into a place. */
