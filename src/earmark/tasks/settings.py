@@ -49,7 +49,15 @@ __all__ = [
 SETTINGS_FILE = "earmark.toml"
 _ENVIRONMENT_PREFIX = "EARMARK_"
 _OTHER_VARIABLES = frozenset(
-    {"EARMARK_BEATNET", "EARMARK_BEATS", "EARMARK_BEAT_THIS", "EARMARK_DEBUG", "EARMARK_MERT"}
+    {
+        "EARMARK_BEATNET",
+        "EARMARK_BEATS",
+        "EARMARK_BEAT_THIS",
+        "EARMARK_DEBUG",
+        "EARMARK_EVENTS",
+        "EARMARK_MERT",
+        "EARMARK_WEB_TOKEN",
+    }
 )
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
