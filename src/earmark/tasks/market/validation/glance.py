@@ -251,8 +251,9 @@ def _absent(store: FeatureStore, group: str, rows: int) -> tuple[str, ...]:
     return (f"No training data available: {where}. Run: earmark collect market",)
 
 
+@lru_cache(maxsize=64)
 def _schema_message(store: FeatureStore, table: KeyedTable) -> str:
-    """Columns and types against the schema; what is in the columns is not looked at."""
+    """Columns and types, which never change, against the schema; what is in the columns is not looked at."""
     import polars as pl
 
     from earmark.tasks.market.schema import GROUP

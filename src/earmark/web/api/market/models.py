@@ -48,11 +48,12 @@ class Model(BaseModel):
 
 
 class ModelPage(BaseModel):
-    """Some models, the newest first, and how many there are."""
+    """Some models, the newest first, and how many there are; `n_unread` older ones are still being read."""
 
     models: list[Model]
     total: int
     counts: dict[str, int]
+    n_unread: int
 
 
 class Promoted(BaseModel):
@@ -98,7 +99,8 @@ def model_page(
 ) -> ModelPage:
     """Some runs of market, the newest first; the folders of the others are not opened."""
     root = runs_root(site)
-    rows = [row for row in reversed(index_of(site.settings, root).look().rows) if row["task"] == TASK]
+    listing = index_of(site.settings, root).look()
+    rows = [row for row in reversed(listing.rows) if row["task"] == TASK]
     stage_of = {row["name"]: row["stage"] or "none" for row in rows}
     chosen = [
         name for name in stage_of if stage in (None, stage_of[name]) and q.casefold() in name.casefold()
@@ -109,6 +111,7 @@ def model_page(
         models=[_model(run, stage_of[run.name]) for run in runs if run is not None],
         total=len(chosen),
         counts={name: counts[name] for name in (*STAGES, "none")},
+        n_unread=listing.n_unread,
     )
 
 
