@@ -9,12 +9,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from earmark.tasks.market.prepare import DATASET_FILE
 from earmark.web import cache_state
 from earmark.web.api.cache import GROUP
+from earmark.web.data_tables import data_folder, is_prepared
 from earmark.web.documents import TASK
 from earmark.web.page import fragment, page
 from earmark.web.paging import Wanted, page_of
-from earmark.web.site import SiteOf
+from earmark.web.site import Site, SiteOf
 from earmark.web.tasks_here import task_named, tasks_of
 
 __all__ = ["router"]
@@ -35,8 +37,14 @@ def show(request: Request, site: SiteOf) -> Response:
         section="cache",
         folder=folder,
         n_bytes=cache_state.data_bytes(folder),
-        tasks=tasks_of(site),
+        tasks=dict(sorted(tasks_of(site).items(), key=lambda one: not _has_data(site, one[1]))),
     )
+
+
+def _has_data(site: Site, task: str) -> bool:
+    """Whether there are items to look at: these tasks are offered first."""
+    folder = data_folder(site, task)
+    return is_prepared(folder) or (folder / DATASET_FILE).is_file()
 
 
 @router.get("/stats")

@@ -34,6 +34,9 @@ N_METRICS = 4
 """Columns of metrics in the list of one task."""
 
 MOST_COMPARED = 8
+PROBE = "settings.probe."
+"""Features of a signal that is made for it, by which code is recognised: no setting of a user's."""
+
 NO_STAGE = "none"
 
 REPORT_POLICY = (
@@ -122,7 +125,7 @@ def show_run(request: Request, site: SiteOf, name: RunName, of: Key = "") -> Res
         per_class=run_facts.class_rows(report),
         confusion=run_facts.confusion_of(run),
         has_errors=report is not None and (report.path / "errors.csv").is_file(),
-        settings=list(run_facts.flat(run.config)),
+        settings=[row for row in run_facts.flat(run.config) if not row[0].startswith(PROBE)],
         decision=_decision(run),
         files=run_facts.files_of(run),
         card=_card(run, report),
