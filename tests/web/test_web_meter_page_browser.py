@@ -495,21 +495,20 @@ def test_a_microphone_that_does_not_open_is_told_in_a_sentence(page, name, sente
 # Whole ways, with the server's own answers
 
 
-WATCH_STEPS = """
-new MutationObserver((all) => all.forEach(({target}) => stepped(`${target.dataset.step} ${target.dataset.state}`)))
-  .observe(document.querySelector('.steps'), {subtree: true, attributes: true, attributeFilter: ['data-state']})
-"""
+WATCH_STEPS = """() => {
+  window.steps = [];
+  new MutationObserver((all) => all.forEach(({target}) => steps.push([target.dataset.step, target.dataset.state])))
+    .observe(document.querySelector('.steps'), {subtree: true, attributes: true, attributeFilter: ['data-state']});
+}"""
 
 
 @pytest.mark.slow
 def test_a_recording_is_analysed_shown_overridden_played_and_downloaded(page, microphone):
     page.evaluate(SPY)
-    steps = []
-    page.expose_function("stepped", steps.append)
     page.evaluate(WATCH_STEPS)
     page.set_input_files("[data-upload=input]", str(microphone))
     page.wait_for_selector("[data-upload=result]:not([hidden])", timeout=ANSWER_MS)
-    done = [one.split()[0] for one in steps if one.endswith(" done")]
+    done = [step for step, state in page.evaluate("window.steps") if state == "done"]
     assert list(dict.fromkeys(done)) == ["received", "decoded", "tracked", "answered"]
 
     assert page.inner_text("[data-upload=meter] .answer").startswith("7/")
