@@ -14,7 +14,8 @@
   const limits = JSON.parse(by("drop").dataset.limits);
 
   let tracks = [];
-  let asking = 0;
+  let sending = 0;
+  let isAsking = false; // one process answers, so a second question would only wait
   let options = 0; // counts changes of the options: answers to earlier ones are asked again
   let sort = { key: null, down: false };
   let shown = SHOWN;
@@ -112,32 +113,37 @@
     return { paths: some.map((track) => track.path), names: Object.fromEntries(named.map((track) => [track.path, track.name])) };
   }
 
+  /** Files are sent while others are answered: what has come in the meantime is asked for together. */
   function pump() {
-    while (asking < AT_ONCE) {
-      const next = portion();
-      if (!next.length) return;
-      for (const track of next) track.state = "asking";
-      asking += 1;
-      answer(next).finally(() => {
-        asking -= 1;
+    const unsent = tracks.filter((track) => track.state === "waiting" && !track.path);
+    for (const track of unsent.slice(0, Math.max(0, AT_ONCE - sending))) {
+      track.state = "sending";
+      sending += 1;
+      send(track).catch((error) => fail(track, error.message)).finally(() => {
+        sending -= 1;
         arrange();
         pump();
       });
     }
+    const next = isAsking ? [] : portion();
+    if (!next.length) return;
+    isAsking = true;
+    for (const track of next) track.state = "asking";
+    answer(next).finally(() => {
+      isAsking = false;
+      arrange();
+      pump();
+    });
   }
 
-  /** What is asked next: one file that must be sent first, or some that the server has. */
   function portion() {
-    const first = tracks.find((track) => track.state === "waiting");
-    if (!first || !first.path) return first ? [first] : [];
-    if (first.isAlone) return [first];
-    return tracks.filter((track) => track.state === "waiting" && track.path && !track.isAlone).slice(0, PORTION);
+    const ready = tracks.filter((track) => track.state === "waiting" && track.path);
+    return ready.length && ready[0].isAlone ? [ready[0]] : ready.filter((track) => !track.isAlone).slice(0, PORTION);
   }
 
   async function answer(some) {
     const then = options;
     try {
-      if (!some[0].path) await send(some[0]);
       const rows = await fetchJson("/api/zones/rows", { method: "POST", body: { ...pathsOf(some), ...asked() } });
       const found = new Map(rows.map((row) => [row.path, row]));
       for (const track of some) take(track, found.get(track.path), rows.length === 1 && some.length === 1 ? rows[0] : null, then);
@@ -151,15 +157,13 @@
   async function send(track) {
     const form = new FormData();
     form.append("file", track.file, track.name.split("/").at(-1));
-    track.state = "sending";
     draw(track);
     const sent = await upload("/api/zones/uploads", form, (share) => {
       track.share = share;
       draw(track);
     });
     track.path = sent.path;
-    track.state = "asking";
-    draw(track);
+    track.state = "waiting";
   }
 
   function take(track, row, only, then) {
