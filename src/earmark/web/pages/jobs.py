@@ -134,7 +134,7 @@ def _table(title: str, rows: Any) -> dict[str, Any]:
     named = [{"name": key, **row} for key, row in rows.items()] if isinstance(rows, dict) else list(rows)
     shown = [row if isinstance(row, dict) else {"value": row} for row in named[:MOST_ROWS]]
     columns = list(dict.fromkeys(column for row in shown for column in row))
-    return {"title": title, "columns": columns, "rows": shown, "n_rows": len(named)}
+    return {"title": title, "facts": [], "columns": columns, "rows": shown, "n_rows": len(named)}
 
 
 def _is_rows(value: Any) -> bool:
