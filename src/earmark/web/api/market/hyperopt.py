@@ -137,7 +137,7 @@ def clear(site: SiteOf) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/parameter-groups")
+@router.get("/parameter-groups", responses=refusals(_400="The model has nothing to search"))
 def parameter_groups(
     model: Annotated[str, Query(pattern=r"^[a-z_]+$", max_length=40)] = "hybrid_cnn_lstm",
 ) -> list[ParameterGroup]:
