@@ -121,6 +121,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(128)  # the address is printed before the server accepts: who connects at once waits
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(
