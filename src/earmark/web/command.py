@@ -93,6 +93,8 @@ def _serve(settings: WebSettings, listening: socket.socket, *, opens: bool) -> i
     except ImportError as error:
         from earmark.errors import MissingExtraError
 
+        if (error.name or "").startswith("earmark"):
+            raise  # a defect of our own is no package to install
         raise MissingExtraError(error.name or "fastapi", "web", "The browser's pages") from error
 
     app = create_app(settings)

@@ -226,7 +226,8 @@
     const head = element("tr", {}, element("th", { scope: "col" }, xLabel || "x"), ...series.map((one) => element("th", { scope: "col" }, one.name)));
     const rows = longest.map((x, at) => [x, at]).filter(([, at]) => at % every === 0).map(([x, at]) =>
       element("tr", {}, element("th", { scope: "row" }, format.number(x)), ...series.map((one) => element("td", {}, format.number(one.y[at])))));
-    return element("table", { class: "visually-hidden" }, element("caption", {}, title), element("thead", {}, head), element("tbody", {}, ...rows));
+    const table = element("table", {}, element("caption", {}, title), element("thead", {}, head), element("tbody", {}, ...rows));
+    return element("div", { class: "visually-hidden" }, table);  // a table itself would keep its height
   }
 
   /** Tabs by the ARIA pattern: arrows move, the panels of the others are hidden. */
