@@ -81,7 +81,7 @@ def test_a_dropped_recording_is_answered_drawn_and_played(browser, room):
         page = opened(browser, f"{address}/appliance", color_scheme="dark")
         page.locator("#recording").set_input_files(room / "evening.flac")
         page.locator("#answer").wait_for(timeout=60_000)
-        assert page.locator("#answer-state").inner_text() == "both-off"
+        assert page.locator("#answer-state").inner_text() == "ac-on"
         assert page.locator("#timeline svg[role=img] path").count() == 2
         rows = page.locator("#answer-events tr")
         assert [row.split("\t")[1:3] for row in rows.all_inner_texts()] == [["ac", "On"], ["ac", "Off"]]
