@@ -3,14 +3,15 @@
 Without that variable nothing is told and nothing is written. Each event is one line, appended by one write, so that a
 reader never sees parts of two. ``type`` says what it is, ``time`` when, in seconds since 1970:
 
-============ ===================================================================================================
-``progress`` ``stage``, ``done``, ``total``, ``failed``, ``message``; some five a second of each stage
-``epoch``    ``epoch`` (from 1), ``total_epochs`` where it is known, ``stage``, ``training_loss``, other metrics
-``trial``    of a search: ``done``, ``total``, ``values``, ``status``, ``score``, ``error``
-``fold``     a fold was trained; ``run`` a run was written or found: ``name``, ``path``, ``reused``
-``step``     ``step``, ``number``, ``of``
-``note``     ``text``
-============ ===================================================================================================
+============= ==================================================================================================
+``progress``  ``stage``, ``done``, ``total``, ``failed``, ``message``; some five a second of each stage
+``epoch``     ``epoch`` (from 1), ``total_epochs`` where it is known, ``stage``, ``training_loss``, other metrics
+``trial``     of a search: ``done``, ``total``, ``values``, ``status``, ``score``, ``error``
+``fold``      a fold was trained; ``run`` a run was written or found: ``name``, ``path``, ``reused``
+``step``      ``step``, ``number``, ``of``
+``listening`` of `live`: what is listened to; ``state`` what is on since when; ``switch`` one that was told
+``note``      ``text``
+============= ==================================================================================================
 
 A disk that is full must not end a training: it is complained of once, and the events are lost.
 """
