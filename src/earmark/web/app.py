@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -109,11 +110,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     discard_old(site.settings.state_folder / FOLDER, time.time())
     site.answers.start()
     site.jobs.start()
+    threading.Thread(target=_import_tables, name="earmark imports", daemon=True).start()
     try:
         yield
     finally:
         site.jobs.close()
         site.answers.close()
+
+
+def _import_tables() -> None:
+    """What pages read tables with takes seconds to import: done before the first page asks for it."""
+    for module in ("polars", "earmark.tasks.market.validation.glance"):
+        import_module(module)
 
 
 class _Static(StaticFiles):

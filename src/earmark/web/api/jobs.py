@@ -119,7 +119,7 @@ def listed(
     store = site.jobs.store
     jobs = store.list(status, task, command, kind, limit, offset)
     total = store.count(status, task, command, kind)
-    return JobPage(jobs=[JobDocument(**job.to_json()) for job in jobs], total=total)
+    return JobPage(jobs=[_document(job) for job in jobs], total=total)
 
 
 @router.get("/events", summary="Listen to all jobs", response_class=StreamingResponse)
@@ -131,10 +131,7 @@ async def all_events(site: SiteOf) -> StreamingResponse:
 @router.get("/{job_id}", responses=_UNKNOWN, summary="Show a job")
 def shown(site: SiteOf, job_id: str) -> JobDocument:
     """The job, with the newest of what it told."""
-    from earmark.web.jobs.events import latest
-
-    job = _known(site, job_id)
-    return JobDocument(**job.to_json(), latest=latest(job))
+    return _document(_known(site, job_id))
 
 
 @router.get("/{job_id}/log", responses=_UNKNOWN, summary="Read the log of a job")
@@ -193,6 +190,12 @@ def _refusing() -> Iterator[None]:
         raise HTTPException(404, str(error)) from error
     except JobStateError as error:
         raise HTTPException(409, str(error)) from error
+
+
+def _document(job: Job) -> JobDocument:
+    from earmark.web.jobs.events import latest
+
+    return JobDocument(**job.to_json(), latest=latest(job))
 
 
 def _known(site: SiteOf, job_id: str) -> Job:
