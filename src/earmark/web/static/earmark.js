@@ -308,7 +308,9 @@
       if (wide.scrollWidth > wide.clientWidth && !wide.hasAttribute("tabindex")) {
         wide.tabIndex = 0;
         wide.setAttribute("role", "region");
-        if (!wide.hasAttribute("aria-label")) wide.setAttribute("aria-label", "Table, scrolls sideways");
+        const caption = wide.querySelector("caption");
+        const name = caption ? caption.textContent.trim() : "Table";
+        if (!wide.hasAttribute("aria-label")) wide.setAttribute("aria-label", `${name}, scrolls sideways`);
       }
     }
   });
