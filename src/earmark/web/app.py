@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.types import Scope
 
 import earmark
 from earmark.web.answers import Answers
+from earmark.web.documented import documented
 from earmark.web.errors import add_handlers
 from earmark.web.jobs.feed import Feed
 from earmark.web.jobs.runner import JobRunner
@@ -90,6 +92,7 @@ def create_app(settings: WebSettings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.site = site
+    app.openapi = partial(documented, app)  # type: ignore[method-assign]
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(import_module(module).router)

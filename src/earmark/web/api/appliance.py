@@ -34,9 +34,11 @@ from starlette.responses import FileResponse, StreamingResponse
 from earmark.audio.decode import AUDIO_SUFFIXES
 from earmark.errors import WorkerError
 from earmark.tasks.appliance.serving.clips import CLIP_NAME
+from earmark.web.api.jobs import After
 from earmark.web.appliance import listening
 from earmark.web.appliance.answers import heard, predicted
 from earmark.web.appliance.log import end_of_lines
+from earmark.web.documents import Refusal
 from earmark.web.errors import NotFoundError
 from earmark.web.jobs.job import Job
 from earmark.web.site import Site, SiteOf
@@ -50,12 +52,6 @@ router = APIRouter(prefix="/api/appliance", tags=["appliance"])
 LIST_S = 20.0
 DAY_S = 24 * 3600
 SILENT = "Nobody has listened yet. Start it on the page, or run: earmark live appliance"
-
-
-class Refusal(BaseModel):
-    """Why not, in one sentence."""
-
-    detail: str
 
 
 class Switch(BaseModel):
@@ -164,13 +160,13 @@ def history(
     summary="Listen to the lines",
 )
 async def stream(
-    site: SiteOf, last_event_id: Annotated[str | None, Header(max_length=200)] = None
+    site: SiteOf, after: After = None, last_event_id: Annotated[str | None, Header(max_length=200)] = None
 ) -> StreamingResponse:
     """Lines of the newest service as they come, first the newest there is; ends when the service does."""
     services = await run_in_threadpool(listening.services, site.jobs.store)
     if not services:
         raise NotFoundError(SILENT)
-    return event_stream(_events(site, services[0], last_event_id))
+    return event_stream(_events(site, services[0], last_event_id or after))
 
 
 @router.post("/predict", responses=_ANSWERS, openapi_extra=_UPLOAD, summary="Answer a recording")

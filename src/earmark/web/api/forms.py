@@ -8,12 +8,13 @@ from typing import Literal
 from fastapi import APIRouter
 
 from earmark.errors import UsageError
+from earmark.web.documents import UNKNOWN
 from earmark.web.errors import NotFoundError
 from earmark.web.forms import OFFERED, Form, commands_of, form_of, installed_tasks
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/api/forms", tags=["forms"])
+router = APIRouter(prefix="/api/forms", tags=["forms"], responses={404: UNKNOWN[404]})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 
+from earmark.web.documents import Refusal
 from earmark.web.forms import FormError, arguments, form_of, kind_of
 from earmark.web.jobs.job import Job, JobStateError, Kind, Status, UnknownJobError
 from earmark.web.jobs.text import TEXT_BYTES, Text, read_text
@@ -66,12 +67,6 @@ class TextPage(BaseModel):
     is_over: bool
 
 
-class Refusal(BaseModel):
-    """Why not, in one sentence."""
-
-    detail: str
-
-
 class FormRefusal(Refusal):
     """What is wrong with each field; the empty name: with all of them together."""
 
@@ -87,6 +82,10 @@ _FORM: dict[int | str, dict[str, Any]] = {
 }
 Offset = Annotated[int, Query(description="Byte to begin at; negative: from the end.")]
 Limit = Annotated[int, Query(ge=1, le=1 << 20, description="Bytes at most.")]
+After = Annotated[
+    str | None,
+    Query(max_length=200, description="The `id` of the last event that is known; the next ones follow."),
+]
 
 
 @router.post("", status_code=201, responses=_FORM, response_model=JobDocument, summary="Start a command")
@@ -152,11 +151,14 @@ def output(site: SiteOf, job_id: str, offset: Offset = 0, limit: Limit = TEXT_BY
     "/{job_id}/events", responses=_UNKNOWN, summary="Listen to a job", response_class=StreamingResponse
 )
 async def events(
-    site: SiteOf, job_id: str, last_event_id: Annotated[str | None, Header()] = None
+    site: SiteOf,
+    job_id: str,
+    after: After = None,
+    last_event_id: Annotated[str | None, Header(max_length=200)] = None,
 ) -> StreamingResponse:
     """All that it tells, as server-sent events, until it is over; first what it has told so far."""
     await run_in_threadpool(_known, site, job_id)
-    return event_stream(site.feed.subscribe(job_id, after=last_event_id))
+    return event_stream(site.feed.subscribe(job_id, after=last_event_id or after))
 
 
 @router.post("/{job_id}/cancel", responses=_UNKNOWN | _IN_STATE, summary="Stop a job")

@@ -56,6 +56,7 @@ from starlette.responses import Response, StreamingResponse
 from earmark.audio.decode import AUDIO_SUFFIXES
 from earmark.cli.output import to_json
 from earmark.tasks.meter.schema import SAMPLE_RATE
+from earmark.web.documents import Refusal
 from earmark.web.meter import recording
 from earmark.web.meter.conversation import converse
 from earmark.web.meter.ears import Ears
@@ -86,12 +87,6 @@ class Answering(BaseModel):
     suffixes: list[str]
     sample_rate: int
     warmup_seconds: float
-
-
-class Refusal(BaseModel):
-    """Why there is no answer: a sentence, or what is wrong with each parameter."""
-
-    detail: str | list[dict[str, Any]]
 
 
 @asynccontextmanager

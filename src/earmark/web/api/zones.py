@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, Response
 from earmark.audio.decode import AUDIO_SUFFIXES
 from earmark.errors import UsageError
 from earmark.inference.prediction import Failed, Prediction
+from earmark.web.documents import Refusal
 from earmark.web.site import Site, SiteOf
 from earmark.web.uploads import FOLDER, Upload, discard, take
 from earmark.web.zones import asking
@@ -34,7 +35,6 @@ from earmark.web.zones.schema import (
     Input,
     Named,
     Playlists,
-    Refusal,
     Row,
     Sent,
     Tagging,

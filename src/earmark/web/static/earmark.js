@@ -46,27 +46,60 @@
     return `The server answered with status ${status}.`;
   }
 
-  /** Listen to a stream of events; the browser reconnects by itself. Returns what closes it. */
+  /**
+   * Listen to a stream of events; a connection that is lost is made anew. Returns what closes it.
+   *
+   * A browser holds six connections to a server, over all its tabs: a page that nobody sees gives its own back, and
+   * asks for what it missed when it is seen again.
+   */
   function listen(url, handlers, badge = null) {
-    const source = new EventSource(url);
+    let source = null;
+    let last = "";
+    let isOver = false;
     const say = (text, kind) => {
       if (!badge) return;
       badge.textContent = text;
       badge.className = `badge badge--${kind}`;
     };
-    say("connecting", "quiet");
-    source.addEventListener("open", () => say("live", "good"));
-    source.addEventListener("error", () => say(source.readyState === 2 ? "ended" : "reconnecting", "warn"));
-    source.addEventListener("end", () => {
-      source.close();
-      say("ended", "quiet");
-      if (handlers.end) handlers.end();
-    });
-    for (const [type, handler] of Object.entries(handlers)) {
-      if (type !== "end") source.addEventListener(type, (event) => handler(JSON.parse(event.data)));
+    const rest = () => {
+      if (source) source.close();
+      source = null;
+    };
+    const close = () => {
+      isOver = true;
+      rest();
+      document.removeEventListener("visibilitychange", look);
+    };
+    const open = () => {
+      const behind = last ? `${url.includes("?") ? "&" : "?"}after=${encodeURIComponent(last)}` : "";
+      const own = (source = new EventSource(url + behind));
+      own.addEventListener("open", () => say("live", "good"));
+      own.addEventListener("error", () => say(own.readyState === EventSource.CLOSED ? "ended" : "reconnecting", "warn"));
+      own.addEventListener("end", () => {
+        close();
+        say("ended", "quiet");
+        if (handlers.end) handlers.end();
+      });
+      for (const [type, handler] of Object.entries(handlers)) {
+        if (type === "end") continue;
+        own.addEventListener(type, (event) => {
+          last = event.lastEventId || last;
+          handler(JSON.parse(event.data));
+          look();
+        });
+      }
+    };
+    /** A stream without ids cannot be taken up where it was left: it stays. */
+    function look() {
+      if (document.hidden && last) rest();
+      else if (!document.hidden && !source && !isOver) open();
     }
-    window.addEventListener("pagehide", () => source.close(), { once: true });
-    return () => source.close();
+    say("connecting", "quiet");
+    open();
+    document.addEventListener("visibilitychange", look);
+    window.addEventListener("pagehide", rest);
+    window.addEventListener("pageshow", (event) => event.persisted && look());
+    return close;
   }
 
   /** Send a form with files; `onProgress` hears the share that was sent. */
@@ -295,6 +328,18 @@
     }
   }
 
+  /** Wide tables are read by keyboard, too: what scrolls can be focused. */
+  function reachable() {
+    for (const wide of document.querySelectorAll(".scroll:not([tabindex])")) {
+      if (wide.scrollWidth <= wide.clientWidth) continue;
+      wide.tabIndex = 0;
+      wide.setAttribute("role", "region");
+      const caption = wide.querySelector("caption");
+      const name = caption ? caption.textContent.trim() : "Table";
+      if (!wide.hasAttribute("aria-label")) wide.setAttribute("aria-label", `${name}, scrolls sideways`);
+    }
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelector("[data-theme-toggle]").addEventListener("click", theme);
     const menu = document.querySelector("[data-menu]");
@@ -303,17 +348,10 @@
       menu.setAttribute("aria-expanded", String(isOpen));
     });
     for (const root of document.querySelectorAll('[role="tablist"][data-tabs]')) tabs(root);
-    // Wide tables are read by keyboard, too: what scrolls can be focused.
-    for (const wide of document.querySelectorAll(".scroll")) {
-      if (wide.scrollWidth > wide.clientWidth && !wide.hasAttribute("tabindex")) {
-        wide.tabIndex = 0;
-        wide.setAttribute("role", "region");
-        const caption = wide.querySelector("caption");
-        const name = caption ? caption.textContent.trim() : "Table";
-        if (!wide.hasAttribute("aria-label")) wide.setAttribute("aria-label", `${name}, scrolls sideways`);
-      }
-    }
+    reachable();
   });
+  document.addEventListener("htmx:afterSettle", reachable);
+  window.addEventListener("resize", reachable);
   document.addEventListener("htmx:sendError", () => toast("The server does not answer. Is `earmark web` still running?", "bad"));
 
   window.earmark = { csrf, fetchJson, listen, upload, toast, element, svg, format, ticks, lineChart, tabs, dropzone };

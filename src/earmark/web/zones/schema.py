@@ -17,7 +17,6 @@ __all__ = [
     "Input",
     "Named",
     "Playlists",
-    "Refusal",
     "Row",
     "Sent",
     "TagReport",
@@ -26,12 +25,6 @@ __all__ = [
 
 LARGEST = 2000
 """Inputs of one request."""
-
-
-class Refusal(BaseModel):
-    """Why not."""
-
-    detail: str
 
 
 class Asked(BaseModel):

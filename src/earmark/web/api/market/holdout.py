@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from earmark.data.time_seal import SealedPeriod
 from earmark.tasks.market.prepare import FOLDER, data_folder
-from earmark.web.api.market.starting import Refusal, Started, refusals, started_alone
+from earmark.web.api.market.starting import Started, refusals, started_alone
+from earmark.web.documents import Refusal
 from earmark.web.site import SiteOf
 
 __all__ = ["router"]

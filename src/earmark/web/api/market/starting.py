@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from earmark.web.api.jobs import submitted
+from earmark.web.documents import Refusal
 from earmark.web.forms import FormError, form_of
 from earmark.web.jobs.job import Job, JobStateError, Kind, UnknownJobError
 from earmark.web.site import Site
@@ -19,7 +20,6 @@ from earmark.web.site import Site
 __all__ = [
     "TASK",
     "JobId",
-    "Refusal",
     "Started",
     "active",
     "cancelled",
@@ -33,12 +33,6 @@ TASK = "market"
 _one_at_a_time = threading.Lock()
 
 JobId = Annotated[str, Path(pattern=r"^\d{8}_\d{6}(_\d+)?$", max_length=40, description="Id of a job.")]
-
-
-class Refusal(BaseModel):
-    """Why not, in one sentence."""
-
-    detail: str
 
 
 class Started(BaseModel):
