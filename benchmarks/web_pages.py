@@ -134,27 +134,15 @@ def server_of(folder: Path) -> Iterator[str]:
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert server.stderr is not None
     try:
-        address = server.stderr.readline().split()[3]
-        _wait_until_up(address)
-        yield address
+        said = server.stderr.readline()
+        if not said.startswith("earmark is at"):
+            raise SystemExit(f"The server did not start: {said}{server.stderr.read()}")
+        yield said.split()[3]
     finally:
-        os.killpg(server.pid, signal.SIGINT)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGINT)
         server.wait(30)
         server.stderr.close()
-
-
-def _wait_until_up(address: str, timeout_s: float = 60) -> None:
-    """The address is told before anybody listens there."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            view_ms(address, "/api/health")
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def make_runs(folder: Path, n_runs: int) -> list[str]:

@@ -85,7 +85,8 @@ class Manifest:
         """
         import polars as pl
 
-        uris = [_absolute(str(path), Path.cwd()) for path in paths]
+        here = str(Path.cwd())
+        uris = [_absolute(str(path), here) for path in paths]
         base = Path(root).absolute() if root is not None else _shared_folder(uris)
         text = {"id": pl.String, "uri": pl.String}
         return cls(pl.DataFrame({"id": item_ids(uris, base), "uri": uris}, schema=text), root=base)
@@ -214,8 +215,9 @@ def _raise_all(problems: list[str]) -> None:
 def _resolved(table: pl.DataFrame, root: Path) -> pl.DataFrame:
     import polars as pl
 
+    folder = str(root)
     return table.with_columns(
-        pl.Series("uri", [_absolute(uri, root) for uri in table["uri"]], dtype=pl.String)
+        pl.Series("uri", [_absolute(uri, folder) for uri in table["uri"]], dtype=pl.String)
     )
 
 
@@ -231,8 +233,8 @@ def _is_uri(uri: str) -> bool:
     return "://" in uri
 
 
-def _absolute(uri: str, root: Path) -> str:
-    return uri if _is_uri(uri) else os.path.normpath(root / uri)
+def _absolute(uri: str, folder: str) -> str:
+    return uri if _is_uri(uri) else os.path.normpath(os.path.join(folder, uri))  # noqa: PTH118 (a tenth of the time)
 
 
 def _relative(uri: str, root: Path) -> str:

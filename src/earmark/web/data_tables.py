@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from earmark.web.site import Site
 
-__all__ = ["Prepared", "data_folder", "fold_rows", "is_prepared", "items_of", "prepared"]
+__all__ = ["Prepared", "counts_of", "data_folder", "fold_rows", "is_prepared", "items_of", "prepared"]
 
 N_KEPT = 4
 """Tables in memory; one of a hundred thousand rows has about 20 MB."""
@@ -63,6 +63,11 @@ def prepared(folder: Path) -> Prepared:
     return _read(folder, *((folder / name).stat().st_mtime_ns for name in (MANIFEST_FILE, SPLITS_FILE)))
 
 
+def counts_of(folder: Path) -> tuple[int, int]:
+    """Items and folds, without a look at the items themselves; UsageError as for `prepared`."""
+    return _counted(folder, *((folder / name).stat().st_mtime_ns for name in (MANIFEST_FILE, SPLITS_FILE)))
+
+
 def items_of(found: Prepared, wanted: Wanted) -> Page:
     """The page of the items that have the split, fold and words that are wanted."""
     import polars as pl
@@ -100,6 +105,13 @@ def _has(word: str, columns: list[str]) -> pl.Expr:
 
     text = pl.concat_str([pl.col(name).fill_null("") for name in columns], separator=" ")
     return text.str.to_lowercase().str.contains(word, literal=True)
+
+
+@lru_cache(N_KEPT)
+def _counted(folder: Path, _manifest_changed: int, _splits_changed: int) -> tuple[int, int]:
+    splits = Splits.read(folder / SPLITS_FILE).table
+    training = splits.filter(splits["split"] == "train")
+    return splits.height, training.filter(training["fold"] >= 0)["fold"].n_unique()
 
 
 @lru_cache(N_KEPT)

@@ -100,6 +100,7 @@ def _environment() -> Environment:
         "seconds": _seconds,
         "percent": percent,
         "json": to_attribute,
+        "pretty": pretty,
         "moment": moment,
     }
     environment.globals["asset"] = asset
@@ -144,6 +145,13 @@ def to_attribute(value: Any) -> str:
     from earmark.cli.output import to_json
 
     return json.dumps(json.loads(to_json(value)), separators=(",", ":"))
+
+
+def pretty(value: Any) -> str:
+    """JSON for people to read, as the command line prints it."""
+    from earmark.cli.output import to_json
+
+    return to_json(value).rstrip()
 
 
 def _bytes(count: float | None) -> str:

@@ -170,10 +170,11 @@ class RunIndex:
 
     def _staged(self, rows: list[Row]) -> list[Row]:
         """The rows with the stages of now, which a promotion changes without touching the runs."""
-        staged = {task: stages(self.root, task) for task in self._known}
-        chosen = {(task, name): stage for task, own in staged.items() for name, stage in own.items()}
+        staged = {task: own for task in self._known if (own := stages(self.root, task))}
+        if not staged:
+            return rows
         return [
-            row | {"stage": chosen[row["task"], row["name"]]} if (row["task"], row["name"]) in chosen else row
+            row | {"stage": stage} if (stage := staged.get(row["task"], {}).get(row["name"])) else row
             for row in rows
         ]
 

@@ -103,7 +103,7 @@ def test_readiness_is_a_table_with_the_period_alone_too_short(guide):
     assert said.code == TOO_SHORT
     for item in ("samples", "features", "symbols", "period_h", "labels"):
         assert item in said.out
-    assert "period_h is 1.4" in said.out + said.err or "period_h is 1.5" in said.out + said.err
+    assert "1.4 hours" in said.out + said.err or "1.5 hours" in said.out + said.err
     assert "Insufficient data" not in said.out + said.err
     assert "Future labels = None" not in said.out + said.err
 

@@ -53,7 +53,7 @@ def form_of(command: str, task: str | None) -> Form:
     if (command, task) == ("train", "market"):
         options = [*training_fields(), *(one for one in options if one.name in FLAGS)]
     main = _main_names(command, task, [*arguments, *options])
-    title, summary = _texts(target)
+    title, summary = _texts(target, task)
     return Form(
         name=command,
         task=task,
@@ -148,9 +148,11 @@ def _default(parameter: click.Parameter) -> Any:
     return found if isinstance(found, bool | int | float | str) else None
 
 
-def _texts(target: Target) -> tuple[str, str]:
+def _texts(target: Target, task: str | None) -> tuple[str, str]:
     """The first sentence of a command's help, and the rest of its text without the examples."""
     text = inspect.cleandoc(target.click.help or "").split("\b")[0].split("\f")[0]
+    if task is not None:
+        text = re.sub(r"\bTASK\b", task, text)
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip())]
     head, _, rest = paragraphs[0].partition(". ")
     return head.rstrip(".") + ".", "\n\n".join(part for part in (rest, *paragraphs[1:]) if part)

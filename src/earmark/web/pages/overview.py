@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from earmark.errors import EarmarkError
 from earmark.web.cache_state import data_bytes
-from earmark.web.data_tables import data_folder, is_prepared, prepared
+from earmark.web.data_tables import counts_of, data_folder, is_prepared
 from earmark.web.page import page
 from earmark.web.pages.data import market_record
 from earmark.web.run_changes import runs_of
@@ -97,8 +97,7 @@ def _state(site: Site, slug: str, task: str, rows: Sequence[dict[str, Any]]) -> 
         if task == "market":
             n_items = _market_samples(folder)
         elif is_prepared(folder):
-            found = prepared(folder)
-            n_items, n_folds = found.items.height, found.n_folds
+            n_items, n_folds = counts_of(folder)
     except EarmarkError as error:
         problem = str(error)
     own = [row for row in rows if row["task"] == name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -230,11 +231,12 @@ def _shown(rows: list[dict[str, Any]], wanted: Wanted) -> tuple[Page, list[str]]
     """The page of the rows that fit, the newest first; those of one task with its metrics, to sort by."""
     chosen = [row for row in reversed(rows) if _fits(row, wanted)]
     metrics = _metric_columns(chosen) if wanted.also.get("task") else []
-    if metrics:
-        chosen = [row | {name: row["metrics"].get(name) for name in metrics} for row in chosen]
-    return page_of(
-        chosen, wanted, text_of=lambda row: " ".join(str(row[name] or "") for name in SEARCHED)
-    ), metrics
+    column = wanted.column
+    if column in metrics:
+        chosen = [row | {column: row["metrics"].get(column)} for row in chosen]
+    found = page_of(chosen, wanted, text_of=lambda row: " ".join([row[name] or "" for name in SEARCHED]))
+    shown = [{**row, **{name: row["metrics"].get(name) for name in metrics}} for row in found.rows]
+    return replace(found, rows=shown), metrics
 
 
 def _metric_columns(rows: list[dict[str, Any]]) -> list[str]:

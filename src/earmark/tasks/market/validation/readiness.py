@@ -36,6 +36,7 @@ _REQUIREMENTS = {
     "period_h": (12, 168, _COLLECT),
     "labels": (0.80, 0.95, "earmark label market"),
 }
+_WORDS = {"period_h": "hours from the first row to the last", "features": "columns of features"}
 
 
 @dataclass(frozen=True)
@@ -129,5 +130,5 @@ def _missing(requirement: Requirement, horizon_s: int) -> str:
             else f"Labels cover {requirement.value:.0%} of the rows"
         )
         return f"{what} at {horizon_s} s, need at least {requirement.minimum:.0%}. Run: {requirement.next}"
-    wanted = f"need at least {requirement.minimum:g}"
-    return f"{requirement.item} is {requirement.value:g}, {wanted}. Run: {requirement.next}"
+    what = _WORDS.get(requirement.item, requirement.item)
+    return f"{requirement.value:g} {what}, need at least {requirement.minimum:g}. Run: {requirement.next}"
