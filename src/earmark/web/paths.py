@@ -7,6 +7,7 @@ does: relative paths are of the project folder, symlinks are followed first, and
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ __all__ = ["AllowList", "is_uri"]
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:/{1,2}")
 _STATE = Path(".earmark", "web")
 _UPLOADS = "uploads"
+LONGEST_NAME = 255
+LONGEST_PATH = 4096
+"""Bytes of one name and of a whole path, as on Linux and macOS."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,12 @@ class AllowList:
         project = self.folders[0]
         try:
             found = (project / Path(path).expanduser()).resolve()
+            _require_short(found)
         except (
             OSError,
             RuntimeError,
             ValueError,
-        ) as error:  # a loop of links, a NUL, an unknown user
+        ) as error:  # a loop of links, a NUL, an unknown user, a name that no file can have
             raise RefusedPathError(
                 f"`{str(path)!r:.200}` is not a path ({error}). Name a file of the project."
             ) from None
@@ -88,6 +93,15 @@ class AllowList:
 
     def _is_state(self, path: Path) -> bool:
         return path.is_relative_to(self.folders[0] / _STATE) and not self.is_upload(path)
+
+
+def _require_short(path: Path) -> None:
+    """Refuse what a file system would fail at, wherever it is looked for first."""
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_NAME:
+        raise ValueError(f"a name of {longest} bytes; a file's has {LONGEST_NAME} at most")
+    if len(os.fsencode(path)) >= LONGEST_PATH:
+        raise ValueError(f"{len(os.fsencode(path))} bytes; a path has less than {LONGEST_PATH}")
 
 
 def is_uri(text: str) -> bool:

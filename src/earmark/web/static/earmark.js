@@ -331,7 +331,7 @@
   /** Wide tables are read by keyboard, too: what scrolls can be focused. */
   function reachable() {
     for (const wide of document.querySelectorAll(".scroll:not([tabindex])")) {
-      if (wide.scrollWidth <= wide.clientWidth) continue;
+      if (wide.scrollWidth <= wide.clientWidth && wide.scrollHeight <= wide.clientHeight) continue;
       wide.tabIndex = 0;
       wide.setAttribute("role", "region");
       const caption = wide.querySelector("caption");
