@@ -66,6 +66,7 @@ def status_of(error: EarmarkError) -> int:
 
 def refusal(connection: HTTPConnection, status: int, sentence: str) -> Response:
     """The answer that says why not, in the form that was asked for."""
+    sentence = sentence.encode("utf-8", "backslashreplace").decode()  # it may repeat what UTF-8 does not hold
     if _wants_json(connection):
         return JSONResponse({"detail": sentence}, status)
     from earmark.web.page import error_page

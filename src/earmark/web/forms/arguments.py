@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -143,10 +144,18 @@ def _looked_at(field: Field, text: str, allowed: AllowList) -> str:
     if field.kind not in ("text", "many") or field.choices or text.startswith("{"):
         return text  # numbers and choices name no file, nor does an object of settings
     part = text.partition("=")[2] if "=" in field.placeholder else text
-    may_be_a_file = os.sep in part or part.startswith(("~", "..")) or (allowed.folders[0] / part).exists()
+    may_be_a_file = os.sep in part or part.startswith(("~", "..")) or _exists(allowed.folders[0] / part)
     if is_uri(part) or may_be_a_file:
         return text.removesuffix(part) + _kept(part, allowed)
     return text
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; there is none under a name that no file can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _kept(part: str, allowed: AllowList) -> str:
