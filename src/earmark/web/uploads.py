@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +21,7 @@ from starlette.requests import Request
 
 from earmark.web.settings import MEBIBYTE
 
-__all__ = ["Upload", "discard", "discard_old", "safe_name", "take"]
+__all__ = ["Upload", "body_of_files", "discard", "discard_old", "safe_name", "take"]
 
 FOLDER = "uploads"
 OLD_S = 24 * 3600.0
@@ -79,6 +80,14 @@ async def take(
         return await run_in_threadpool(lambda: [_kept(root, one, fields) for one in files])
     finally:
         await form.close()
+
+
+def body_of_files(*, many: bool = True, field: str = "file") -> dict[str, Any]:
+    """What OpenAPI says of a route that calls `take`: its ``openapi_extra``."""
+    file: dict[str, Any] = {"type": "string", "format": "binary"}
+    sent = {"type": "array", "items": file} if many else file
+    schema = {"type": "object", "required": [field], "properties": {field: sent}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 def discard(upload: Upload) -> None:

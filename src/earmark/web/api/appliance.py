@@ -43,7 +43,7 @@ from earmark.web.errors import NotFoundError
 from earmark.web.jobs.job import Job
 from earmark.web.site import Site, SiteOf
 from earmark.web.sse import event_stream
-from earmark.web.uploads import Upload, discard, take
+from earmark.web.uploads import Upload, body_of_files, discard, take
 
 __all__ = ["router"]
 
@@ -95,20 +95,6 @@ def _refusals(**meanings: str) -> dict[int | str, dict[str, Any]]:
     return {int(code[1:]): {"model": Refusal, "description": text} for code, text in meanings.items()}
 
 
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
 _ANSWERS = _refusals(
     _400="No file came",
     _404="The run that was asked for does not exist, or has no thresholds",
@@ -169,7 +155,9 @@ async def stream(
     return event_stream(_events(site, services[0], last_event_id or after))
 
 
-@router.post("/predict", responses=_ANSWERS, openapi_extra=_UPLOAD, summary="Answer a recording")
+@router.post(
+    "/predict", responses=_ANSWERS, openapi_extra=body_of_files(many=False), summary="Answer a recording"
+)
 async def predict(request: Request, site: SiteOf, details: bool = False) -> dict[str, Any]:
     """Which devices are on in a recording: state, and the median of each device."""
     upload = await _recording(request)
@@ -179,7 +167,12 @@ async def predict(request: Request, site: SiteOf, details: bool = False) -> dict
         discard(upload)
 
 
-@router.post("/hear", responses=_ANSWERS, openapi_extra=_UPLOAD, summary="Hear a recording as a stream")
+@router.post(
+    "/hear",
+    responses=_ANSWERS,
+    openapi_extra=body_of_files(many=False),
+    summary="Hear a recording as a stream",
+)
 async def hear(request: Request, site: SiteOf) -> dict[str, Any]:
     """The answer of `predict` with details, and each window with what the decoder made of it."""
     upload = await _recording(request)

@@ -64,7 +64,7 @@ from earmark.web.meter.opened import speaker_of
 from earmark.web.meter.steps import Step, Steps
 from earmark.web.site import Site, SiteOf
 from earmark.web.sse import event_stream
-from earmark.web.uploads import Upload, discard, take
+from earmark.web.uploads import Upload, body_of_files, discard, take
 
 __all__ = ["router"]
 
@@ -108,20 +108,6 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"model": Refusal, "description": "Cannot be decoded, too short, silent, or too long"},
     503: {"model": Refusal, "description": "The worker died"},
 }
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
 
 
 @router.get(
@@ -150,7 +136,7 @@ async def answering(site: SiteOf) -> Answering:
         **_REFUSALS,
         200: {"description": "The answer", "content": {"application/json": {"schema": {"type": "object"}}}},
     },
-    openapi_extra=_FORM,
+    openapi_extra=body_of_files(many=False),
 )
 async def analyze(
     request: Request,

@@ -24,7 +24,7 @@ from earmark.errors import UsageError
 from earmark.inference.prediction import Failed, Prediction
 from earmark.web.documents import Refusal
 from earmark.web.site import Site, SiteOf
-from earmark.web.uploads import FOLDER, Upload, discard, take
+from earmark.web.uploads import FOLDER, Upload, body_of_files, discard, take
 from earmark.web.zones import asking
 from earmark.web.zones.asking import TASK, Answered
 from earmark.web.zones.schema import (
@@ -65,25 +65,9 @@ _UPLOAD_REFUSALS: dict[int | str, dict[str, Any]] = {
     415: {"model": Refusal},
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": list[Answer]}}
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                    },
-                }
-            }
-        },
-    }
-}
 
 
-@router.post("/predict", responses={**_ANSWERS, **_UPLOAD_REFUSALS}, openapi_extra=_FORM)
+@router.post("/predict", responses={**_ANSWERS, **_UPLOAD_REFUSALS}, openapi_extra=body_of_files())
 async def predict(request: Request, site: SiteOf) -> Response:
     """Zones of files that are sent, in the field `file`; the options are further fields. They are not kept."""
     uploads = await take(request, suffixes=AUDIO_SUFFIXES, n_files=_MULTIPART)
@@ -112,7 +96,7 @@ async def inputs(named: Named, site: SiteOf) -> Response:
     return _json([{"path": one.path, "error": _unusable(one)} for one in found])
 
 
-@router.post("/uploads", status_code=201, responses=_UPLOAD_REFUSALS, openapi_extra=_FORM)
+@router.post("/uploads", status_code=201, responses=_UPLOAD_REFUSALS, openapi_extra=body_of_files())
 async def upload(request: Request, site: SiteOf) -> Sent:
     """Receive one file, in the field `file`; it is kept for a day and asked for by its path."""
     sent = (await take(request, suffixes=AUDIO_SUFFIXES))[0]
