@@ -13,7 +13,7 @@ import logging
 from fastapi import FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from earmark.errors import (
@@ -89,6 +89,10 @@ def add_handlers(app: FastAPI) -> None:
         response = refusal(request, error.status_code, sentence)
         response.headers.update(error.headers or {})
         return response
+
+    @app.exception_handler(ClientDisconnect)
+    def of_client(request: Request, error: ClientDisconnect) -> Response:
+        return refusal(request, 400, "The request broke off.")  # nobody hears it, and it is no defect to log
 
     @app.exception_handler(OSError)
     def of_system(request: Request, error: OSError) -> Response:
