@@ -34,8 +34,31 @@ def pages() -> dict[str, str]:
         "settings.md": NOTICE + settings_page(),
         "errors.md": NOTICE + errors_page(),
         "features.md": NOTICE + features_page(),
+        "api.md": NOTICE + api_page(),
         "earmark.schema.json": to_json(json_schema()),
     }
+
+
+def api_page() -> str:
+    """Every route of the JSON API: method, address, what it is for, what it may answer."""
+    from earmark.web.app import openapi
+
+    head = (
+        "# JSON API\n\nOf `earmark web`. `/api/openapi.json` of a server has parameters and schemas; "
+        "[this page](../howto/browser.md) has examples. Any route answers 401 where a token is needed and 421 under an "
+        "unknown name. WebSockets: `/api/ws/live` (meter), `/api/ml-management/ws` and `/api/ensemble/ws` (trainings of "
+        "market).\n"
+    )
+    found: dict[str, list[str]] = {}
+    for address, methods in openapi()["paths"].items():
+        for method, route in methods.items():
+            codes = ", ".join(sorted(route["responses"].keys() - {"401", "421"}))
+            what = re.split(r"[.;:](?:\s|$)", route.get("description") or route["summary"])[0]
+            row = f"| {method.upper()} | `{address}` | {' '.join(what.split())} | {codes} |"
+            found.setdefault(route.get("tags", ["other"])[0], []).append(row)
+    table = "| method | address | what for | answers |\n|---|---|---|---|\n"
+    parts = (f"\n## {tag}\n\n{table}" + "\n".join(rows) + "\n" for tag, rows in sorted(found.items()))
+    return head + "".join(parts)
 
 
 def commands_page() -> str:

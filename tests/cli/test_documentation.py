@@ -33,7 +33,9 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["cli.md", "settings.md", "errors.md", "features.md", "earmark.schema.json"])
+@pytest.mark.parametrize(
+    "name", ["cli.md", "settings.md", "errors.md", "features.md", "api.md", "earmark.schema.json"]
+)
 def test_generated_pages_are_current(generate, name):
     written = (ROOT / "docs" / "reference" / name).read_text("utf-8")
     assert written == generate.pages()[name], "the code has changed; run: make reference"
