@@ -46,8 +46,8 @@ def api_page() -> str:
     head = (
         "# JSON API\n\nOf `earmark web`. `/api/openapi.json` of a server has parameters and schemas; "
         "[this page](../howto/browser.md) has examples. Any route answers 401 where a token is needed and 421 under an "
-        "unknown name. WebSockets: `/api/ws/live` (meter), `/api/ml-management/ws` and `/api/ensemble/ws` (trainings of "
-        "market).\n"
+        "unknown name. WebSockets: `/api/ws/live` (meter), `/api/ml-management/ws` and `/api/ensemble/ws` (trainings "
+        "of market).\n"
     )
     found: dict[str, list[str]] = {}
     for address, methods in openapi()["paths"].items():
