@@ -1,5 +1,5 @@
 # Everything here runs in the environment that is active.
-.PHONY: test slow slow-market slow-meter slow-appliance check docs reference build constraints shipped-meter
+.PHONY: test slow slow-market slow-meter slow-appliance slow-web check docs reference build constraints shipped-meter
 
 test:            ## the quick tests
 	python -m pytest -n auto --dist worksteal
@@ -15,6 +15,9 @@ slow-meter:      ## the longer tests of the meter alone: the guide, kills, a ful
 
 slow-appliance:  ## the longer tests of the room alone: the guides, kills, networks, a full disk, a broker with TLS
 	python -m pytest -n auto --dist worksteal -m slow tests/tasks/appliance tests/models/test_appliance_trainer.py
+
+slow-web:        ## the longer tests of the browser alone: whole journeys, kills, every operation of the API at length
+	python -m pytest -n auto --dist worksteal -m slow tests/web
 
 check:           ## style, types, layers
 	ruff check .

@@ -39,7 +39,7 @@ UNREAD = {"/api/appliance/history": "schemathesis 4.32 does not read `prefixItem
 SCHEMA = schemathesis.openapi.from_dict(openapi())
 for path in LEFT_OUT:
     SCHEMA = SCHEMA.exclude(path=path)
-QUICK = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+QUICK = settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 DEEP = settings(QUICK, max_examples=150, derandomize=False)
 
 
@@ -59,14 +59,14 @@ def answered(case, url):
     case.call_and_validate(base_url=url, checks=checked, timeout=60)
 
 
-@SCHEMA.parametrize()
+@SCHEMA.include(method="GET").parametrize()
 @QUICK
-def test_an_operation_answers_as_its_schema_says(case, url):
+def test_a_question_is_answered_as_its_schema_says(case, url):
     answered(case, url)
 
 
 @pytest.mark.slow
 @SCHEMA.parametrize()
 @DEEP
-def test_an_operation_answers_as_its_schema_says_at_length(case, url):
+def test_an_operation_answers_as_its_schema_says(case, url):
     answered(case, url)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -79,8 +81,17 @@ class Answers:
 def _initialise(warm: Callable[[], None] | None) -> None:
     # Ctrl-C in the server's terminal reaches the worker, too; the server ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if warm is not None:
         warm()
+
+
+def _end_with_parent() -> None:
+    """A server that was killed tells nobody: its worker would wait for questions for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
 
 
 def _ready() -> None:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from earmark.cli.output import to_json
 
-__all__ = ["CONFLICT", "UNKNOWN", "Refusal", "RunName", "TaskName", "TaskWanted", "as_printed"]
+__all__ = ["CONFLICT", "RUN", "UNKNOWN", "Refusal", "RunName", "TaskName", "TaskWanted", "as_printed"]
 
 TASK = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.py)?$"
 RUN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earmark.tasks.registry import task_names
 from earmark.training.runs import Run, load_run
+from earmark.web.documents import RUN
+from earmark.web.errors import NotFoundError
 from earmark.web.run_index import RunIndex, index_of
 
 if TYPE_CHECKING:
@@ -21,7 +24,17 @@ def runs_of(site: Site) -> RunIndex:
 
 
 def run_named(site: Site, name: str) -> Run:
-    """A run as the command line finds it; by its whole name without looking at any other. Raises RunError."""
+    """A run as the command line finds it by its name; by its whole name without looking at any other.
+
+    Raises
+    ------
+    NotFoundError
+        The name is none: a path, or a pattern, which the command line would take.
+    RunError
+        There is no such run.
+    """
+    if not re.fullmatch(RUN, name):
+        raise NotFoundError(f"`{name[:100]}` is not the name of a run. Choose one in the list.")
     index = runs_of(site)
     folder = index.folder(name)
     return load_run(name, root=index.root) if folder is None else load_run(folder)

@@ -161,8 +161,8 @@ def chosen_run(project: Project, name: str | None = None) -> Run:
 def _has_current_features(project: Project, run: Run) -> bool:
     if run.is_detector:
         return True
-    name = run.config["settings"]["features"]
-    if name not in project.task.feature_sets:
+    name = run.config["settings"].get("features")  # a run of the library's own `train` may name none
+    if name is None or name not in project.task.feature_sets:
         return False
     current: bool = features_hash(project, project.task.features(name)) == run.config["hashes"]["features"]
     return current

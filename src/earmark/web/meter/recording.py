@@ -194,6 +194,7 @@ def _reading(sent: _Sent) -> Reading | Failure:
 def _peaks(spooled: Spool, n_parts: int) -> dict[str, list[float]]:
     """Lowest and highest sample of equal parts; no more parts than samples."""
     samples: NDArray[np.float32] = np.memmap(spooled.file, dtype=np.float32, mode="r")
-    starts = np.linspace(0, len(samples), min(n_parts, len(samples)), endpoint=False).astype(np.int64)
+    n = min(n_parts, len(samples))
+    starts = np.arange(n) * len(samples) // n
     edges = {"min": np.minimum.reduceat(samples, starts), "max": np.maximum.reduceat(samples, starts)}
     return {name: values.astype(np.float64).round(4).tolist() for name, values in edges.items()}
