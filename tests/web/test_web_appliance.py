@@ -246,3 +246,13 @@ def test_a_log_that_grows_while_it_is_read_gives_whole_lines(tmp_path):
         numbers = [one["n"] for one in objects_backwards(path)]
         assert numbers == list(range(len(numbers)))[::-1]
     writer.join()
+
+
+def test_sound_devices_are_listed_for_a_few_at_once(tmp_path):
+    """Each listing is a process: a page that is loaded a hundred times must not start a hundred."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with client_of(tmp_path) as client, ThreadPoolExecutor(12) as many:
+        codes = sorted(answer.status_code for answer in many.map(client.get, ["/api/appliance/devices"] * 12))
+    assert codes[0] == 200 and set(codes) == {200, 503}
+    assert codes.count(200) < 12

@@ -21,7 +21,9 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -49,7 +51,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/api/appliance", tags=["appliance"])
 
-LIST_S = 20.0
+LIST_S, MOST_LISTINGS = 20.0, 4
 DAY_S = 24 * 3600
 SILENT = "Nobody has listened yet. Start it on the page, or run: earmark live appliance"
 
@@ -182,10 +184,38 @@ async def hear(request: Request, site: SiteOf) -> dict[str, Any]:
         discard(upload)
 
 
-@router.get("/devices", summary="List sound devices")
+@router.get(
+    "/devices", responses=_refusals(_503="They are being listed already"), summary="List sound devices"
+)
 async def devices(site: SiteOf) -> SoundDevices:
     """The sound devices of the machine that the server runs on, listed anew: one may just have been plugged in."""
-    words = ("-C", str(site.folder), "live", "appliance", "--list-devices-json")
+    with _one_more_listing():
+        out, err, exit_code = await _list_devices(site.folder)
+    if exit_code != 0:
+        said = [line for line in err.splitlines() if line.strip()]
+        return SoundDevices(problem=said[-1].removeprefix("error: ") if said else "They cannot be listed.")
+    return SoundDevices(**json.loads(out))
+
+
+_listings: set[object] = set()
+
+
+@contextmanager
+def _one_more_listing() -> Iterator[None]:
+    """Each takes a process for a moment: many who ask at once must not fill the machine with them."""
+    if len(_listings) >= MOST_LISTINGS:
+        raise WorkerError("The sound devices are being listed for others already. Ask again in a moment.")
+    mine = object()
+    _listings.add(mine)
+    try:
+        yield
+    finally:
+        _listings.discard(mine)
+
+
+async def _list_devices(folder: Path) -> tuple[str, str, int | None]:
+    """What a fresh process prints of them, for the sound system lists what is new to new processes alone."""
+    words = ("-C", str(folder), "live", "appliance", "--list-devices-json")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "earmark", *words),
         stdin=asyncio.subprocess.DEVNULL,
@@ -200,10 +230,7 @@ async def devices(site: SiteOf) -> SoundDevices:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode != 0:
-        said = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
-        return SoundDevices(problem=said[-1].removeprefix("error: ") if said else "They cannot be listed.")
-    return SoundDevices(**json.loads(out))
+    return out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), process.returncode
 
 
 @router.get(
