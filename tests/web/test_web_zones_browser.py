@@ -144,6 +144,7 @@ def test_a_path_outside_is_refused_beside_its_field(shown):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.slow
 def test_it_is_accessible_and_fits_a_phone(site, theme):
     url, _, browser = site
     context = browser.new_context(viewport={"width": 360, "height": 800}, color_scheme=theme)
