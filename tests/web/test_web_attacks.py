@@ -137,7 +137,9 @@ BODIES = (
 )
 
 
-@pytest.mark.parametrize("number", range(len(BODIES)))
+@pytest.mark.parametrize(
+    "number", [pytest.param(one, marks=[pytest.mark.slow] * bool(one % 3)) for one in range(len(BODIES))]
+)
 def test_no_body_leads_out_of_the_project(number, client, place):
     address, body = BODIES[number]
     for name in NAMES:

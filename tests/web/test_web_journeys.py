@@ -256,6 +256,7 @@ def files(*pairs):
     return [{"name": name, "mimeType": "audio/wav", "buffer": data} for name, data in pairs]
 
 
+@pytest.mark.slow
 def test_wrong_songs_are_told_and_a_right_one_is_answered_in_zones(browser, fresh, tmp_path):
     expected = ("413", "422", "415", "400")
     with opened(browser, fresh, expected=expected) as page:

@@ -59,6 +59,7 @@ def answered(case, url):
     case.call_and_validate(base_url=url, checks=checked, timeout=60)
 
 
+@pytest.mark.slow
 @SCHEMA.include(method="GET").parametrize()
 @QUICK
 def test_a_question_is_answered_as_its_schema_says(case, url):
