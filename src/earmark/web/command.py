@@ -95,7 +95,7 @@ def _serve(settings: WebSettings, listening: socket.socket, *, opens: bool) -> i
 
         if (error.name or "").startswith("earmark"):
             raise  # a defect of our own is no package to install
-        raise MissingExtraError(error.name or "fastapi", "web", "The browser's pages") from error
+        raise MissingExtraError(error.name or "fastapi", "web", "`earmark web`") from error
 
     app = create_app(settings)
     address = settings.url + (f"login?token={settings.token}" if settings.token else "")
