@@ -65,17 +65,16 @@ def web(
       earmark web --host 0.0.0.0           # other machines, with the token that is printed
       earmark web --allow ~/Music --max-upload-mb 200
     """
-    from earmark.web.settings import MEBIBYTE, WebSettings, is_local
+    from earmark.web.settings import MEBIBYTE, WebSettings
 
     folder = invocation.folder.resolve()
     invocation.settings()  # a folder that is none, or settings that are wrong, are told before anything listens
     listening = _listening(host, port)
-    token = None if is_local(host) else _token(folder, token_file)
     settings = WebSettings(
         folder=folder,
         host=host,
         port=listening.getsockname()[1],
-        token=token or (None if token_file is None else _read(token_file)),
+        token=_token(folder, host, token_file),
         allowed_folders=tuple(one.resolve() for one in allowed),
         allowed_hosts=hosts,
         max_upload_bytes=max_upload_mb * MEBIBYTE,
@@ -132,14 +131,18 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _token(folder: Path, file: Path | None) -> str:
-    """The token that was given, else the one that belongs to the project's secret."""
+def _token(folder: Path, host: str, file: Path | None) -> str | None:
+    """The token that was given, else, on an address that others reach, the one that belongs to the project's secret."""
     import os
 
     from earmark.web.secret import Secret
+    from earmark.web.settings import is_local
 
-    given = os.environ.get("EARMARK_WEB_TOKEN") if file is None else _read(file)
-    return given or Secret.of(folder / ".earmark" / "web" / "secret").token()
+    if file is not None:
+        return _read(file)
+    if is_local(host):
+        return None
+    return os.environ.get("EARMARK_WEB_TOKEN") or Secret.of(folder / ".earmark" / "web" / "secret").token()
 
 
 def _read(file: Path) -> str:

@@ -60,12 +60,17 @@ def prepared(folder: Path) -> Prepared:
     UsageError
         A file is not what it should be.
     """
-    return _read(folder, *((folder / name).stat().st_mtime_ns for name in (MANIFEST_FILE, SPLITS_FILE)))
+    return _read(folder, *_changed(folder))
 
 
 def counts_of(folder: Path) -> tuple[int, int]:
     """Items and folds, without a look at the items themselves; UsageError as for `prepared`."""
-    return _counted(folder, *((folder / name).stat().st_mtime_ns for name in (MANIFEST_FILE, SPLITS_FILE)))
+    return _counted(folder, *_changed(folder))
+
+
+def _changed(folder: Path) -> tuple[int, int]:
+    """When the two files changed, ns: what was read is kept until then."""
+    return (folder / MANIFEST_FILE).stat().st_mtime_ns, (folder / SPLITS_FILE).stat().st_mtime_ns
 
 
 def items_of(found: Prepared, wanted: Wanted) -> Page:
